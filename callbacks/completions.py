@@ -1,0 +1,101 @@
+"""What people and later runs see of rollouts: parquet files, a table of completions, a table per criterion kind."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from rtt_lightning.metrics import KindAccuracy
+from rtt_lightning.types import JudgedRollout
+
+
+def write_completions(
+    path: Path,
+    judged: Sequence[JudgedRollout],
+    relevance: Sequence[Tensor] | None = None,
+    advantages: Tensor | None = None,
+) -> None:
+    """Write rollouts as records that `RecordFiles` reads again, with tokens beside them.
+
+    Args:
+        path: A ``.parquet`` file; its folder is made.
+        judged: One row each.
+        relevance: ``[rubric token]`` per row.
+        advantages: ``[batch token]``.
+    """
+    rows = [_row(item) for item in judged]
+    for number, row in enumerate(rows):
+        length = len(judged[number].rollout.response_ids)
+        row["relevance"] = None if relevance is None else relevance[number].tolist()
+        row["advantages"] = None if advantages is None else advantages[number, :length].tolist()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(rows), partial)
+    partial.replace(path)  # whoever reads the file finds it whole
+
+
+def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: str) -> None:
+    """A table of responses with their verdicts; text of models and data is shown as it is, never as markup."""
+    table = Table(title=title, show_lines=True, title_justify="left")
+    table.add_column("prompt", ratio=3)
+    table.add_column("response", ratio=5)
+    table.add_column("verdicts", ratio=3)
+    table.add_column("reward", justify="right")
+    for item, reward in zip(judged, rewards.tolist(), strict=True):
+        verdicts = Text()
+        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+            mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}[verdict.met]
+            verdicts.append(f"{mark} ", style).append(f"{criterion.text}\n")
+        prompt = item.sample.task or item.sample.messages[-1]["content"]
+        table.add_row(Text(prompt[:300]), Text(item.rollout.text[:600]), verdicts, f"{reward:.2f}")
+    Console().print(table)
+
+
+def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
+    """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
+    kinds = KindAccuracy(sorted({criterion.checker for item in judged for criterion in item.sample.criteria}))
+    kinds.update(judged)
+    rows = zip(kinds.compute().items(), kinds.total.tolist(), kinds.unscorable.tolist(), strict=True)
+    table = Table(title=title, title_justify="left")
+    for name in ("kind", "criteria", "as desired", "unscorable"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    for (kind, accuracy), total, unscorable in sorted(rows, key=lambda row: float(row[0][1].nan_to_num(2))):
+        table.add_row(Text(kind), str(total), f"{float(accuracy):.3f}", str(unscorable))
+    Console().print(table)
+
+
+def _row(item: JudgedRollout) -> dict[str, Any]:
+    sample, rollout = item.sample, item.rollout
+    criteria = [
+        {
+            "text": criterion.text,
+            "checker": criterion.checker,
+            "kwargs": dict(criterion.kwargs),
+            "weight": criterion.weight,
+            "met": verdict.met,
+            "reason": verdict.reason,
+            "spans": verdict.spans,
+        }
+        for criterion, verdict in zip(sample.criteria, item.verdicts, strict=True)
+    ]
+    return {
+        "id": sample.id,
+        "messages": list(sample.messages),
+        "task": sample.task,
+        "criteria": json.dumps(criteria),
+        "response": rollout.answer,
+        "text": rollout.text,
+        "sample_index": rollout.sample_index,
+        "response_ids": list(rollout.response_ids),
+        "offsets": [list(span) for span in rollout.offsets],
+        "finish_reason": rollout.finish_reason,
+        "policy_version": rollout.policy_version,
+        "temperature": rollout.temperature,
+    }

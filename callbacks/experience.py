@@ -1,0 +1,63 @@
+"""Judged rollouts to tensors, and their way into micro-batches."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rtt_lightning.types import Experience, JudgedRollout
+
+
+def collate(judged: Sequence[JudgedRollout], relevance: Sequence[Tensor]) -> Experience:
+    """Pad judged rollouts to one `Experience`, on the CPU.
+
+    Args:
+        judged: Rows with ragged rubrics and responses; none for a process without data.
+        relevance: ``[rubric token]`` per row.
+    """
+    rollouts = [item.rollout for item in judged]
+    batch, rubric = len(judged), max((len(item.verdicts) for item in judged), default=1)
+    token = max([1, *(len(rollout.response_ids) for rollout in rollouts)])
+    weights = torch.zeros(batch, rubric)
+    met, scorable = torch.zeros(batch, rubric, dtype=torch.bool), torch.zeros(batch, rubric, dtype=torch.bool)
+    padded_relevance = torch.zeros(batch, rubric, token)
+    for row, (item, weight) in enumerate(zip(judged, relevance, strict=True)):
+        k = len(item.verdicts)
+        weights[row, :k] = torch.tensor([criterion.weight for criterion in item.sample.criteria])
+        met[row, :k] = torch.tensor([verdict.met is True for verdict in item.verdicts])
+        scorable[row, :k] = torch.tensor([verdict.met is not None for verdict in item.verdicts])
+        padded_relevance[row, :k, : weight.shape[1]] = weight
+    return Experience(
+        group_ids=torch.tensor([rollout.group_id for rollout in rollouts], dtype=torch.long),
+        weights=weights,
+        met=met,
+        scorable=scorable,
+        relevance=padded_relevance,
+        answer_mask=_padded([rollout.answer_tokens for rollout in rollouts], torch.bool, token),
+        response_mask=_padded([[True] * len(rollout.response_ids) for rollout in rollouts], torch.bool, token),
+        prompt_ids=_padded([rollout.prompt_ids for rollout in rollouts], torch.long, 1),
+        prompt_lengths=torch.tensor([len(rollout.prompt_ids) for rollout in rollouts], dtype=torch.long),
+        response_ids=_padded([rollout.response_ids for rollout in rollouts], torch.long, token),
+        sampler_logprobs=_padded(
+            [rollout.logprobs or [torch.nan] * len(rollout.response_ids) for rollout in rollouts], torch.float, token
+        ),
+        temperature=torch.tensor([rollout.temperature for rollout in rollouts]),
+    )
+
+
+def split_groups(group_ids: Tensor, parts: int) -> list[Tensor]:
+    """Row indices of ``parts`` micro-batches; a group stays whole, so with few groups some parts are empty."""
+    groups = group_ids.unique()
+    bounds = [len(groups) * part // parts for part in range(parts + 1)]
+    return [torch.isin(group_ids, groups[a:b]).nonzero()[:, 0] for a, b in pairwise(bounds)]
+
+
+def _padded(rows: Sequence[Sequence[float]], dtype: torch.dtype, width: int) -> Tensor:
+    """``[batch token]``, at least ``width`` wide, right-padded with zeros."""
+    if not rows:
+        return torch.zeros(0, width, dtype=dtype)
+    tensors = [torch.tensor(row, dtype=dtype) for row in rows]
+    padded = pad_sequence(tensors, batch_first=True)
+    return torch.nn.functional.pad(padded, (0, max(0, width - padded.shape[1])))

@@ -1,0 +1,24 @@
+"""Figures of a window of rollouts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.functional.rewards import all_or_nothing
+from rtt_lightning.types import Experience, JudgedRollout
+
+
+def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
+    """What is always logged of a window, so that nothing goes wrong unseen."""
+    exists, scorable = experience.exists, experience.scorable
+    passed, decided = all_or_nothing(experience.met, scorable, experience.weights)
+    lengths = experience.response_mask.sum(1).float()
+    truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
+    return {
+        "rubric_accuracy": experience.as_desired.sum() / scorable.sum().clamp(min=1),
+        "instruction_accuracy": passed.sum() / decided.sum().clamp(min=1),
+        "unscorable": (exists & ~scorable).sum() / exists.sum(),
+        "length": lengths.mean(),
+        "truncated": truncated.float().mean(),
+    }

@@ -1,0 +1,256 @@
+"""The rollout callback: samples, judges and weighs responses, and fills the batches that the policy trains on."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jsonargparse.typing import lazy_instance
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from rtt_lightning.callbacks.completions import print_completions, show_kinds, write_completions
+from rtt_lightning.callbacks.experience import collate
+from rtt_lightning.callbacks.figures import rollout_figures
+from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
+from rtt_lightning.datamodules.views import PromptWindows
+from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
+from rtt_lightning.engines.transformers import TransformersEngine
+from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
+from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
+from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.tokenizers import render_prompt
+from rtt_lightning.types import Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+EVALUATION_WINDOW = -1
+"""Evaluation draws from the same seeds each time, so that two policies are compared on equal terms."""
+
+
+class RolloutPolicy(PolicyWeights, Protocol):
+    """What the callback asks of a policy beyond its weights."""
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def response_logprobs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]: ...
+
+
+class RolloutCallback(Callback):
+    """Generates for a window of prompts and hands out its micro-batches; drives validation in the same way.
+
+    Inert for a discriminator, whose batches hold no prompts.
+
+    Args:
+        engine: Samples responses.
+        verifier: Gives verdicts.
+        relevance: Weighs tokens.
+        sampling: How training responses are drawn.
+        evaluation: How validation, test and predict responses are drawn.
+        seed: Sampling seed of the run.
+        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
+        output: Folder for completions as parquet; null for none.
+        table_every: Windows between two tables of completions on the terminal; 0 for none.
+    """
+
+    def __init__(
+        self,
+        engine: RolloutEngine = lazy_instance(TransformersEngine),
+        verifier: Verifier = lazy_instance(RuleVerifier),
+        relevance: RelevanceSource = lazy_instance(UniformRelevance),
+        sampling: Sampling = Sampling(),
+        evaluation: Sampling = Sampling(n=1, temperature=0.7, top_p=0.8, top_k=20),
+        seed: int = 0,
+        mask_truncated: bool = False,
+        output: str | None = None,
+        table_every: int = 10,
+    ) -> None:
+        self.engine, self.verifier, self.relevance = engine, verifier, relevance
+        self.sampling, self.evaluation, self.seed = sampling, evaluation, seed
+        self.mask_truncated = mask_truncated
+        self.output = Path(output) if output else None
+        self.table_every = table_every
+        self._started = False
+        self._window: Window | None = None
+        self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
+        self._synced_version: int | None = None
+        self._evaluated: list[JudgedRollout] = []
+
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        self._window, self._synced_version = None, None
+        if isinstance(trainer.datamodule.view, PromptWindows):
+            trainer.datamodule.check(self.verifier.problems)
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if "window" not in batch:
+            return
+        if self._window is None or self._window.number != batch["window"]:
+            self._window = self._sample_window(trainer, pl_module, batch)
+        micro_batch = self._window.micro_batches[batch["micro_batch"]]
+        batch.update({name: _to(value, pl_module.device) for name, value in micro_batch.items()})
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
+            self._window = None  # done with: a checkpoint taken now need not hold it
+
+    def _sample_window(self, trainer: Trainer, policy: Any, batch: dict[str, Any]) -> Window:
+        started = time.monotonic()
+        samples = _samples(trainer, batch)
+        judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"])
+        sampled = time.monotonic()
+        relevance = self.relevance.weigh(judged)
+        experience = collate(judged, relevance)
+        advantages, metrics = policy.advantages(experience)
+        window = make_window(
+            batch["window"],
+            experience,
+            advantages,
+            updates=batch["updates"],
+            micro_batches_per_update=trainer.accumulate_grad_batches,
+            total_tokens=sum_over_ranks,
+        )
+        if batch["updates"] > 1:
+            self._anchor(trainer, policy, window)
+        metrics |= rollout_figures(experience, judged)
+        metrics |= {"seconds_sampling": torch.tensor(sampled - started)}
+        metrics |= {"seconds_weighing": torch.tensor(time.monotonic() - sampled)}
+        metrics = mean_over_ranks(metrics, weight=len(judged))
+        policy.log_dict({f"rollout/{name}": value for name, value in metrics.items()}, batch_size=len(judged))
+        self._show(trainer, policy, window.number, judged, relevance, experience, advantages)
+        return window
+
+    def _anchor(self, trainer: Trainer, policy: RolloutPolicy, window: Window) -> None:
+        """Old log-probs of the window's weights, which later updates of the window move away from."""
+        with torch.no_grad(), trainer.precision_plugin.train_step_context():
+            for micro_batch in window.micro_batches:
+                rows = {name: _to(micro_batch[name], policy.model.device) for name in ROW_FIELDS}
+                micro_batch["old_logprobs"] = policy.response_logprobs(rows)[0].cpu()
+
+    # -- validation, test and predict ----------------------------------------------------------------------------
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if "prompts" not in batch:
+            return
+        judged = self._roll_out(trainer, pl_module, _samples(trainer, batch), self.evaluation, EVALUATION_WINDOW)
+        self._evaluated += judged
+        nothing = [torch.zeros(len(item.verdicts), len(item.rollout.response_ids)) for item in judged]
+        experience = collate(judged, nothing)
+        for name in (*ROW_FIELDS, "met", "scorable", "weights"):
+            batch[name] = getattr(experience, name).to(pl_module.device)
+
+    on_test_batch_start = on_validation_batch_start
+    on_predict_batch_start = on_validation_batch_start
+
+    def on_validation_end(self, trainer: Any, pl_module: LightningModule) -> None:
+        judged, self._evaluated = self._evaluated, []
+        if trainer.sanity_checking or not isinstance(trainer.datamodule.view, PromptWindows):
+            return
+        self._show_evaluation(trainer, [item for items in gather(judged) for item in items])
+
+    @rank_zero_only
+    def _show_evaluation(self, trainer: Trainer, judged: list[JudgedRollout]) -> None:
+        stage = trainer.state.fn or TrainerFn.VALIDATING
+        name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
+        show_kinds(judged, f"{name}: {len(judged)} responses")
+        if self.output:
+            write_completions(self.output / f"{name}.parquet", judged)
+            figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+            (self.output / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+            print(f"completions and verdicts: {self.output / name}.parquet")
+
+    on_test_end = on_validation_end
+    on_predict_end = on_validation_end
+
+    # -- shared --------------------------------------------------------------------------------------------------
+
+    def _roll_out(
+        self, trainer: Trainer, policy: Any, samples: Sequence[RubricSample], sampling: Sampling, window: int
+    ) -> list[JudgedRollout]:
+        """Sample from the current weights and judge; rows in order of prompt and sample index."""
+        version = trainer.global_step
+        if not self._started:
+            self.engine.start(policy)
+            self._started, self._synced_version = True, version
+        if self._synced_version != version:
+            self.engine.sync(policy)
+            self._synced_version = version
+        requests = [
+            SampleRequest(
+                prompt_id=sample.id,
+                group_id=group,
+                prompt_ids=render_prompt(policy.tokenizer, sample.messages),
+                seeds=tuple(sampling_seed(self.seed, window, sample.id, i) for i in range(sampling.n)),
+            )
+            for group, sample in enumerate(samples)
+        ]
+        with trainer.precision_plugin.forward_context():
+            rollouts = sorted(
+                self.engine.generate(requests, sampling, version), key=lambda row: (row.group_id, row.sample_index)
+            )
+        verdicts = self.verifier.verify_all([(samples[row.group_id], row.answer) for row in rollouts])
+        return [
+            JudgedRollout(
+                samples[row.group_id],
+                row,
+                tuple(_masked(found) if self.mask_truncated and row.finish_reason == "length" else found),
+            )
+            for row, found in zip(rollouts, verdicts, strict=True)
+        ]
+
+    def _show(
+        self,
+        trainer: Trainer,
+        policy: Any,
+        number: int,
+        judged: Sequence[JudgedRollout],
+        relevance: Sequence[Tensor],
+        experience: Experience,
+        advantages: Tensor,
+    ) -> None:
+        if self.output:
+            part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
+            write_completions(self.output / f"window-{number:06d}{part}.parquet", judged, relevance, advantages)
+        if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
+            rewards, _ = policy.response_reward(experience.met, experience.scorable, experience.weights)
+            first = self.sampling.n
+            print_completions(judged[:first][:4], rewards[:first][:4], f"window {number}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""
+        return {} if self._window is None else {"windows": gather(self._window.state_dict())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._saved = state_dict.get("windows", [])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if len(self._saved) not in (0, trainer.world_size):
+            raise ValueError(
+                f"the checkpoint lies within a window that {len(self._saved)} processes share; {trainer.world_size} "
+                f"cannot go on with it: resume with {len(self._saved)}, or from the end of a window"
+            )
+        if self._saved:
+            self._window = Window.from_state_dict(self._saved[trainer.global_rank])
+            self._saved = []
+
+
+def _samples(trainer: Any, batch: dict[str, Any]) -> list[RubricSample]:
+    records = trainer.datamodule.records[batch["split"]]
+    return [records[index].sample for index in batch["prompts"]]
+
+
+def _masked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    return [Verdict.unscorable("response truncated at the token limit") for _ in verdicts]
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value

@@ -1,0 +1,65 @@
+"""A sized, stateful loader: resumes where it stopped, in the same order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+Batch = dict[str, Any]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the data a process takes: every ``ranks``-th item, from ``rank`` on."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        return items[self.rank :: self.ranks]
+
+
+ALL = Share()
+"""One process takes everything."""
+
+
+class StatefulLoader:
+    """Yields the batches of an epoch; its state is the epoch and the number of batches handed out.
+
+    Every iteration is a new epoch, however far the one before came (the trainer never runs a sized loader dry); only
+    the first iteration after `load_state_dict` goes on where the state stopped.
+
+    Args:
+        make_batches: Epoch number to the batches of that epoch; must be a pure function, equally long for each.
+    """
+
+    def __init__(self, make_batches: Callable[[int], Sequence[Batch]]) -> None:
+        self._make_batches = make_batches
+        self._length = len(make_batches(0))
+        self._epoch, self._position, self._resuming = 0, 0, False
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._position and not self._resuming:
+            self._epoch, self._position = self._epoch + 1, 0
+        self._resuming = False
+        for batch in self._make_batches(self._epoch)[self._position :]:
+            self._position += 1
+            yield dict(batch)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._resuming = self._position < self._length
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    """A permutation of ``range(count)`` that depends on seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator).tolist()

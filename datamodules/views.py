@@ -1,0 +1,142 @@
+"""The two views of the data: prompts in windows for the policy, labelled pairs for the discriminator."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from rtt_lightning.datamodules.loaders import ALL, Batch, Item, Share, StatefulLoader, shuffled
+from rtt_lightning.datamodules.records import Record
+from rtt_lightning.datamodules.sources import Split
+
+
+class View(ABC):
+    """Makes loaders of records. On several processes all loaders are equally long; some of their batches may be empty,
+    so that every process takes part in each collective and none sees padding.
+    """
+
+    @abstractmethod
+    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
+        """Shuffled training batches; ``accumulate`` micro-batches make one optimiser update."""
+
+    @abstractmethod
+    def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
+        """Every record once, in order; over all processes together."""
+
+
+class PromptWindows(View):
+    """Prompts for a policy. A window is what is sampled at once; it is trained on in one or more updates.
+
+    A batch is one micro-batch of a window: its prompts as indices, for the rollout callback to sample and fill in.
+
+    Args:
+        prompts: Prompts per window, over all processes together.
+        updates: Optimiser updates per window; its prompts are divided among them.
+        eval_prompts: Prompts per batch and process in validation.
+    """
+
+    def __init__(self, prompts: int = 8, updates: int = 1, eval_prompts: int = 16) -> None:
+        if prompts < 1 or updates < 1 or eval_prompts < 1:
+            raise ValueError(
+                f"prompts, updates and eval_prompts must be >= 1, got {prompts}, {updates}, {eval_prompts}"
+            )
+        if prompts < updates:
+            raise ValueError(f"a window of {prompts} prompts cannot be divided among {updates} updates; lower updates")
+        self.prompts, self.updates, self.eval_prompts = prompts, updates, eval_prompts
+
+    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
+        windows = len(records) // self.prompts
+        if not windows:
+            raise ValueError(f"{len(records)} training prompts do not fill a window of {self.prompts}; lower prompts")
+        if self.prompts < share.ranks:
+            raise ValueError(
+                f"a window of {self.prompts} prompts leaves some of {share.ranks} processes without one; raise prompts"
+            )
+
+        def batches(epoch: int) -> list[Batch]:
+            order = shuffled(len(records), seed, epoch)
+            return [
+                {
+                    "window": epoch * windows + window,
+                    "prompts": share.of(order[window * self.prompts : (window + 1) * self.prompts]),
+                    "split": "train",
+                    "micro_batch": micro_batch,
+                    "updates": self.updates,
+                }
+                for window in range(windows)
+                for micro_batch in range(accumulate * self.updates)
+            ]
+
+        return StatefulLoader(batches)
+
+    def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
+        index = range(len(records))
+        batches = [
+            {"prompts": list(share.of(chunk)), "split": split}
+            for chunk in _chunks(index, self.eval_prompts * share.ranks)
+        ]
+        return StatefulLoader(lambda epoch: batches)
+
+
+class LabelledPairs(View):
+    """(criterion, response) pairs with the characters that decide them, for a discriminator.
+
+    Each training batch also holds the process's part of its ``update`` (all micro-batches of one optimiser step), for
+    the exact token mean. A pair whose checker could not tell its spans, or that is unscorable, is left out.
+
+    Args:
+        batch_size: Pairs per micro-batch and process.
+    """
+
+    def __init__(self, batch_size: int = 16) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.batch_size = batch_size
+
+    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
+        pairs = labelled_pairs(records)
+
+        def batches(epoch: int) -> list[Batch]:
+            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch)]
+            return [
+                _columns(share.of(micro_batch)) | {"update": _columns(share.of(update))}
+                for update in _chunks(order, self.batch_size * share.ranks * accumulate)
+                for micro_batch in _chunks(update, self.batch_size * share.ranks)
+            ]
+
+        return StatefulLoader(batches)
+
+    def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
+        chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)
+        batches = [_columns(share.of(chunk)) for chunk in chunks]
+        return StatefulLoader(lambda epoch: batches)
+
+
+PAIR_FIELDS = ("criterion", "response", "spans")
+
+
+def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
+    """One ``{"criterion", "response", "spans"}`` per decided criterion with known spans.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    pairs = [
+        {"criterion": criterion.text, "response": record.response, "spans": verdict.spans}
+        for record in records
+        if record.response
+        for criterion, verdict in zip(record.sample.criteria, record.verdicts, strict=True)
+        if verdict.met is not None and verdict.spans is not None
+    ]
+    if not pairs:
+        raise ValueError(
+            f"none of the {len(records)} records holds a response with verdicts and spans; "
+            "make some with `rtt predict`, which writes completions that this view reads"
+        )
+    return pairs
+
+
+def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _columns(pairs: Sequence[Batch]) -> Batch:
+    return {field: [pair[field] for pair in pairs] for field in PAIR_FIELDS}

@@ -1,0 +1,187 @@
+"""Checkpoint files: whole or in shards, never half written, read without unpickling anything but tensors.
+
+A checkpoint of one file holds everything. One in shards is a folder: ``meta.pt`` holds everything but the sharded
+tensors, ``shard-<rank>.pt`` the pieces of one process, which are joined along their first axis. Any number of
+processes can read either. Both appear under their name only when they are complete.
+"""
+
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+META = "meta.pt"
+SHARD_KEY = "rtt:shard:"
+"""Stands in ``meta.pt`` where a sharded tensor belongs, before its path."""
+POINTER = "latest"
+"""In a folder of checkpoints: the file that names the newest complete one."""
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's checkpoint files, made durable before they get their name; reads sharded folders too."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_file(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+
+def write_file(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write one file: whoever reads it, or kills this process, finds the old content or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, barrier: Callable[[], None]) -> None:
+    """Write this process's part of a sharded checkpoint; all processes call it with the same new ``path``.
+
+    Raises:
+        ValueError: If ``path`` exists: a sharded checkpoint gets a new name each time.
+    """
+    if path.exists():
+        raise ValueError(f"{path} exists; a sharded checkpoint needs a new name, so that the old one stays whole")
+    partial = path.with_name(f"{path.name}.partial")
+    if rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while saving
+        partial.mkdir(parents=True)
+    barrier()
+    shards: dict[str, Tensor] = {}
+    meta = _split(checkpoint, "", shards)
+    write_file(shards, partial / f"shard-{rank:05d}.pt")
+    if rank == 0:
+        write_file(meta, partial / META)
+    barrier()
+    if rank == 0:
+        partial.replace(path)
+        _sync_folder(path.parent)
+    barrier()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint with whole tensors on the CPU, whichever way it was written.
+
+    Raises:
+        ValueError: For a missing or damaged one; names the next older one beside it.
+    """
+    if not path.exists():
+        raise ValueError(f"no checkpoint at {path}; give the path of a .ckpt file or folder, or of a folder of them")
+    try:
+        if path.is_file():
+            return torch.load(path, map_location="cpu", weights_only=True)
+        shards = [torch.load(part, mmap=True, weights_only=True) for part in sorted(path.glob("shard-*.pt"))]
+        return _join(torch.load(path / META, weights_only=True), shards)
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        older = [other for other in checkpoints(path.parent) if other.name < path.name]
+        advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
+        raise ValueError(f"{path} is damaged or no checkpoint ({str(error).splitlines()[0]}); {advice}") from error
+
+
+def find_checkpoint(path: Path, begin: bool) -> str | None:
+    """The checkpoint that a user means by ``path``: itself, or the newest one of a folder of them.
+
+    Args:
+        path: A name that ends in ``.ckpt``, or a folder that `Checkpoints` writes to.
+        begin: Whether a folder without any means to begin from the start: so the command that starts a run resumes it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if path.suffix == ".ckpt" or (path / META).is_file() or path.is_file():
+        if not path.exists():
+            raise ValueError(f"no checkpoint at {path}; give the .ckpt that `rtt fit` wrote, or the folder of them")
+        return str(path)
+    found = newest(path)
+    if found is None and not begin:
+        raise ValueError(f"no checkpoint in {path}; give the .ckpt that `rtt fit` wrote, or the folder of them")
+    rank_zero_info(f"resuming from {found}" if found else f"no checkpoint in {path} yet: starting from the beginning")
+    return None if found is None else str(found)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints of a folder, oldest first: their names sort by step."""
+    return sorted(folder.glob("*.ckpt"))
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint that the pointer of a folder names; ``None`` where there is none yet.
+
+    Raises:
+        ValueError: If the pointer names one that is gone.
+    """
+    pointer = folder / POINTER
+    if not pointer.is_file():
+        return None
+    path = folder / pointer.read_text().strip()
+    if not path.exists():
+        others = ", ".join(str(other) for other in checkpoints(folder)) or "none"
+        raise ValueError(f"{pointer} names {path}, which is gone; complete checkpoints there: {others}")
+    return path
+
+
+def point_to(path: Path) -> None:
+    """Make ``path`` the newest checkpoint of its folder, at once."""
+    partial = path.parent / f"{POINTER}.partial"
+    partial.write_text(f"{path.name}\n")
+    partial.replace(path.parent / POINTER)
+    _sync_folder(path.parent)
+
+
+def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
+    """Refuse a checkpoint whose weights are not exactly those that this model trains.
+
+    Raises:
+        ValueError: With examples of what is missing and what is more.
+    """
+    missing, extra = sorted(set(expected) - set(saved)), sorted(set(saved) - set(expected))
+    if missing or extra:
+        raise ValueError(
+            f"the checkpoint does not fit this model: it lacks {len(missing)} weights {missing[:3]} and has "
+            f"{len(extra)} others {extra[:3]}; give the model, adapter and depth that it was trained with"
+        )
+
+
+def _split(tree: Any, path: str, shards: dict[str, Tensor]) -> Any:
+    """``tree`` with its sharded tensors replaced by their paths; this process's pieces go to ``shards``."""
+    if isinstance(tree, DTensor):
+        shards[path] = tree.to_local().detach().cpu().clone()
+        return SHARD_KEY + path
+    if isinstance(tree, Mapping):
+        return {key: _split(value, f"{path}/{key}", shards) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_split(value, f"{path}/{index}", shards) for index, value in enumerate(tree))
+    return tree
+
+
+def _join(tree: Any, shards: list[dict[str, Tensor]]) -> Any:
+    if isinstance(tree, str) and tree.startswith(SHARD_KEY):
+        return torch.cat([shard[tree.removeprefix(SHARD_KEY)] for shard in shards])
+    if isinstance(tree, dict):
+        return {key: _join(value, shards) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_join(value, shards) for value in tree)
+    return tree
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""`rtt`: fit, validate, test and predict, from composed YAML files and flags; and export."""
+
+import os
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import auto_cli
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
+from rtt_lightning.callbacks.guard import Guard
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.checkpoints import find_checkpoint
+from rtt_lightning.datamodules import RubricDataModule
+from rtt_lightning.export import export
+from rtt_lightning.terminal import quieten
+
+DESCRIPTION = (
+    "Rubrics to Tokens: reinforcement learning from rubrics with token-level credit. "
+    "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder."
+)
+
+
+class SaveConfigWithLogs(SaveConfigCallback):
+    """Saves the whole configuration beside the logs; nowhere when nothing is logged."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.logger is not None:
+            super().setup(trainer, pl_module, stage)
+
+
+class RTTCommandLine(LightningCLI):
+    """LightningCLI with a `rollout` group, and the policy's tokenizer known to the data."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(RolloutCallback, "rollout")
+        parser.add_lightning_class_args(Guard, "guard")
+        parser.set_defaults(
+            {
+                "trainer.use_distributed_sampler": False,
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.log_every_n_steps": 1,
+                "trainer.max_epochs": -1,
+                "trainer.plugins": {"class_path": "rtt_lightning.checkpoints.CheckpointFiles"},
+            }
+        )
+        parser.link_arguments("model.init_args.model", "data.tokenizer")
+
+    def _parse_ckpt_path(self) -> None:
+        """Find the checkpoint before anything is loaded; nothing in it changes what YAML and flags say."""
+        config = self.config[self.config.subcommand]
+        if config.get("ckpt_path"):
+            config["ckpt_path"] = find_checkpoint(Path(config["ckpt_path"]), begin=self.config.subcommand == "fit")
+
+
+def main(args: Sequence[str] | None = None) -> RTTCommandLine:
+    """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
+    quieten()
+    return RTTCommandLine(
+        LightningModule,
+        RubricDataModule,
+        subclass_mode_model=True,
+        save_config_callback=SaveConfigWithLogs,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        args=None if args is None else list(args),
+        parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False, "description": DESCRIPTION, "prog": "rtt"},
+    )
+
+
+def run() -> None:
+    """The console script: a user's mistake ends with its message alone, exit code 2."""
+    try:
+        if sys.argv[1:2] == ["export"]:
+            quieten()
+            auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
+        else:
+            main()
+    except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
+        sys.exit(SIGTERM_EXIT_CODE)
+    except (ArgumentError, ValueError, OSError, MisconfigurationException) as error:
+        if os.environ.get("RTT_TRACEBACK"):
+            raise
+        print(f"rtt: {_reason(error)}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
+        sys.exit(2)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The error itself, without what jsonargparse adds to any mistake in a model: that it is not null either."""
+    while f"Subtypes: [{LightningModule}, " in str(error) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -1,0 +1,189 @@
+"""Figures of completions files, and the difference between two of them with an interval."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from rtt_lightning.datamodules.records import parse_record
+from rtt_lightning.types import RubricSample, Span, Verdict
+
+RESAMPLES = 2_000
+COLUMNS = ("id", "messages", "criteria", "response", "text", "sample_index", "offsets", "finish_reason")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One row of a file that `write_completions` wrote.
+
+    Attributes:
+        sample: Prompt and rubric.
+        verdicts: One per criterion.
+        response: What the verifiers saw.
+        text: The whole decoded response.
+        sample_index: Number of the response within its group.
+        offsets: Per response token, the characters of ``text`` that it carries.
+        finish_reason: ``"stop"`` or ``"length"``.
+        relevance: ``[rubric token]``, where recorded.
+        advantages: ``[token]``, where recorded.
+    """
+
+    sample: RubricSample
+    verdicts: tuple[Verdict, ...]
+    response: str
+    text: str
+    sample_index: int
+    offsets: tuple[Span, ...]
+    finish_reason: str
+    relevance: Sequence[Sequence[float]] | None = None
+    advantages: Sequence[float] | None = None
+
+
+def read_completions(path: Path) -> list[Completion]:
+    """All rows of a completions file, in order.
+
+    Raises:
+        ValueError: For a missing, empty or foreign file.
+    """
+    if not path.is_file():
+        raise ValueError(f"no completions at {path}; `rtt validate` and `rtt predict` write them to rollout.output")
+    table = pq.read_table(path)
+    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        raise ValueError(f"{path} is not a completions file: it lacks the columns {', '.join(missing)}")
+    if not table.num_rows:
+        raise ValueError(f"{path} holds no completions; it needs at least one row")
+    completions = []
+    for number, row in enumerate(table.to_pylist(), start=1):
+        record = parse_record(row, f"{path.name}:{number}")
+        if record.response is None:
+            raise ValueError(f"{path}: row {number} has no response")
+        offsets = tuple((start, end) for start, end in row["offsets"])
+        same = {name: row[name] for name in ("text", "sample_index", "finish_reason")}
+        optional = {name: row.get(name) for name in ("relevance", "advantages")}
+        completions.append(
+            Completion(record.sample, record.verdicts, record.response, offsets=offsets, **same, **optional)
+        )
+    return completions
+
+
+def summarize(path: Path) -> dict[str, float]:
+    """Figures of one completions file; NaN where there is nothing to count.
+
+    ``rubric_accuracy`` and ``instruction_accuracy`` are those of `rtt_lightning.metrics`; ``length`` is the mean
+    number of tokens; ``distinct_2`` is the number of distinct word bigrams per bigram over all responses together,
+    ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` and ``unscorable`` are shares
+    of responses and criteria; ``responses`` and ``prompts`` are counts.
+    """
+    completions = read_completions(path)
+    bigrams = [pairs for item in completions if (pairs := _bigrams(item.response))]
+    criteria = sum(len(item.verdicts) for item in completions)
+    scorable = sum(criteria_counts(item)[1] for item in completions)
+    return {
+        "rubric_accuracy": _accuracy(completions, criteria_counts),
+        "instruction_accuracy": _accuracy(completions, instruction_counts),
+        "length": _mean([len(item.offsets) for item in completions]),
+        "distinct_2": _distinct([pair for pairs in bigrams for pair in pairs]),
+        "distinct_2_per_response": _mean([_distinct(pairs) for pairs in bigrams]),
+        "truncated": _mean([item.finish_reason == "length" for item in completions]),
+        "unscorable": 1 - scorable / criteria,
+        "responses": len(completions),
+        "prompts": len({item.sample.id for item in completions}),
+    }
+
+
+def paired_difference(before: Path, after: Path, metric: str, seed: int = 0) -> tuple[float, float, float]:
+    """Accuracy after minus before, and its 95 % interval by bootstrap over prompts.
+
+    A resample draws prompts with replacement and takes all responses of a drawn prompt, before and after, so that
+    easy and hard prompts cancel; each accuracy is pooled over the drawn prompts, as in `summarize`.
+
+    Args:
+        before: Completions file.
+        after: Completions file over the same prompts.
+        metric: ``"rubric_accuracy"`` or ``"instruction_accuracy"``.
+        seed: Of the resampling.
+
+    Returns:
+        Difference, lower bound, upper bound.
+    """
+    if metric not in COUNTS:
+        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(COUNTS)}")
+    old, new = (_counts_by_prompt(read_completions(path), COUNTS[metric]) for path in (before, after))
+    if old.keys() != new.keys():
+        raise ValueError(
+            f"{before} and {after} must hold the same prompts to be paired; "
+            f"{len(old.keys() ^ new.keys())} ids stand in only one of them"
+        )
+    counts = np.array([[old[prompt], new[prompt]] for prompt in old])  # [prompt, file, (passed, counted)]
+    prompts = len(counts)
+    draws = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
+    low, high = np.nanpercentile(_difference(np.einsum("rp,pfc->rfc", draws, counts)), [2.5, 97.5])
+    return float(_difference(counts.sum(0))), float(low), float(high)
+
+
+def accuracy_by_kind(completions: Sequence[Completion]) -> dict[str, tuple[float, int]]:
+    """Rubric-level accuracy and number of scorable criteria per criterion kind (checker id)."""
+    desired: defaultdict[str, list[bool]] = defaultdict(list)
+    for item in completions:
+        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+            wanted = criterion.weight > 0
+            desired[criterion.checker] += [] if verdict.met is None else [verdict.met == wanted]
+    return {kind: (_mean(found), len(found)) for kind, found in desired.items()}
+
+
+def criteria_counts(completion: Completion) -> tuple[int, int]:
+    """Criteria as desired, and scorable criteria."""
+    pairs = zip(completion.sample.criteria, completion.verdicts, strict=True)
+    desired = [verdict.met == (criterion.weight > 0) for criterion, verdict in pairs if verdict.met is not None]
+    return sum(desired), len(desired)
+
+
+def instruction_counts(completion: Completion) -> tuple[int, int]:
+    """Whether every criterion is as desired, and whether that is decided: (0, 0) where it is not."""
+    desired, scorable = criteria_counts(completion)
+    if desired < scorable:
+        return 0, 1
+    return (1, 1) if scorable == len(completion.verdicts) else (0, 0)
+
+
+Counts = Callable[[Completion], tuple[int, int]]
+COUNTS: dict[str, Counts] = {"rubric_accuracy": criteria_counts, "instruction_accuracy": instruction_counts}
+
+
+def _counts_by_prompt(completions: Sequence[Completion], counts: Counts) -> dict[str, tuple[int, int]]:
+    totals: dict[str, tuple[int, int]] = {}
+    for item in completions:
+        passed, counted = totals.get(item.sample.id, (0, 0))
+        more_passed, more_counted = counts(item)
+        totals[item.sample.id] = passed + more_passed, counted + more_counted
+    return totals
+
+
+def _accuracy(completions: Sequence[Completion], counts: Counts) -> float:
+    passed, counted = np.sum([counts(item) for item in completions], axis=0)
+    return float(passed / counted) if counted else float("nan")
+
+
+def _difference(counts: np.ndarray) -> np.ndarray:
+    """``[..., file, (passed, counted)]`` to accuracy of file 1 minus that of file 0; NaN where nothing is counted."""
+    with np.errstate(invalid="ignore"):
+        accuracy = counts[..., 0] / counts[..., 1]
+    return accuracy[..., 1] - accuracy[..., 0]
+
+
+def _bigrams(text: str) -> list[tuple[str, str]]:
+    words = re.findall(r"\w+", text.lower())
+    return list(pairwise(words))
+
+
+def _distinct(bigrams: Sequence[tuple[str, str]]) -> float:
+    return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

@@ -1,0 +1,125 @@
+"""Rewards to advantages: the group baseline of GRPO, the token partitions of RTT and how the two combine.
+
+A *partition* is the set of axes that mean and standard deviation are taken over. Every partition has the signature
+
+    (rewards [batch rubric token], scorable [batch rubric], answer_mask [batch token], group_ids [batch], std_floor)
+        -> (advantage [batch token], live [batch rubric])
+
+so that any of them, or one of your own, can be given to `RTT` as ``partition``. ``advantage`` is 0 outside
+``answer_mask``: end-of-sequence, special and reasoning tokens earn no token credit. A cell (response, criterion) is
+*live* when its values differ by more than ``std_floor``; the others contribute 0 but stay in the mean over criteria.
+Unscorable cells do not.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+EPS = 1e-6
+
+Partition = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+Combine = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+
+
+def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bool = True) -> Tensor:
+    """(r - mean) / (std + eps) over the responses of a group: the response advantage of GRPO.
+
+    Args:
+        rewards: ``[batch]``.
+        known: ``[batch]`` bool; unknown rewards take no part and get 0.
+        group_ids: ``[batch]`` long, any values in any order.
+        scale: Divide by the sample standard deviation, as the authors' code does; False is Dr. GRPO.
+
+    Returns:
+        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards or with all of them equal.
+    """
+    _, group = group_ids.unique(return_inverse=True)
+    groups = int(group.max()) + 1 if len(group) else 0
+    zeros = rewards.new_zeros(groups)
+    counts = zeros.index_add(0, group, known.to(rewards))
+    means = zeros.index_add(0, group, torch.where(known, rewards, 0.0)) / counts.clamp(min=1)
+    centred = torch.where(known, rewards - means[group], 0.0)
+    # Equality is tested as such: rounding of the mean divided by eps would leave up to 0.1 in fp32.
+    highest = zeros.scatter_reduce(0, group, torch.where(known, rewards, -torch.inf), "amax", include_self=False)
+    lowest = zeros.scatter_reduce(0, group, torch.where(known, rewards, torch.inf), "amin", include_self=False)
+    varied = (counts >= 2) & (highest > lowest)
+    centred = torch.where(varied[group], centred, 0.0)
+    if not scale:
+        return centred
+    variance = zeros.index_add(0, group, centred.square()) / (counts - 1).clamp(min=1)
+    return centred / (variance.sqrt()[group] + EPS)
+
+
+def token_rewards(relevance: Tensor, signs: Tensor) -> Tensor:
+    """r[i,k,t] = s[i,k] p[i,k,t] with soft p. ``relevance [batch rubric token]``, ``signs [batch rubric]``."""
+    return signs[..., None] * relevance
+
+
+def intra_sample(
+    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """z-score over the tokens of each (response, criterion), then mean over criteria: the paper's proposal.
+
+    With m of T tokens relevant, p in {0, 1}, relevant tokens get sqrt((T - m) / m). Sums to 0 over each response.
+    """
+    mask = answer_mask[:, None, :] & scorable[..., None]
+    scores, live = _z_score(rewards, mask, (2,), std_floor)
+    return _mean_over_rubric(scores, scorable, answer_mask), live[..., 0]
+
+
+def inter_sample(
+    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """z-score over all tokens of all responses of a group, per criterion, then mean over criteria (Eq. 8).
+
+    Criteria of a group must be in the same order in every row.
+    """
+    mask = answer_mask[:, None, :] & scorable[..., None]
+    scores, live = torch.zeros_like(rewards), torch.zeros_like(scorable)
+    for group in group_ids.unique():
+        rows = group_ids == group
+        scores[rows], group_live = _z_score(rewards[rows], mask[rows], (0, 2), std_floor)
+        live[rows] = group_live[..., 0] & scorable[rows]
+    return _mean_over_rubric(scores, scorable, answer_mask), live
+
+
+def no_partition(
+    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Mean over criteria of the token rewards themselves; every scorable cell with a token is live."""
+    return _mean_over_rubric(rewards, scorable, answer_mask), scorable & answer_mask.any(-1, keepdim=True)
+
+
+def add(response: Tensor, token: Tensor, response_mask: Tensor, alpha: float, beta: float) -> Tensor:
+    """alpha A_res + beta A_tok (Eq. 7). ``response [batch]``, ``token [batch token]``."""
+    return (alpha * response[:, None] + beta * token) * response_mask
+
+
+def mix(response: Tensor, token: Tensor, response_mask: Tensor, alpha: float, beta: float) -> Tensor:
+    """alpha (1 - beta) A_res + beta A_tok; with alpha = 1 a convex mix of the two levels."""
+    return (alpha * (1 - beta) * response[:, None] + beta * token) * response_mask
+
+
+def _z_score(values: Tensor, mask: Tensor, dims: tuple[int, ...], std_floor: float) -> tuple[Tensor, Tensor]:
+    """Masked z-score over ``dims`` with population std; 0 where all values are equal or spread <= ``std_floor``.
+
+    Returns the scores and, with ``dims`` kept as size 1, which cells are live.
+    """
+    if not values.numel():
+        empty = mask.sum(dims, keepdim=True) > 0
+        return values, empty
+    count = mask.sum(dims, keepdim=True).clamp(min=1)
+    mean = torch.where(mask, values, 0.0).sum(dims, keepdim=True) / count
+    centred = torch.where(mask, values - mean, 0.0)
+    std = (centred.square().sum(dims, keepdim=True) / count).sqrt()
+    highest = torch.where(mask, values, -torch.inf).amax(dims, keepdim=True)
+    lowest = torch.where(mask, values, torch.inf).amin(dims, keepdim=True)
+    live = (highest > lowest) & (std > std_floor)
+    return torch.where(live, centred / (std + EPS), 0.0), live
+
+
+def _mean_over_rubric(scores: Tensor, scorable: Tensor, answer_mask: Tensor) -> Tensor:
+    """Mean of ``[batch rubric token]`` over scorable criteria: ``[batch token]``, 0 outside the answer."""
+    total = torch.where(scorable[..., None], scores, 0.0).sum(1)
+    return total / scorable.sum(1).clamp(min=1)[:, None] * answer_mask

@@ -1,0 +1,62 @@
+"""Per-token losses and their one aggregation. All tensors are ``[batch token]`` unless said otherwise."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def clipped_surrogate(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_low: float, clip_high: float
+) -> tuple[Tensor, Tensor]:
+    """-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) with rho = exp(logprobs - old_logprobs). RTT, Eq. 6.
+
+    Returns:
+        The per-token loss, and a bool tensor: tokens where clipping holds back the gradient.
+    """
+    ratio = (logprobs - old_logprobs).exp()
+    free = ratio * advantages
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
+    return -torch.minimum(free, clipped), (clipped < free).detach()
+
+
+def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """log pi - log ref: unbiased for KL(pi || ref) on samples of pi, high variance, either sign."""
+    return logprobs - reference
+
+
+def kl_k2(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """(log pi - log ref)^2 / 2: biased, low variance, never negative; its gradient is that of the KL on policy."""
+    return (logprobs - reference).square() / 2
+
+
+def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """ref / pi - 1 - log(ref / pi): unbiased for KL(pi || ref) on samples of pi, low variance, never negative."""
+    log_ratio = reference - logprobs
+    return log_ratio.expm1() - log_ratio
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Token-wise cross entropy of relevance logits and labels in [0, 1]. RTT, Eq. 5."""
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none")
+
+
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum of ``values`` where ``mask``; what lies elsewhere (NaN too) reaches neither value nor gradient."""
+    return torch.where(mask, values, 0.0).sum()
+
+
+def token_mean(values: Tensor, mask: Tensor, update_tokens: Tensor | float, micro_batches: int, ranks: int) -> Tensor:
+    """This micro-batch's share of the mean over all response tokens of the update.
+
+    Lightning divides a loss by ``micro_batches`` (accumulation) and DDP / FSDP average gradients over ``ranks``; both
+    are multiplied back here, so that summed over micro-batches and ranks the loss is sum(values) / update_tokens: a
+    mean over tokens, not a mean of means.
+
+    Args:
+        values: Per-token losses.
+        mask: Tokens that count. A mask without any gives 0 with a graph, so that every rank still runs backward.
+        update_tokens: The denominator: masked tokens in all micro-batches of the update on all ranks.
+        micro_batches: Micro-batches per update.
+        ranks: World size.
+    """
+    return masked_sum(values, mask) * (micro_batches * ranks) / max(float(update_tokens), 1.0)

@@ -1,0 +1,185 @@
+"""Loading of language models: a frozen base in bf16 under fp32 adapters, or fp32 weights in full."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rtt_lightning.functional.logprobs import token_logprobs
+from rtt_lightning.sharding import decoder_layers, full
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters on every linear layer of the body.
+
+    Attributes:
+        rank: Rank of the update.
+        alpha: The update is scaled by alpha / rank.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+
+
+def load_model(auto_class: Any, model: str, lora: Lora | None, trust_remote_code: bool = False, **kwargs: Any) -> Any:
+    """A model of a folder or hub name: its weights frozen in bf16 where adapters train, else all in fp32.
+
+    Trainable weights are always fp32: a step of 1e-6 vanishes in bf16.
+
+    Raises:
+        ValueError: If the folder or hub name cannot be reached.
+    """
+    dtype = torch.float32 if lora is None else torch.bfloat16
+    try:
+        return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
+    except OSError as error:
+        raise ValueError(
+            f"cannot load a model from {model!r}: {str(error).splitlines()[0]} "
+            "Give a folder that holds config.json and weights, or a hub name while the hub is reachable."
+        ) from error
+
+
+def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
+    """Wrap a model with fp32 LoRA adapters on the linear layers of its body; a new head trains in full."""
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=["score", "classifier"] if task == "TOKEN_CLS" else None,
+        task_type=task,
+    )
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # a new head came in the dtype of the frozen base
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Recompute the activations of each decoder layer in the backward pass: less memory, a third more time."""
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for layer in decoder_layers(model):  # `transformers` does it for layers in training mode only;
+        layer.training = True  # what is within them stays in evaluation mode, without dropout
+
+
+def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter under its Hugging Face name, LoRA updates added in, one full tensor at a time.
+
+    Of a sharded model one tensor after the other is gathered: all processes must read to the end.
+    """
+    layers = _lora_layers(model)
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name or ".original_module." in name:  # a head that trains in full stands in for the original
+            continue
+        owner = name.rpartition(".base_layer.")[0]
+        weight = parameter.detach()
+        if owner and name.endswith(".weight"):
+            weight = _merged(layers[owner], weight)
+        own = name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".modules_to_save.default", "")
+        yield own, full(weight)
+
+
+@contextmanager
+def adapters_merged(model: Any) -> Iterator[None]:
+    """Run with LoRA updates added into the weights: the fastest way to sample. A model without adapters is unchanged.
+
+    Needs memory for a second copy of the adapted weights; on leaving, the very same base weights are back, so nothing
+    drifts.
+    """
+    if not isinstance(model, PeftModel):
+        yield
+        return
+    weights = [(layer, layer.get_base_layer().weight) for layer in _lora_layers(model).values()]
+    originals = [weight.data for _, weight in weights]
+    with torch.no_grad():
+        for layer, weight in weights:
+            weight.data = _merged(layer, weight)
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for (_, weight), original in zip(weights, originals, strict=True):
+            weight.data = original
+
+
+def _lora_layers(model: nn.Module) -> dict[str, Any]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def _merged(layer: Any, weight: Tensor) -> Tensor:
+    delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+    return (weight.detach().float() + delta).to(weight.dtype)
+
+
+def trainable_names(module: nn.Module) -> set[str]:
+    """Names of the parameters that an optimiser moves: what a checkpoint holds."""
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def refuse_unusual_head(model: PreTrainedModel) -> None:
+    """Refuse models whose logits are more than hidden states times the output embedding.
+
+    Raises:
+        ValueError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.
+    """
+    unusual = [
+        name
+        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
+        if getattr(model.config, name, None) not in (None, 1.0)
+    ]
+    head = model.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        unusual.append("a bias on the output embedding")
+    if unusual:
+        raise ValueError(
+            f"{model.config.model_type} changes its logits by {', '.join(unusual)}, which the log-prob function does "
+            "not compute; use a model with a plain linear head (Llama, Qwen, SmolLM)"
+        )
+
+
+def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Run the body on prompt + response and the head on just the states that predict response tokens.
+
+    Args:
+        model: A causal language model, with or without adapters.
+        batch: ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``,
+            ``response_mask [batch token]``, ``temperature [batch]``.
+
+    Returns:
+        Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
+    """
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    mask, starts = batch["response_mask"], batch["prompt_lengths"]
+    if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
+        hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state
+        head = causal.get_output_embeddings().weight
+        nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
+        return nothing, nothing
+    ids, attention = _joined(batch)
+    hidden = causal.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
+    row, token = mask.nonzero(as_tuple=True)
+    states = hidden[row, starts[row] + token - 1]  # the state before a token predicts it
+    head = causal.get_output_embeddings().weight
+    logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
+    zeros = torch.zeros(mask.shape, device=mask.device)
+    return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
+
+
+def _joined(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Prompt and response back to back, right-padded: ids and attention mask, ``[batch prompt+token]``."""
+    prompts, responses, mask = batch["prompt_ids"], batch["response_ids"], batch["response_mask"]
+    starts = batch["prompt_lengths"]
+    lengths = starts + mask.sum(1)
+    position = torch.arange(int(lengths.max()), device=mask.device).expand(len(mask), -1)
+    in_prompt = position < starts[:, None]
+    from_prompt = prompts.gather(1, position.clamp(max=prompts.shape[1] - 1))
+    from_response = responses.gather(1, (position - starts[:, None]).clamp(0, responses.shape[1] - 1))
+    return torch.where(in_prompt, from_prompt, from_response), (position < lengths[:, None]).long()

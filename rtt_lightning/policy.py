@@ -1,0 +1,242 @@
+"""The policy: GRPO over rubrics, and RTT as a small subclass of it.
+
+A new reward scheme is a subclass that overrides `PolicyModule.advantages`; everything else stays.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torchmetrics.aggregation import MeanMetric
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from rtt_lightning.functional.advantages import (
+    Combine,
+    Partition,
+    add,
+    group_normalize,
+    intra_sample,
+    token_rewards,
+)
+from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
+from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
+from rtt_lightning.metrics import InstructionAccuracy, RubricAccuracy, UpdateMeans
+from rtt_lightning.models import (
+    Lora,
+    add_adapters,
+    checkpoint_activations,
+    load_model,
+    merged_weights,
+    refuse_unusual_head,
+    response_logprobs,
+)
+from rtt_lightning.sharding import as_forward_method, shard
+from rtt_lightning.tokenizers import load_tokenizer
+from rtt_lightning.training import TrainableModule
+from rtt_lightning.types import Experience
+
+Batch = dict[str, Any]
+POLICY_KEY = "policy_config"
+"""Where a checkpoint keeps the model and the adapters that it continues."""
+
+
+class PolicyModule(TrainableModule):
+    """A language model trained by GRPO on rubric rewards.
+
+    Args:
+        model: Folder or hub name of an instruct model.
+        lora: Adapters over a frozen bf16 base; null trains all weights in fp32.
+        optimizer: Makes the optimiser from the trainable parameters.
+        warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+        response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.
+        scale_rewards: Divide the response advantage by the group's standard deviation; false is Dr. GRPO.
+        clip_low: The probability ratio is clipped below 1 - clip_low.
+        clip_high: The probability ratio is clipped above 1 + clip_high.
+        kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
+        kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
+        entropy_coef: Weight of an entropy bonus.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
+        trust_remote_code: Run model code that comes with a model folder or from the hub.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        lora: Lora | None = Lora(),
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        warmup_steps: int = 0,
+        response_reward: ResponseReward = satisfaction_rate,
+        scale_rewards: bool = True,
+        clip_low: float = 0.2,
+        clip_high: float = 0.2,
+        kl_coef: float = 0.0,
+        kl: Callable[[Tensor, Tensor], Tensor] = kl_k3,
+        entropy_coef: float = 0.0,
+        gradient_checkpointing: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        super().__init__(optimizer, warmup_steps)
+        self.base_model = model
+        self.lora = lora
+        self.response_reward = response_reward
+        self.scale_rewards = scale_rewards
+        self.clip_low, self.clip_high = clip_low, clip_high
+        self.kl_coef, self.kl = kl_coef, kl
+        self.entropy_coef = entropy_coef
+        self.gradient_checkpointing = gradient_checkpointing
+        self.trust_remote_code = trust_remote_code
+        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(model, trust_remote_code)
+        self._reference: tuple[PreTrainedModel, ...] = ()  # in a tuple: not a submodule, never trained or saved
+        self._means = UpdateMeans()
+        self.rubric_accuracy = RubricAccuracy()
+        self.instruction_accuracy = InstructionAccuracy()
+        self.kl_to_reference = MeanMetric()
+
+    # -- the reward scheme ---------------------------------------------------------------------------------------
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        """Advantages of a window: the one method that a new reward scheme overrides.
+
+        Args:
+            experience: The judged rollouts of a window, whole groups.
+
+        Returns:
+            ``[batch token]`` advantages, 0 outside ``response_mask``, and scalars to log.
+        """
+        response, metrics = self.response_advantages(experience)
+        return response[:, None] * experience.response_mask, metrics
+
+    def response_advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        """A_res ``[batch]``: the response reward, normalised over its group; and scalars to log."""
+        rewards, known = self.response_reward(experience.met, experience.scorable, experience.weights)
+        advantages = group_normalize(rewards, known, experience.group_ids, scale=self.scale_rewards)
+        groups = experience.group_ids.unique()
+        flat = sum((advantages[experience.group_ids == group] == 0).all() for group in groups)
+        return advantages, {
+            "reward": rewards[known].mean() if known.any() else rewards.new_tensor(torch.nan),
+            "reward_unknown": (~known).float().mean(),
+            "zero_variance_groups": torch.as_tensor(flat) / len(groups),
+        }
+
+    # -- the model -----------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Load the weights, once; Lightning calls this before each run."""
+        if "model" in self._modules:
+            return
+        model = load_model(AutoModelForCausalLM, self.base_model, self.lora, self.trust_remote_code)
+        refuse_unusual_head(model)
+        if self.gradient_checkpointing:
+            checkpoint_activations(model)
+        if self.lora is not None:
+            model = add_adapters(model, self.lora, "CAUSAL_LM")
+        if self.device_mesh is not None:
+            shard(model, self.device_mesh["data_parallel"], low_precision="bf16" in str(self.trainer.precision))
+        self._logprobs = as_forward_method(model, response_logprobs)
+        self.model = model
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[POLICY_KEY] = {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight under its Hugging Face name, adapters merged, one full tensor at a time."""
+        return merged_weights(self.model)
+
+    def response_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probs of the response tokens and entropies, ``[batch token]`` fp32, 0 outside ``response_mask``."""
+        return self._logprobs(batch)
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: Batch) -> Tensor:
+        """Log-probs under the reference, ``[batch token]``: the adapters off, or a frozen copy of the start."""
+        if self.lora is not None:
+            with self.model.disable_adapter():
+                return self._logprobs(batch)[0]
+        if not self._reference:
+            reference = load_model(AutoModelForCausalLM, self.base_model, Lora(), self.trust_remote_code)
+            self._reference = (reference.requires_grad_(False).eval().to(self.device),)
+        return response_logprobs(self._reference[0], batch)[0]
+
+    # -- the loss ------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        mask, advantages = batch["response_mask"], batch["advantages"]
+        logprobs, entropy = self.response_logprobs(batch)
+        old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
+        loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
+        figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
+        figures["logprob_gap"] = (batch["sampler_logprobs"] - logprobs).abs()
+        if self.kl_coef:
+            figures["kl"] = self.kl(logprobs, self.reference_logprobs(batch))
+            loss = loss + self.kl_coef * figures["kl"]
+        loss = loss - self.entropy_coef * entropy
+        self._means.add(mask, loss=loss, **figures)
+        if batch["last_of_update"]:
+            self.log_dict({f"train/{name}": value for name, value in self._means.pop().items()}, batch_size=len(mask))
+        return token_mean(loss, mask, batch["update_tokens"], batch["micro_batches"], self.trainer.world_size)
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        verdicts = (batch["met"], batch["scorable"], batch["weights"])
+        self.rubric_accuracy.update(*verdicts)
+        self.instruction_accuracy.update(*verdicts)
+        mask = batch["response_mask"]
+        kl = kl_k3(self.response_logprobs(batch)[0], self.reference_logprobs(batch))
+        stage = self.trainer.state.stage
+        prefix = "test" if stage == "test" else "val"
+        self.log(f"{prefix}/rubric_accuracy", self.rubric_accuracy, prog_bar=True)
+        self.log(f"{prefix}/instruction_accuracy", self.instruction_accuracy, prog_bar=True)
+        self.log(f"{prefix}/kl", self.kl_to_reference)
+        self.kl_to_reference.update(kl[mask])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing to compute: the rollout callback samples, judges and writes the completions."""
+
+
+class RTT(PolicyModule):
+    """Rubrics to Tokens: GRPO with a token-level advantage beside the response-level one. arXiv 2604.02795, Eq. 7.
+
+    Args:
+        partition: The axes that token rewards are normalised over, from `rtt_lightning.functional.advantages`.
+        combine: How the two levels combine, from the same module.
+        alpha: Weight of the response level.
+        beta: Weight of the token level.
+        std_floor: Cells whose relevance spreads less than this (population std) carry noise and contribute 0.
+        advantage_clip: Bound on the absolute token-level advantage; null for none, as in the paper.
+        kwargs: As for `PolicyModule`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        partition: Partition = intra_sample,
+        combine: Combine = add,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        std_floor: float = 0.0,
+        advantage_clip: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.partition, self.combine = partition, combine
+        self.alpha, self.beta = alpha, beta
+        self.std_floor, self.advantage_clip = std_floor, advantage_clip
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        response, metrics = self.response_advantages(experience)
+        rewards = token_rewards(experience.relevance, experience.signs)
+        token, live = self.partition(
+            rewards, experience.scorable, experience.answer_mask, experience.group_ids, self.std_floor
+        )
+        if self.advantage_clip is not None:
+            token = token.clamp(-self.advantage_clip, self.advantage_clip)
+        metrics["live_cells"] = live.sum() / experience.scorable.sum().clamp(min=1)
+        return self.combine(response, token, experience.response_mask, self.alpha, self.beta), metrics

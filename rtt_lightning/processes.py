@@ -1,0 +1,39 @@
+"""Exchange among the processes of a run; on a single process everything is the identity."""
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Item = TypeVar("Item")
+
+
+def gather(item: Item) -> list[Item]:
+    """The items of all processes in order of rank, on every process. A collective: all must call it."""
+    if not _several():
+        return [item]
+    items: list[Item | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(items, item)
+    return items  # pyright: ignore[reportReturnType]
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Elementwise sum over processes, on the device of ``values``. A collective: all must call it."""
+    if _several():
+        on_device = values.cuda() if dist.get_backend() == "nccl" else values.cpu()
+        dist.all_reduce(on_device)
+        return on_device.to(values.device)
+    return values
+
+
+def mean_over_ranks(figures: dict[str, Tensor], weight: float) -> dict[str, Tensor]:
+    """Means of per-process scalars, weighted by ``weight``; NaN takes no part. All must hold the same names."""
+    values = torch.stack([value.detach().double().cpu() for value in figures.values()])
+    weights = torch.where(values.isnan(), 0.0, weight)
+    totals = sum_over_ranks(torch.stack([values.nan_to_num() * weights, weights]))
+    return dict(zip(figures, (totals[0] / totals[1]).float(), strict=True))
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -1,0 +1,72 @@
+"""Where token relevance comes from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.functional.alignment import spans_to_tokens
+from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.types import JudgedRollout
+
+
+class RelevanceSource(ABC):
+    """Says how much each response token matters to each criterion."""
+
+    @abstractmethod
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        """Relevance p in [0, 1], ``[rubric token]`` per response, on the CPU; tokens are the policy's."""
+
+
+class UniformRelevance(RelevanceSource):
+    """Every token matters equally: token credit vanishes and RTT becomes plain GRPO. A control."""
+
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        return [torch.ones(_shape(item)) for item in judged]
+
+
+class RandomRelevance(RelevanceSource):
+    """Uniform noise, harmful on purpose: the control that shows that relevance must mean something.
+
+    Args:
+        seed: The noise of a response depends on it, on its prompt and sample index and on its policy version alone.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        return [torch.rand(_shape(item), generator=self._generator(item)) for item in judged]
+
+    def _generator(self, item: JudgedRollout) -> torch.Generator:
+        rollout = item.rollout
+        key = sampling_seed(self.seed, rollout.policy_version, rollout.prompt_id, rollout.sample_index)
+        return torch.Generator().manual_seed(key)
+
+
+class RuleSpans(RelevanceSource):
+    """The characters that decided the verdict, as the checker reports them: exact 0/1 relevance, free of charge.
+
+    Where a checker cannot tell its spans, all answer tokens count as relevant.
+    """
+
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        return [_rule_spans(item) for item in judged]
+
+
+def _rule_spans(item: JudgedRollout) -> Tensor:
+    first = item.rollout.answer_span[0]
+    answer = [item.rollout.answer_span]
+    rows = [
+        spans_to_tokens(
+            answer if verdict.spans is None else [(a + first, b + first) for a, b in verdict.spans],
+            item.rollout.offsets,
+        )
+        for verdict in item.verdicts
+    ]
+    return torch.stack(rows).float()
+
+
+def _shape(item: JudgedRollout) -> tuple[int, int]:
+    return len(item.verdicts), len(item.rollout.response_ids)

@@ -1,0 +1,101 @@
+"""Relevance from a trained discriminator."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.checkpoints import check_fits, read_checkpoint
+from rtt_lightning.functional.alignment import transfer
+from rtt_lightning.models import Lora, trainable_names
+from rtt_lightning.relevance.base import RelevanceSource
+from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
+from rtt_lightning.types import JudgedRollout, Span
+
+CHECKPOINT_KEY = "relevance_config"
+PREFIX = "relevance."
+"""Where `DiscriminatorModule` keeps the `RelevanceModel`."""
+
+
+class DiscriminatorRelevance(RelevanceSource):
+    """Rates the tokens of each response for each criterion with a checkpoint of `DiscriminatorModule`.
+
+    Args:
+        checkpoint: A ``.ckpt`` file.
+        batch_size: Pairs per forward pass.
+    """
+
+    def __init__(self, checkpoint: str, batch_size: int = 64) -> None:
+        self.checkpoint, self.batch_size = checkpoint, batch_size
+        self._model: RelevanceModel | None = None
+
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        if self._model is None:
+            # The device of this process: Lightning has chosen it by now.
+            device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+            self._model = load_relevance_model(self.checkpoint).to(device)
+        pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
+        scored = score(self._model, pairs, self.batch_size)
+        relevance, done = [], 0
+        for item in judged:
+            rows = scored[done : done + len(item.verdicts)]
+            done += len(rows)
+            first = item.rollout.answer_span[0]
+            source = [(a + first, b + first) for a, b in rows[0][1]]
+            values = torch.stack([row[0] for row in rows])
+            relevance.append(transfer(values, source, item.rollout.offsets))
+        return relevance
+
+
+@torch.no_grad()
+def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: int) -> list[tuple[Tensor, list[Span]]]:
+    """Relevance of every (criterion, response) pair: ``[token]`` on the CPU, and the characters of those tokens.
+
+    Tokens beyond the length limit of the discriminator are there with relevance 0.
+    """
+    device = next(model.parameters()).device
+    results = []
+    for start in range(0, len(pairs), batch_size):
+        criteria, responses = zip(*pairs[start : start + batch_size], strict=True)
+        encoded = model.encode(criteria, responses)
+        with torch.autocast(device.type, torch.bfloat16):
+            p = model(encoded).sigmoid().float().cpu()
+        results += [(row[mask], spans) for row, mask, spans in zip(p, encoded.mask, encoded.offsets, strict=True)]
+    return results
+
+
+def load_relevance_model(checkpoint: str) -> RelevanceModel:
+    """The frozen network of a discriminator checkpoint, with the template and limits that it was trained with.
+
+    Raises:
+        ValueError: For a missing file or one that no `DiscriminatorModule` wrote.
+    """
+    path = Path(checkpoint)
+    if not path.exists():
+        raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
+    state = read_checkpoint(path)
+    if CHECKPOINT_KEY not in state:
+        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
+    model = RelevanceModel(config_from_plain(state[CHECKPOINT_KEY]))
+    load_weights(model, state["state_dict"])
+    return model.requires_grad_(False).eval()
+
+
+def load_weights(model: RelevanceModel, state: Mapping[str, Tensor]) -> None:
+    """Fill a network with the weights that a `DiscriminatorModule` trained."""
+    weights = {name.removeprefix(PREFIX): value for name, value in state.items()}
+    check_fits(weights, trainable_names(model))
+    model.load_state_dict(weights, strict=False)
+
+
+def config_to_plain(config: RelevanceConfig) -> dict[str, Any]:
+    """As numbers and strings, which load with ``weights_only``."""
+    return asdict(config)
+
+
+def config_from_plain(plain: dict[str, Any]) -> RelevanceConfig:
+    lora = plain["lora"] and Lora(**plain["lora"])
+    return RelevanceConfig(**{**plain, "lora": lora})

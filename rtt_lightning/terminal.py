@@ -1,0 +1,32 @@
+"""A terminal that shows what concerns the user's run, and not what the libraries say of themselves."""
+
+import logging
+import os
+import warnings
+
+from transformers.utils import logging as transformers_logging
+
+ADVERTISING = "💡 Tip"
+ABOUT_LIBRARIES = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.13
+    r"predict returned None.*",  # the rollout callback keeps the predictions
+    r"You are using `torch.load` with `weights_only=False`.*",
+    r"The dataloader.* does not have many workers.*",
+    r"LightningCLI's args parameter is intended.*",
+    r"Found \d+ module\(s\) in eval mode.*",  # frozen bases have no dropout: their mode makes no difference
+    r"You have overridden `on_.*_batch_start`.*",
+)
+
+
+def quieten() -> None:
+    """Hide known noise of the libraries; everything else still shows."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    transformers_logging.disable_progress_bar()
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(_is_about_the_run)
+    for message in ABOUT_LIBRARIES:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_about_the_run(record: logging.LogRecord) -> bool:
+    return ADVERTISING not in record.getMessage()

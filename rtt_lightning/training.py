@@ -1,0 +1,49 @@
+"""What the policy and the discriminator share: optimiser, warm-up, and checkpoints of the trainable weights only."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+
+from rtt_lightning.checkpoints import check_fits
+from rtt_lightning.models import trainable_names
+
+
+class TrainableModule(LightningModule):
+    """A module whose checkpoints hold what it trains, in fp32, and nothing else.
+
+    Args:
+        optimizer: Makes the optimiser from the trainable parameters.
+        warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+    """
+
+    def __init__(self, optimizer: OptimizerCallable, warmup_steps: int) -> None:
+        super().__init__()
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be at least 0, got {warmup_steps}")
+        self._make_optimizer = optimizer
+        self.warmup_steps = warmup_steps
+        self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if not self.warmup_steps:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        low = {str(p.dtype) for p in self.parameters() if p.requires_grad and p.dtype != torch.float32}
+        if low:
+            raise ValueError(
+                f"trainable weights must be fp32, got {', '.join(sorted(low))}: a step of 1e-6 vanishes in bf16; "
+                "use trainer.precision bf16-mixed or 32-true"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        names = trainable_names(self)
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_fits(checkpoint["state_dict"], trainable_names(self))

@@ -1,0 +1,31 @@
+"""What every verifier is: verdicts on one answer, without a failure ever becoming a reward."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from rtt_lightning.types import RubricSample, Verdict
+
+
+class Verifier(ABC):
+    """Decides the criteria of a rubric for one answer. Subclasses implement `verify`."""
+
+    @abstractmethod
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        """One verdict per criterion, in rubric order.
+
+        A criterion that cannot be decided (a broken checker, a judge that is down) is `Verdict.unscorable` with its
+        reason; it never becomes "not met".
+        """
+
+    def problems(self, sample: RubricSample) -> list[str]:
+        """What this verifier cannot decide in a rubric, in words; asked when data is loaded."""
+        return []
+
+    def verify_all(self, pairs: Sequence[tuple[RubricSample, str]]) -> list[list[Verdict]]:
+        """Verdicts on many answers, concurrently; for callers outside an event loop."""
+
+        async def gather() -> list[list[Verdict]]:
+            return await asyncio.gather(*(self.verify(sample, answer) for sample, answer in pairs))
+
+        return asyncio.run(gather())

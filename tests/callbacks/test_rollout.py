@@ -1,0 +1,268 @@
+"""The rollout callback in real runs of the tiny policy: what it samples, judges, logs, writes and keeps."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rtt_lightning.cli import main
+from rtt_lightning.engines.base import SampleRequest, Sampling
+from rtt_lightning.engines.transformers import TransformersEngine
+from rtt_lightning.policy import RTT
+from rtt_lightning.types import Rollout, Verdict
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+FP32_SGD = (
+    "--model.init_args.lora=null",
+    "--model.init_args.optimizer=torch.optim.SGD",
+    "--model.init_args.optimizer.init_args={lr: 1.0}",
+)
+ASKED = {"text": "A question.", "checker": "rtt:question"}
+RAGGED = "--rollout.engine=tests.callbacks.test_rollout.Ragged"
+
+
+class Ragged(TransformersEngine):
+    """Responses of 1 to 8 tokens; those of an even sample index count as finished, the others as cut off."""
+
+    def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        for row in super().generate(requests, sampling, policy_version):
+            length = 1 + (5 * row.group_id + 3 * row.sample_index) % 8
+            text = row.text[: row.offsets[length - 1][1]]
+            assert row.logprobs is not None
+            yield replace(
+                row,
+                response_ids=row.response_ids[:length],
+                offsets=row.offsets[:length],
+                logprobs=row.logprobs[:length],
+                text=text,
+                answer_span=(0, len(text)),
+                finish_reason="length" if row.sample_index % 2 else "stop",
+            )
+
+
+class Seen(RTT):
+    """Keeps the micro-batches that it trains on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: list[dict[str, Any]] = []
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+        self.seen.append(batch)
+        return super().training_step(batch, batch_idx)
+
+
+SEEN = "--model=tests.callbacks.test_rollout.Seen"
+
+
+class Moody(RuleVerifier):
+    """Knows a checker that always fails."""
+
+    def __init__(self) -> None:
+        super().__init__({"test:broken": self.broken})
+
+    @staticmethod
+    def broken(answer: str) -> Verdict:
+        raise RuntimeError("[red]no mood[/red]")
+
+
+def brief(folder: Path, *more: dict[str, Any]) -> str:
+    """Data of 4 prompts for answers of at most 3 words, which some of the ragged responses are."""
+    criteria = [{"text": "At most 3 words.", "checker": "rtt:max_words", "kwargs": {"n": 3}}, *more]
+    rows = [{"id": str(n), "prompt": f"Prompt {n}.", "criteria": criteria} for n in range(4)]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = {"train": str(folder / "data.jsonl")}
+    return (
+        f"--data.source={json.dumps({'class_path': 'rtt_lightning.datamodules.RecordFiles', 'init_args': arguments})}"
+    )
+
+
+def rows_of(folder: Path, name: str = "window-000000") -> list[dict[str, Any]]:
+    """Rows of a completions file, with the verdicts of a row in ``met``."""
+    rows = pq.read_table(folder / f"completions/{name}.parquet").to_pylist()
+    return [row | {"met": [criterion["met"] for criterion in json.loads(row["criteria"])]} for row in rows]
+
+
+# -- what is logged and written ------------------------------------------------------------------------------------
+
+
+def test_the_logged_figures_are_those_of_the_window(policy_args, tmp_path: Path) -> None:
+    flags = ("--trainer.max_steps=1", RAGGED, brief(tmp_path, ASKED), "--model.init_args.lora=null")
+    figures = {k: v.item() for k, v in main(policy_args("fit", *flags)).trainer.logged_metrics.items()}
+    rows = rows_of(tmp_path)
+    assert len(rows) == 6  # 2 prompts, 3 responses each
+    rewards = [sum(row["met"]) / 2 for row in rows]
+    assert len(set(rewards)) > 1
+    lengths = [len(row["response_ids"]) for row in rows]
+    assert len(set(lengths)) > 3
+    flat = [len(set(rewards[start : start + 3])) == 1 for start in (0, 3)]
+    several = [len(set(map(tuple, row["offsets"]))) > 1 for row in rows]  # a single token has no spread
+    live = [lives for row, lives in zip(rows, several, strict=True) for _ in row["met"]]
+    verdicts = [met for row in rows for met in row["met"]]
+    expected = {
+        "reward": sum(rewards) / 6,
+        "rubric_accuracy": sum(verdicts) / len(verdicts),
+        "instruction_accuracy": sum(all(row["met"]) for row in rows) / 6,
+        "unscorable": 0.0,
+        "reward_unknown": 0.0,
+        "length": sum(lengths) / 6,
+        "truncated": 1 / 3,  # one of three sample indices is odd
+        "live_cells": sum(live) / len(live),
+        "zero_variance_groups": sum(flat) / 2,
+    }
+    assert {name: figures[f"rollout/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert 0 < figures["train/entropy"] < torch.tensor(49152.0).log()  # the vocabulary of the tiny model
+    assert 0 <= figures["train/logprob_gap"] < 1e-4  # sampled from the very weights that train
+
+
+def test_the_window_is_written_with_the_advantages_that_train(policy_args, tmp_path: Path) -> None:
+    """Intra-sample token credit sums to 0 over a response, so a row's advantages sum to T times A_res."""
+    run = main(policy_args("fit", SEEN, "--trainer.max_steps=1", RAGGED, brief(tmp_path, ASKED)))
+    rows = rows_of(tmp_path)
+    rewards = torch.tensor([sum(row["met"]) / 2 for row in rows]).view(2, 3)
+    response = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-6)
+    assert response.any()
+    for row, advantage in zip(rows, response.flatten().tolist(), strict=True):
+        assert len(row["advantages"]) == len(row["response_ids"]) == len(row["offsets"])
+        assert sum(row["advantages"]) == pytest.approx(len(row["advantages"]) * advantage, abs=1e-4)
+        assert all(0 <= p <= 1 for weights in row["relevance"] for p in weights)
+        assert {len(weights) for weights in row["relevance"]} == {len(row["advantages"])}
+    trained = torch.cat([batch["advantages"][batch["response_mask"]] for batch in run.model.seen])
+    assert trained.tolist() == pytest.approx([a for row in rows for a in row["advantages"]])
+
+
+# -- the loss ------------------------------------------------------------------------------------------------------
+
+
+def test_accumulation_changes_no_gradient(policy_args, tiny_model: str, tmp_path: Path) -> None:
+    """3 ragged groups in 1, 2 or 4 micro-batches (the last with an empty one): the same mean over tokens."""
+    start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+    flags = (SEEN, "--trainer.max_steps=1", "--data.view.init_args.prompts=3", RAGGED, brief(tmp_path), *FP32_SGD)
+    runs = [main(policy_args("fit", *flags, f"--trainer.accumulate_grad_batches={n}")) for n in (1, 2, 4)]
+    sizes = [[len(batch["advantages"]) for batch in run.model.seen] for run in runs]
+    assert sizes == [[9], [3, 6], [0, 3, 3, 3]]
+    steps = [{name: value - start[name] for name, value in run.model.model.state_dict().items()} for run in runs]
+    largest = max(step.abs().max().item() for step in steps[0].values())
+    assert largest > 1e-3
+    for name, step in steps[0].items():
+        for other in steps[1:]:
+            torch.testing.assert_close(other[name], step, atol=1e-4 * largest, rtol=1e-3, msg=name)
+    losses = [run.trainer.logged_metrics["train/loss"].item() for run in runs]
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+
+
+def test_each_epoch_trains_on_all_its_windows(policy_args, tmp_path: Path) -> None:
+    flags = ("--trainer.max_steps=-1", "--trainer.max_epochs=3", "--data.source.init_args.train=4")
+    run = main(policy_args("fit", *flags))
+    assert run.trainer.global_step == 6  # 3 epochs of 4 prompts in windows of 2
+    prompts = [[row["id"] for row in rows_of(tmp_path, f"window-{n:06d}")] for n in range(6)]
+    assert all(set(one).isdisjoint(other) for one, other in zip(prompts[::2], prompts[1::2], strict=True))
+
+
+# -- failures never become rewards ---------------------------------------------------------------------------------
+
+
+def test_masked_truncated_responses_are_unscorable_and_move_nothing(policy_args, tmp_path: Path) -> None:
+    flags = ("--trainer.max_steps=1", RAGGED, brief(tmp_path, ASKED), "--rollout.mask_truncated=true")
+    figures = main(policy_args("fit", *flags)).trainer.logged_metrics
+    rows = rows_of(tmp_path)
+    for row in rows:
+        cut = row["finish_reason"] == "length"
+        assert cut == row["sample_index"] % 2
+        assert [met is None for met in row["met"]] == [cut, cut]
+        assert row["criteria"].count("response truncated at the token limit") == 2 * cut
+        assert not cut or not any(row["advantages"])
+    judged = [row["met"] for row in rows if row["finish_reason"] == "stop"]
+    assert 0 < figures["rollout/reward"] == pytest.approx(sum(sum(met) / 2 for met in judged) / 4)
+    assert figures["rollout/unscorable"] == pytest.approx(1 / 3)
+    assert figures["rollout/reward_unknown"] == pytest.approx(1 / 3)
+
+
+def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_path: Path) -> None:
+    moody = "--rollout.verifier=tests.callbacks.test_rollout.Moody"
+    data = brief(tmp_path, {"text": "In a good mood.", "checker": "test:broken"})
+    figures = main(policy_args("fit", "--trainer.max_steps=1", RAGGED, data, moody)).trainer.logged_metrics
+    rows = rows_of(tmp_path)
+    assert {row["met"][1] for row in rows} == {None}
+    assert all("test:broken: RuntimeError: [red]no mood[/red]" in row["criteria"] for row in rows)
+    share = sum(row["met"][0] for row in rows) / 6
+    assert 0 < share < 1
+    assert figures["rollout/unscorable"] == 0.5
+    assert figures["rollout/reward"] == pytest.approx(share)
+    assert figures["rollout/rubric_accuracy"] == pytest.approx(share)
+    # Unmet first criterion: decided, 0. Met first criterion: undecided, so out of numerator and denominator.
+    assert figures["rollout/instruction_accuracy"] == 0
+
+
+# -- resuming ------------------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_ends_with_the_weights_of_the_unbroken_one(policy_args, tmp_path: Path) -> None:
+    """Resumed in the middle of a window, whose rollouts are then in the checkpoint, and at the end of an epoch.
+
+    An epoch is 2 windows of 2 updates.
+    """
+    saving = (
+        "--trainer.enable_checkpointing=true",
+        "--trainer.callbacks=lightning.pytorch.callbacks.ModelCheckpoint",
+        f"--trainer.callbacks.dirpath={tmp_path}",
+        "--trainer.callbacks.filename={step}",
+        "--trainer.callbacks.every_n_train_steps=1",
+        "--trainer.callbacks.save_top_k=-1",
+    )
+    flags = ("--data.view.init_args={prompts: 4, updates: 2}", "--trainer.max_steps=6")
+    whole = main(policy_args("fit", *flags, *saving)).model
+    for step, sampled in ((1, [1, 2]), (4, [2])):
+        folder = tmp_path / f"after-{step}"
+        more = ("--rollout.output", str(folder), "--ckpt_path", str(tmp_path / f"step={step}.ckpt"))
+        resumed = main(policy_args("fit", *flags, *more)).model
+        for (name, one), (_, other) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+            assert torch.equal(one, other), (step, name)
+        assert sorted(path.name for path in folder.iterdir()) == [f"window-{n:06d}.parquet" for n in sampled]
+
+
+# -- validation and test -------------------------------------------------------------------------------------------
+
+
+def test_two_validations_of_the_same_weights_are_equal(policy_args, tmp_path: Path) -> None:
+    flags = ("--trainer.limit_val_batches=1.0", "--trainer.val_check_interval=2")
+    main(policy_args("fit", *flags, "--model.init_args.optimizer.init_args.lr=0"))
+    main(policy_args("validate", "--trainer.limit_val_batches=1.0"))
+    names = ("val-000001", "val-000002", "validate")
+    without = {"policy_version": None}  # counts the updates, of which an lr of 0 makes none visible
+    first, *others = ([row | without for row in rows_of(tmp_path, name)] for name in names)
+    assert len(first) == 4
+    assert others == [first, first]
+    figures = [json.loads((tmp_path / f"completions/{name}.json").read_text()) for name in names]
+    assert len({figure["val/rubric_accuracy"] for figure in figures}) == 1
+
+
+def test_test_scores_the_test_prompts(policy_args, tmp_path: Path) -> None:
+    main(policy_args("test", "--data.source.init_args.test=5"))
+    rows = rows_of(tmp_path, "test")
+    assert [row["id"] for row in rows] == [f"constraints/0/{12 + n}" for n in range(5)]  # behind 8 + 4 others
+    figures = json.loads((tmp_path / "completions/test.json").read_text())
+    verdicts = [met for row in rows for met in row["met"]]
+    assert figures["test/rubric_accuracy"] == pytest.approx(sum(verdicts) / len(verdicts))
+    assert figures["test/instruction_accuracy"] == pytest.approx(sum(all(row["met"]) for row in rows) / 5)
+
+
+def test_validate_takes_the_folder_of_a_trained_model(policy_args, tmp_path: Path) -> None:
+    """The folder and the checkpoint hold the same weights, so they say the same; the base says something else."""
+    run = main(policy_args("fit", "--trainer.max_steps=1", *FP32_SGD))
+    run.trainer.save_checkpoint(tmp_path / "policy.ckpt", weights_only=True)
+    run.model.model.save_pretrained(tmp_path / "model")
+    run.model.tokenizer.save_pretrained(tmp_path / "model")
+    flags = ("--trainer.limit_val_batches=1.0", "--model.init_args.lora=null")
+    said = []
+    for more in ((), (f"--ckpt_path={tmp_path}/policy.ckpt",), (f"--model.init_args.model={tmp_path}/model",)):
+        main(policy_args("validate", *flags, *more))
+        said.append([row["response_ids"] for row in rows_of(tmp_path, "validate")])
+    base, from_checkpoint, from_folder = said
+    assert base != from_checkpoint == from_folder

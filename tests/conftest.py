@@ -1,0 +1,66 @@
+"""What several tests share: the real 135M model, a tiny random one with its tokenizer, and short configurations."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+ROOT = Path(__file__).parents[1]
+MODEL = ROOT / "models/SmolLM2-135M-Instruct"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def real_model() -> str:
+    """SmolLM2-135M-Instruct; `make test` unpacks it."""
+    assert MODEL.is_dir(), f"{MODEL} is missing; run the tests with `make test`"
+    return str(MODEL)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random two-layer Llama with the real tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(real_model)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def policy_args(tiny_model: str, tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments of a short `rtt` run with the tiny policy; ``policy_args("fit", "--flag", ...)``."""
+
+    def arguments(command: str, *more: str) -> list[str]:
+        return [
+            command,
+            "--config",
+            str(ROOT / "tests/assets/tiny_policy.yaml"),
+            "--model.init_args.model",
+            tiny_model,
+            "--trainer.default_root_dir",
+            str(tmp_path),
+            "--rollout.output",
+            str(tmp_path / "completions"),
+            *more,
+        ]
+
+    return arguments

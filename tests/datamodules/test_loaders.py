@@ -1,0 +1,71 @@
+"""Loaders: sized, stateful, and windows that fit accumulation."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtt_lightning.datamodules import LabelledPairs, PromptWindows
+from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.records import Record
+from rtt_lightning.types import Verdict
+
+RECORDS = [Record(sample) for sample in sample_prompts(10, seed=0, kinds=TRAIN_KINDS)]
+
+
+def labelled() -> list[Record]:
+    return [
+        Record(r.sample, f"response {i}", tuple(Verdict(True, "", ((0, 3),)) for _ in r.sample.criteria))
+        for i, r in enumerate(RECORDS)
+    ]
+
+
+@given(stop=st.integers(0, 23))
+def test_a_resumed_loader_goes_on_where_it_stopped(stop: int) -> None:
+    def batches(loader, count: int) -> list:
+        found = []
+        while len(found) < count:
+            for batch in loader:
+                found.append(batch)
+                if len(found) == count:
+                    break
+        return found
+
+    def make():
+        return PromptWindows(prompts=3, updates=2).train_loader(RECORDS, accumulate=2, seed=5)
+
+    whole = batches(make(), 24)
+    first, second = make(), make()
+    head = batches(first, stop) if stop else []
+    second.load_state_dict(first.state_dict())
+    assert head + batches(second, 24 - stop) == whole
+
+
+def test_a_window_comes_as_accumulate_times_updates_micro_batches() -> None:
+    loader = PromptWindows(prompts=3, updates=2).train_loader(RECORDS, accumulate=4, seed=0)
+    batches = list(loader)
+    assert len(loader) == len(batches) == 3 * 8  # 10 prompts fill 3 windows of 3
+    assert [b["micro_batch"] for b in batches[:8]] == list(range(8))
+    prompts = [tuple(b["prompts"]) for b in batches]
+    assert prompts[0] == prompts[7] != prompts[8]
+    assert len({p for w in set(prompts) for p in w}) == 9
+
+
+def test_windows_are_numbered_through_the_epochs_and_shuffled_anew() -> None:
+    loader = PromptWindows(prompts=5).train_loader(RECORDS, accumulate=1, seed=0)
+    first, second = list(loader), list(loader)
+    assert [b["window"] for b in first + second] == [0, 1, 2, 3]
+    assert [b["prompts"] for b in first] != [b["prompts"] for b in second]
+
+
+def test_evaluation_shows_every_prompt_once_in_order() -> None:
+    batches = list(PromptWindows(eval_prompts=4).eval_loader(RECORDS, "val"))
+    assert [i for b in batches for i in b["prompts"]] == list(range(10))
+
+
+def test_every_pair_is_seen_once_an_epoch_with_its_whole_update() -> None:
+    records = labelled()
+    total = sum(len(r.verdicts) for r in records)
+    batches = list(LabelledPairs(batch_size=4).train_loader(records, accumulate=3, seed=0))
+    assert sum(len(b["criterion"]) for b in batches) == total
+    assert all(len(b["update"]["criterion"]) <= 12 for b in batches)
+    assert batches[0]["update"]["criterion"][:4] == batches[0]["criterion"]
+    assert batches[1]["update"] == batches[0]["update"]

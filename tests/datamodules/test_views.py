@@ -1,0 +1,133 @@
+"""What a batch is: windows of prompts for a policy, labelled pairs for a discriminator."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtt_lightning.datamodules import LabelledPairs, PromptWindows
+from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.records import Record
+from rtt_lightning.datamodules.views import labelled_pairs
+from rtt_lightning.types import Criterion, RubricSample, Verdict
+
+RECORDS = [Record(sample) for sample in sample_prompts(12, seed=0, kinds=TRAIN_KINDS)]
+
+
+def record(response: str | None, *verdicts: Verdict) -> Record:
+    criteria = tuple(Criterion(f"criterion {k}", "rtt:question") for k in range(max(1, len(verdicts))))
+    return Record(RubricSample("p", ({"role": "user", "content": "x"},), criteria), response, verdicts)
+
+
+def pairs(count: int) -> list[Record]:
+    return [record(f"response {i}", Verdict(True, "", ((0, i),))) for i in range(count)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_each_prompt_comes_once_an_epoch_in_another_order(
+    prompts: int, updates: int, accumulate: int, seed: int
+) -> None:
+    updates = min(updates, prompts)
+    loader = PromptWindows(prompts, updates).train_loader(RECORDS, accumulate, seed)
+    orders = []
+    for epoch in range(2):
+        batches = list(loader)
+        windows = len(RECORDS) // prompts
+        assert len(batches) == len(loader) == windows * accumulate * updates
+        counts = Counter(batch["window"] for batch in batches)
+        assert counts == dict.fromkeys(range(epoch * windows, (epoch + 1) * windows), accumulate * updates)
+        firsts = [batch for batch in batches if batch["micro_batch"] == 0]
+        orders.append([index for batch in firsts for index in batch["prompts"]])
+        assert len(set(orders[-1])) == len(orders[-1]) == windows * prompts
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_an_iteration_that_is_not_run_dry_is_followed_by_a_whole_epoch(taken: int) -> None:
+    """The trainer takes as many batches as the length says, or as a limit allows, and never asks for one more."""
+    view = PromptWindows(prompts=4, eval_prompts=4)
+    training, evaluation = view.train_loader(RECORDS, accumulate=1, seed=0), view.eval_loader(RECORDS, "val")
+    assert [batch["window"] for batch in islice(training, taken)] == list(range(taken))
+    assert [batch["window"] for batch in training] == [3, 4, 5]
+    for _ in range(2):
+        assert [batch["prompts"][0] for batch in islice(evaluation, taken)] == [0, 4, 8][:taken]
+
+
+def test_over_epochs_no_prompt_is_left_out_for_good() -> None:
+    """12 prompts in windows of 5 leave 2 out of each epoch: not always the same ones."""
+    loader = PromptWindows(prompts=5).train_loader(RECORDS, accumulate=1, seed=0)
+    seen = {index for _ in range(6) for batch in loader for index in batch["prompts"]}
+    assert seen == set(range(12))
+
+
+def test_another_seed_gives_another_order() -> None:
+    first, second = (PromptWindows(prompts=12).train_loader(RECORDS, 1, seed) for seed in (0, 1))
+    assert next(iter(first))["prompts"] != next(iter(second))["prompts"]
+
+
+@pytest.mark.parametrize("arguments", [{"prompts": 0}, {"updates": 0}, {"eval_prompts": -1}])
+def test_sizes_below_one_are_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"prompts, updates and eval_prompts must be >= 1, got"):
+        PromptWindows(**arguments)
+
+
+def test_a_window_with_fewer_prompts_than_updates_is_refused() -> None:
+    with pytest.raises(ValueError, match="window of 2 prompts cannot be divided among 3 updates; lower updates"):
+        PromptWindows(prompts=2, updates=3)
+
+
+def test_data_that_do_not_fill_a_window_are_refused() -> None:
+    with pytest.raises(ValueError, match="12 training prompts do not fill a window of 13; lower prompts"):
+        PromptWindows(prompts=13).train_loader(RECORDS, accumulate=1, seed=0)
+
+
+def test_unscorable_verdicts_and_unknown_spans_are_no_pairs() -> None:
+    kept = Verdict(False, "", ())
+    mixed = record("yes", Verdict(True, "", ((0, 3),)), Verdict.unscorable("down"), Verdict(True, "", None), kept)
+    assert labelled_pairs([mixed, record(None), record("", kept)]) == [
+        {"criterion": "criterion 0", "response": "yes", "spans": ((0, 3),)},
+        {"criterion": "criterion 3", "response": "yes", "spans": ()},
+    ]
+
+
+@pytest.mark.parametrize("records", [RECORDS, [record("yes", Verdict.unscorable("down"))]])
+def test_data_without_a_pair_are_refused_with_the_way_to_some(records: list[Record]) -> None:
+    for make in (lambda view: view.train_loader(records, 1, 0), lambda view: view.eval_loader(records, "val")):
+        with pytest.raises(ValueError, match=r"none of the \d+ records holds .* make some with `rtt predict`"):
+            make(LabelledPairs())
+
+
+def test_a_batch_size_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        LabelledPairs(batch_size=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 4))
+def test_each_pair_comes_once_an_epoch_and_in_the_update_of_its_batch(count: int, size: int, accumulate: int) -> None:
+    loader = LabelledPairs(size).train_loader(pairs(count), accumulate, seed=0)
+    for _ in range(2):
+        batches = list(loader)
+        assert (
+            len(batches) == len(loader) == -(-count // size)
+        )  # the last update may be short, its batches are not empty
+        assert sorted(response for batch in batches for response in batch["response"]) == sorted(
+            f"response {i}" for i in range(count)
+        )
+        for first in range(0, len(batches), accumulate):
+            together = batches[first : first + accumulate]
+            for column in ("criterion", "response", "spans"):
+                joined = [value for batch in together for value in batch[column]]
+                assert all(batch["update"][column] == joined for batch in together)
+
+
+def test_pairs_are_shuffled_anew_and_evaluated_in_order() -> None:
+    loader = LabelledPairs(20).train_loader(pairs(20), 1, seed=0)
+    [first], [second] = list(loader), list(loader)
+    assert first["response"] != second["response"]
+    batches = list(LabelledPairs(8).eval_loader(pairs(20), "val"))
+    assert [len(batch["spans"]) for batch in batches] == [8, 8, 4]
+    assert [response for batch in batches for response in batch["response"]] == [f"response {i}" for i in range(20)]

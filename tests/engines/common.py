@@ -1,0 +1,55 @@
+"""What the engine tests share: requests, and the trainer's own log-probs of sampled responses."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
+from rtt_lightning.policy import PolicyModule
+from rtt_lightning.tokenizers import render_prompt
+from rtt_lightning.types import Rollout
+
+
+def ask(policy: PolicyModule, *questions: str, n: int = 4) -> list[SampleRequest]:
+    """One request per question in the chat template, with seeds 0 to n - 1 for the first and so on."""
+    return [
+        SampleRequest(
+            prompt_id=f"question {number}",
+            group_id=number,
+            prompt_ids=render_prompt(policy.tokenizer, [{"role": "user", "content": question}]),
+            seeds=tuple(range(n * number, n * (number + 1))),
+        )
+        for number, question in enumerate(questions)
+    ]
+
+
+def sample(engine: RolloutEngine, requests: Sequence[SampleRequest], sampling: Sampling, version: int = 0):
+    """All responses, in order of prompt and sample index."""
+    rows = engine.generate(requests, sampling, version)
+    return sorted(rows, key=lambda row: (row.group_id, row.sample_index))
+
+
+def tokens(rows: Iterable[Rollout]) -> list[tuple[int, ...]]:
+    return [row.response_ids for row in rows]
+
+
+def logprob_gap(policy: PolicyModule, rows: Sequence[Rollout]) -> Tensor:
+    """|sampler - trainer| of every response token, in one row; the trainer's as `response_logprobs` computes them."""
+    batch = {
+        "prompt_ids": _padded([row.prompt_ids for row in rows]),
+        "prompt_lengths": torch.tensor([len(row.prompt_ids) for row in rows]),
+        "response_ids": _padded([row.response_ids for row in rows]),
+        "response_mask": _padded([[1] * len(row.response_ids) for row in rows]).bool(),
+        "temperature": torch.tensor([row.temperature for row in rows]),
+    }
+    with torch.no_grad():
+        logprobs = policy.response_logprobs(batch)[0][batch["response_mask"]]
+    sampled = torch.tensor([logprob for row in rows for logprob in row.logprobs or ()])
+    assert len(sampled) == len(logprobs) > 0
+    return (sampled - logprobs).abs()
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True)

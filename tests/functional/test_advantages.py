@@ -1,0 +1,180 @@
+"""Advantages against hand cases, slow loops and properties."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtt_lightning.functional.advantages import (
+    add,
+    group_normalize,
+    inter_sample,
+    intra_sample,
+    mix,
+    no_partition,
+    token_rewards,
+)
+from tests.functional import oracle
+
+
+@st.composite
+def windows(draw):
+    """G != K, ragged K and T, unscorable cells, groups in any order; relevance on a coarse grid."""
+    batch, rubric, token = draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(1, 7))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
+    relevance = torch.randint(0, 5, (batch, rubric, token), generator=generator) / 4
+    signs = torch.randint(0, 2, (batch, rubric), generator=generator) * 2.0 - 1
+    scorable = torch.rand(batch, rubric, generator=generator) > 0.3
+    answer = torch.rand(batch, token, generator=generator) > 0.3
+    groups = torch.randint(0, 3, (batch,), generator=generator)
+    return token_rewards(relevance, signs * scorable), scorable, answer, groups
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows())
+def test_partitions_equal_slow_loops(window) -> None:
+    lists = [part.tolist() for part in window]
+    for partition, pool in ((intra_sample, lambda i, j: i == j), (inter_sample, lambda i, j: True)):
+        expected = torch.tensor(oracle.token_advantages(*lists, pool))
+        torch.testing.assert_close(partition(*window)[0], expected, atol=2e-4, rtol=1e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows())
+def test_padding_and_order_change_nothing(window) -> None:
+    rewards, scorable, answer, groups = window
+    padded = (
+        torch.nn.functional.pad(rewards, (0, 3, 0, 2)),
+        torch.nn.functional.pad(scorable, (0, 2)),
+        torch.nn.functional.pad(answer, (0, 3)),
+        groups,
+    )
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))
+    for partition in (intra_sample, inter_sample, no_partition):
+        plain = partition(*window)[0]
+        torch.testing.assert_close(partition(*padded)[0][:, : plain.shape[1]], plain, atol=1e-5, rtol=1e-5)
+        moved = partition(*(part[order] for part in window))[0]
+        torch.testing.assert_close(moved, plain[order], atol=1e-5, rtol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows())
+def test_intra_sample_sums_to_zero_over_each_response_and_spares_other_tokens(window) -> None:
+    token, _ = intra_sample(*window)
+    assert token.sum(1).abs().max() < 1e-3
+    assert (token[~window[2]] == 0).all()
+    assert token.isfinite().all()
+
+
+def one_cell(values: list[float], sign: float = 1.0):
+    rewards = torch.tensor([[values]]) * sign
+    return rewards, torch.tensor([[True]]), torch.ones(1, len(values), dtype=torch.bool), torch.tensor([0])
+
+
+def test_m_of_t_relevant_tokens_get_the_closed_form() -> None:
+    token, live = intra_sample(*one_cell([1.0] * 5 + [0.0] * 495))
+    assert token[0, 0] == pytest.approx((495 / 5) ** 0.5, rel=1e-4)  # sqrt((T - m) / m) = 9.95
+    assert live.all()
+    assert intra_sample(*one_cell([1.0] * 5 + [0.0] * 495, sign=-1.0))[0][0, 0] == pytest.approx(-9.95, rel=1e-3)
+
+
+@pytest.mark.parametrize("partition", [intra_sample, inter_sample])
+def test_uniform_relevance_has_exactly_no_token_credit(partition) -> None:
+    token, live = partition(*one_cell([0.1] * 7))
+    assert (token == 0).all()
+    assert not live.any()
+
+
+def test_a_spread_below_the_floor_is_noise() -> None:
+    nearly = one_cell([0.5, 0.5, 0.5001, 0.5])
+    assert intra_sample(*nearly)[0].abs().max() > 1  # the paper's formula blows it up
+    token, live = intra_sample(*nearly, 0.01)
+    assert (token == 0).all()
+    assert not live.any()
+
+
+def test_constant_cells_stay_in_the_mean_and_unscorable_ones_do_not() -> None:
+    rewards = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]])
+    answer, groups = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0])
+    # z of (1, 0) is (1, -1); of (1, 1) is 0. Scorable 1 and 2: (1 + 0) / 2 = 0.5
+    token, _ = intra_sample(rewards, torch.tensor([[True, True, False]]), answer, groups)
+    torch.testing.assert_close(token, torch.tensor([[0.5, -0.5]]), atol=1e-5, rtol=1e-5)
+
+
+def test_no_partition_is_the_mean_over_criteria() -> None:
+    rewards = torch.tensor([[[1.0, 0.5], [-1.0, 0.0]]])
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    torch.testing.assert_close(no_partition(rewards, mask, mask, torch.tensor([0]))[0], torch.tensor([[0.0, 0.25]]))
+
+
+@pytest.mark.parametrize("partition", [intra_sample, inter_sample, no_partition])
+@pytest.mark.parametrize("tokens", [0, 1, 3])
+def test_nothing_scorable_or_nothing_said_gives_zero(partition, tokens: int) -> None:
+    rewards, answer = torch.ones(2, 3, tokens), torch.ones(2, tokens, dtype=torch.bool)
+    token, live = partition(rewards, torch.zeros(2, 3, dtype=torch.bool), answer, torch.tensor([0, 0]))
+    assert token.shape == (2, tokens)
+    assert (token == 0).all()
+    assert not live.any()
+    empty, _ = partition(rewards, torch.ones(2, 3, dtype=torch.bool), ~answer, torch.tensor([0, 0]))
+    assert (empty == 0).all()
+
+
+# -- the group baseline --------------------------------------------------------------------------------------------
+
+
+def test_group_baseline_by_hand() -> None:
+    # group 5: mean 0.5, sample std of (0, 1) is 0.7071: -0.7071, +0.7071; group 2 has one known reward: 0
+    rewards, known = torch.tensor([0.0, 0.3, 1.0, 9.0]), torch.tensor([True, True, True, False])
+    result = group_normalize(rewards, known, torch.tensor([5, 2, 5, 2]))
+    torch.testing.assert_close(result, torch.tensor([-0.7071, 0.0, 0.7071, 0.0]), atol=1e-4, rtol=0)
+    plain = group_normalize(rewards, known, torch.tensor([5, 2, 5, 2]), scale=False)
+    torch.testing.assert_close(plain, torch.tensor([-0.5, 0.0, 0.5, 0.0]))
+
+
+def test_equal_rewards_give_exactly_zero() -> None:
+    """The mean of eight times 0.1 is not 0.1 in fp32; eps alone would leave a residue."""
+    for value in (0.1, 0.7, 1 / 3):
+        result = group_normalize(torch.full((7,), value), torch.ones(7, dtype=torch.bool), torch.zeros(7).long())
+        assert (result == 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans(), st.integers(0, 3)), min_size=1))
+def test_group_baseline_equals_slow_loops(rows) -> None:
+    rewards, known, groups = map(list, zip(*rows, strict=True))
+    result = group_normalize(torch.tensor(rewards), torch.tensor(known), torch.tensor(groups))
+    torch.testing.assert_close(
+        result, torch.tensor(oracle.group_normalize(rewards, known, groups)), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_add_and_mix_by_hand() -> None:
+    response, token = torch.tensor([2.0]), torch.tensor([[1.0, -1.0, 0.0]])
+    mask = torch.tensor([[True, True, False]])
+    assert add(response, token, mask, 1.0, 0.5).tolist() == [[2.5, 1.5, 0.0]]  # 2 + 0.5, 2 - 0.5
+    assert mix(response, token, mask, 1.0, 0.25).tolist() == [[1.75, 1.25, 0.0]]  # 0.75 * 2 +- 0.25
+
+
+# -- defects of the authors' released code -------------------------------------------------------------------------
+
+
+def test_axes_are_not_mixed_where_a_transpose_is_needed() -> None:
+    """At G = 8, K = 3 a reshape in place of a transpose gives samples each other's signs."""
+    met = torch.rand(8, 3, generator=torch.Generator().manual_seed(0)) > 0.5
+    signs = met * 2.0 - 1
+    rewards = token_rewards(torch.ones(8, 3, 2), signs)
+    for i in range(8):
+        for k in range(3):
+            assert (rewards[i, k] == (1.0 if met[i, k] else -1.0)).all()
+    assert not torch.equal(signs.T.reshape(8, 3), signs)
+
+
+def test_soft_relevance_is_not_rounded() -> None:
+    assert token_rewards(torch.full((1, 1, 1), 0.3), torch.tensor([[-1.0]])).item() == pytest.approx(-0.3)
+
+
+def test_groups_are_ids_and_not_positions() -> None:
+    rewards, known = torch.tensor([0.0, 1.0, 1.0, 0.0]), torch.ones(4, dtype=torch.bool)
+    interleaved = group_normalize(rewards, known, torch.tensor([0, 1, 0, 1]))
+    assert interleaved.tolist() == pytest.approx([-0.7071, 0.7071, 0.7071, -0.7071], abs=1e-4)
+    assert group_normalize(rewards, known, torch.tensor([0, 1, 1, 0])).tolist() == [0, 0, 0, 0]

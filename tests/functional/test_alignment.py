@@ -1,0 +1,58 @@
+"""Characters and tokens, with characters that are split over tokens."""
+
+from itertools import pairwise
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtt_lightning.functional.alignment import decode_with_offsets, spans_to_tokens, transfer
+
+
+def test_a_character_split_over_tokens_belongs_to_each_of_them() -> None:
+    duck = "🦆".encode()
+    text, offsets = decode_with_offsets([b"a", duck[:2], duck[2:], b"", b" b"])
+    assert text == "a🦆 b"
+    assert offsets == ((0, 1), (1, 2), (1, 2), (2, 2), (2, 4))
+
+
+def test_bytes_that_end_in_the_middle_of_a_character_are_replaced() -> None:
+    text, offsets = decode_with_offsets([b"x", "漢".encode()[:1]])
+    assert text == "x�"
+    assert offsets == ((0, 1), (1, 2))
+
+
+@given(text=st.text(max_size=30), cuts=st.lists(st.integers(0, 120), max_size=12))
+def test_any_cut_of_any_text_decodes_to_it_and_covers_every_character(text: str, cuts: list[int]) -> None:
+    data = text.encode("utf-8", errors="ignore")
+    bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    tokens = [data[a:b] for a, b in pairwise(bounds)]
+    decoded, offsets = decode_with_offsets(tokens)
+    assert decoded == data.decode()
+    covered = {character for start, end in offsets for character in range(start, end)}
+    assert covered == set(range(len(decoded)))
+
+
+def test_spans_select_the_tokens_that_they_touch() -> None:
+    offsets = ((0, 3), (3, 3), (3, 6), (6, 8))
+    assert spans_to_tokens(((2, 5),), offsets).tolist() == [True, False, True, False]
+    assert not spans_to_tokens((), offsets).any()
+    assert not spans_to_tokens(((4, 4),), offsets).any()
+
+
+def test_transfer_by_hand() -> None:
+    values = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    # "abcd" as ab|cd, carried to a|bc|d and to a token without characters
+    result = transfer(values, ((0, 2), (2, 4)), ((0, 1), (1, 3), (3, 4), (4, 4)))
+    torch.testing.assert_close(result, torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.5, 0.5, 0.5, 0.0]]))
+
+
+def test_transfer_to_the_same_tokens_is_the_identity_and_gaps_take_no_part() -> None:
+    spans = ((0, 2), (2, 3), (5, 9))
+    values = torch.rand(3, 3)
+    torch.testing.assert_close(transfer(values, spans, spans), values)
+    assert transfer(torch.ones(1, 3), spans, ((2, 6), (3, 5))).tolist() == [[1.0, 0.0]]
+
+
+def test_a_character_shared_by_source_tokens_has_their_mean() -> None:
+    assert transfer(torch.tensor([[1.0, 0.0]]), ((0, 1), (0, 1)), ((0, 1),)).tolist() == [[0.5]]

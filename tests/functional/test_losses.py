@@ -1,0 +1,67 @@
+"""Losses by hand, and the token mean over any split into micro-batches."""
+
+from math import exp, log
+
+import pytest
+import torch
+
+from rtt_lightning.functional.losses import clipped_surrogate, kl_k1, kl_k2, kl_k3, token_mean
+
+
+def test_the_surrogate_clips_each_side_on_its_own() -> None:
+    ratios = torch.tensor([1.5, 0.5, 1.5, 0.5, 1.1])
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0])
+    loss, clipped = clipped_surrogate(ratios.log(), torch.zeros(5), advantages, 0.2, 0.3)
+    # min(1.5, 1.3), min(0.5, 0.8), min(-1.5, -1.3), min(-0.5, -0.8), 1.1
+    assert (-loss).tolist() == pytest.approx([1.3, 0.5, -1.5, -0.8, 1.1])
+    assert clipped.tolist() == [True, False, False, True, False]
+
+
+def test_clipped_tokens_have_no_gradient_and_a_ratio_of_one_has_that_of_the_log_prob() -> None:
+    logprobs = torch.tensor([log(1.5), 0.0], requires_grad=True)
+    loss, _ = clipped_surrogate(logprobs, torch.zeros(2), torch.tensor([1.0, -2.0]), 0.2, 0.2)
+    loss.sum().backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [0.0, 2.0]
+
+
+def test_kl_estimators_by_hand() -> None:
+    pi, ref = torch.tensor([-1.0]), torch.tensor([-1.5])
+    assert kl_k1(pi, ref).item() == 0.5
+    assert kl_k2(pi, ref).item() == 0.125
+    assert kl_k3(pi, ref).item() == pytest.approx(exp(-0.5) - 1 + 0.5)
+
+
+def test_k3_is_the_kl_in_expectation() -> None:
+    p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.25, 0.25])
+    exact = (p * (p / q).log()).sum()
+    assert (p * kl_k3(p.log(), q.log())).sum().item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[6], [2, 4], [1, 0, 5], [1, 1, 1, 1, 1, 1]])
+def test_the_token_mean_is_the_same_for_every_split(sizes: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, mask = torch.randn(6, 5, generator=generator), torch.rand(6, 5, generator=generator) > 0.4
+    total, done = 0.0, 0
+    for size in sizes:
+        rows = slice(done, done + size)
+        done += size
+        share = token_mean(values[rows], mask[rows], mask.sum(), len(sizes), ranks=2)
+        total += share.item() / len(sizes) / 2  # what Lightning and two ranks divide by
+    assert total == pytest.approx(values[mask].mean().item(), rel=1e-5)
+
+
+def test_what_is_masked_reaches_neither_value_nor_gradient() -> None:
+    values = torch.tensor([1.0, float("nan"), float("inf")], requires_grad=True)
+    loss = token_mean(values, torch.tensor([True, False, False]), 1, 1, 1)
+    loss.backward()
+    assert loss == 1
+    assert values.grad is not None
+    assert values.grad.tolist() == [1, 0, 0]
+
+
+def test_an_empty_micro_batch_gives_zero_with_a_graph() -> None:
+    values = torch.zeros(0, 4, requires_grad=True)
+    loss = token_mean(values, torch.zeros(0, 4, dtype=torch.bool), 7, 2, 1)
+    loss.backward()
+    assert loss == 0

@@ -1,0 +1,67 @@
+"""Checkpoint files are whole or absent, and say what to do when they are damaged."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtt_lightning.checkpoints import find_checkpoint, newest, point_to, read_checkpoint, write_file, write_shards
+
+
+def save(folder: Path, *steps: int) -> list[Path]:
+    paths = [folder / f"step-{step:08d}.ckpt" for step in steps]
+    for path in paths:
+        write_file({"state_dict": {"w": torch.ones(2)}, "global_step": 1}, path)
+        point_to(path)
+    return paths
+
+
+def test_a_damaged_checkpoint_names_the_next_older_one(tmp_path: Path) -> None:
+    older, newer = save(tmp_path, 1, 2)
+    newer.write_bytes(newer.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"the next older one is {older}"):
+        read_checkpoint(newer)
+    older.write_bytes(b"")
+    with pytest.raises(ValueError, match="there is no older one"):
+        read_checkpoint(older)
+
+
+def test_a_folder_means_its_newest(tmp_path: Path) -> None:
+    _, newer = save(tmp_path, 1, 2)
+    assert find_checkpoint(tmp_path, begin=False) == str(newer)
+    newer.unlink()
+    with pytest.raises(ValueError, match=r"which is gone; complete checkpoints there: .*step-00000001.ckpt"):
+        newest(tmp_path)
+
+
+def test_a_folder_without_any_begins_a_run_but_ends_a_validation(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path / "runs", begin=True) is None
+    with pytest.raises(ValueError, match="no checkpoint in"):
+        find_checkpoint(tmp_path / "runs", begin=False)
+    with pytest.raises(ValueError, match="no checkpoint at"):
+        find_checkpoint(tmp_path / "mistyped.ckpt", begin=True)
+
+
+def test_a_half_written_one_is_not_seen(tmp_path: Path) -> None:
+    (first,) = save(tmp_path, 1)
+    (tmp_path / "step-00000002.ckpt.partial").write_bytes(b"half")
+    (tmp_path / "step-00000003.ckpt.partial").mkdir()
+    assert newest(tmp_path) == first
+    assert find_checkpoint(tmp_path, begin=True) == str(first)
+
+
+def test_shards_need_a_new_name(tmp_path: Path) -> None:
+    write_shards({"a": [1, {"b": torch.arange(3)}]}, tmp_path / "one.ckpt", 0, lambda: None)
+    assert read_checkpoint(tmp_path / "one.ckpt")["a"][1]["b"].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="needs a new name"):
+        write_shards({}, tmp_path / "one.ckpt", 0, lambda: None)
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    torch.save({"x": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+        read_checkpoint(tmp_path / "evil.ckpt")

@@ -1,0 +1,196 @@
+"""The command line: how configurations compose, and what a user sees of a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import yaml
+
+from rtt_lightning.cli import main, run
+
+ROOT = Path(__file__).parents[1]
+GOOD = {
+    "prompt": "Say hi.",
+    "criteria": [{"text": "Use tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}],
+}
+WRONG_CHECKER = {**GOOD, "criteria": [{**GOOD["criteria"][0], "checker": "rtt:include_wrd"}]}
+
+
+def records(folder: Path, *rows: Any) -> tuple[str, ...]:
+    """Flags for a data file of these rows."""
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return ("--data.source=rtt_lightning.datamodules.RecordFiles", f"--data.source.init_args.train={folder}/data.jsonl")
+
+
+def config(folder: Path, text: str, name: str = "extra.yaml") -> tuple[str, str]:
+    """Flags for a configuration file."""
+    (folder / name).write_text(text)
+    return ("--config", str(folder / name))
+
+
+def file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def message_of(stderr: str) -> str:
+    """The one error message, with nothing around it that would hide it."""
+    assert "Traceback" not in stderr
+    assert "usage:" not in stderr
+    before, _, message = stderr.rpartition("rtt: ")
+    assert not before or before.endswith("\n")
+    message, _, after = message.partition("\n(RTT_TRACEBACK=1 shows where this was raised)\n")
+    assert after == ""
+    assert len(message.splitlines()) < 8
+    return message
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------
+
+MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
+    "a wrong key in YAML": (lambda f: config(f, "trainer: {max_stepz: 3}"), "'trainer.max_stepz'"),
+    "a wrong argument of a class": (lambda f: config(f, "model: {init_args: {betta: 3}}"), "Option 'betta' is not"),
+    "a wrong flag": (lambda f: ("--trainer.max_stepz=3",), "unrecognized arguments: --trainer.max_stepz=3"),
+    "a wrong type": (lambda f: ("--rollout.sampling.n=many",), 'key "rollout.sampling.n":'),
+    "an unknown model class": (lambda f: ("--model=rtt_lightning.policy.RTTT",), "no attribute 'RTTT'"),
+    "an unknown class in YAML": (
+        lambda f: config(f, "rollout: {relevance: {class_path: rtt_lightning.relevance.Nope}}"),
+        "no attribute 'Nope'",
+    ),
+    "no YAML file": (lambda f: ("--config", f"{f}/none.yaml"), "File does not exist: '"),
+    "broken YAML": (lambda f: config(f, "trainer: {max_steps: 3\n  x: ["), "line 2, column"),
+    "no checkpoint": (lambda f: ("--ckpt_path", f"{f}/none.ckpt"), "no checkpoint at "),
+    "a damaged checkpoint": (lambda f: ("--ckpt_path", str(file(f / "a.ckpt", "PK"))), "a.ckpt is damaged or no"),
+    "no model folder": (lambda f: (f"--model.init_args.model={f}/none",), "cannot load a tokenizer from"),
+    "no criteria": (lambda f: records(f, {**GOOD, "criteria": []}), "at least one criterion, got []"),
+    "an unknown checker": (
+        lambda f: records(f, GOOD, WRONG_CHECKER),
+        "unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (1 criteria)",
+    ),
+    "an overlong prompt": (lambda f: ("--data.max_prompt_tokens=3",), "raise data.max_prompt_tokens or set data."),
+    "an empty data file": (lambda f: records(f), "data.jsonl holds no records; it needs at least one row"),
+    "too few prompts": (lambda f: ("--data.view.init_args.prompts=9",), "8 training prompts do not fill a window of 9"),
+    "a share above 1": (lambda f: (*records(f, GOOD), "--data.source.init_args.val_share=2"), "must be in [0, 1)"),
+    "a negative learning rate": (lambda f: ("--model.init_args.optimizer.init_args.lr=-1",), "learning rate: -1.0"),
+    "groups of none": (lambda f: ("--rollout.sampling.n=0",), "sampling needs n >= 1"),
+    "a missing device": (lambda f: ("--trainer.accelerator=hpu",), "'hpu'"),
+    "an output folder that is a file": (lambda f: (f"--rollout.output={file(f / 'out', '')}",), "File exists: '"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_with_one_short_message_and_exit_code_2(
+    mistake: str, policy_args, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, expected = MISTAKES[mistake]
+    monkeypatch.setattr(sys, "argv", ["rtt", *policy_args("fit", *flags(tmp_path))])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 2
+    assert expected in message_of(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (lambda f: config(f, "rollout: {sampeling: {n: 3}}"), "'rollout.sampeling.n'"),
+        (
+            lambda f: records(f, GOOD, {"criteria": GOOD["criteria"]}),
+            "  line 2: field `prompt` (a string) or `messages`",
+        ),
+        (lambda f: ("--model.init_args.model=no/model",), "cannot load a tokenizer from 'no/model'"),
+    ],
+    ids=["while parsing", "while loading data", "while loading a model offline"],
+)
+def test_the_console_shows_the_message_and_no_traceback(policy_args, tmp_path: Path, flags, expected: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "rtt_lightning", *policy_args("fit", *flags(tmp_path))],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 2
+    assert expected in message_of(ended.stderr)
+
+
+def test_an_unreachable_hub_is_an_error_of_the_model(policy_args, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the hub's own attempts
+    with pytest.raises(ValueError, match=r"cannot load a tokenizer from 'no/model': .* while the hub is reachable\."):
+        main(policy_args("fit", "--model.init_args.model=no/model"))
+
+
+def test_a_traceback_is_shown_on_demand(policy_args, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTT_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["rtt", *policy_args("fit", "--rollout.sampling.n=0")])
+    with pytest.raises(ValueError, match="sampling needs n >= 1"):
+        run()
+
+
+# -- composition ---------------------------------------------------------------------------------------------------
+
+
+def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*args, "--print_config"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_a_printed_configuration_can_be_fed_back(policy_args, tmp_path: Path, capsys) -> None:
+    shown = printed(capsys, *policy_args("fit"))
+    assert printed(capsys, "fit", *config(tmp_path, shown)) == shown
+
+
+def test_the_configuration_is_saved_with_the_logs_and_only_there(policy_args, tmp_path: Path, capsys) -> None:
+    main(policy_args("fit", "--trainer.max_steps=1"))
+    assert [*tmp_path.rglob("config.yaml")] == []
+    logger = json.dumps({"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path)}})
+    main(policy_args("fit", "--trainer.max_steps=1", f"--trainer.logger={logger}"))
+    [saved] = tmp_path.rglob("config.yaml")
+    again = yaml.safe_load(printed(capsys, "fit", "--config", str(saved)))
+    assert again == yaml.safe_load(saved.read_text())
+    assert again["trainer"]["max_steps"] == 1
+
+
+def test_what_comes_later_wins_and_the_rest_stays(policy_args, tmp_path: Path, capsys) -> None:
+    earlier = config(tmp_path, "rollout: {sampling: {n: 5, top_k: 7}, seed: 1}", "earlier.yaml")
+    later = config(tmp_path, "rollout: {sampling: {n: 6}}", "later.yaml")
+    args = policy_args("fit", *earlier, *later, "--rollout.seed=3")
+    rollout = yaml.safe_load(printed(capsys, *args))["rollout"]
+    assert rollout["seed"] == 3
+    assert (rollout["sampling"]["n"], rollout["sampling"]["top_k"]) == (6, 7)
+    assert rollout["sampling"]["max_new_tokens"] == 8  # from the first file of all
+
+
+def test_a_later_file_switches_a_component_and_keeps_its_neighbours(policy_args, tmp_path: Path, capsys) -> None:
+    noise = "rollout: {relevance: {class_path: rtt_lightning.relevance.RandomRelevance, init_args: {seed: 3}}}"
+    switch = (
+        "rollout: {relevance: {class_path: rtt_lightning.relevance.DiscriminatorRelevance, init_args: {checkpoint: d}}}"
+    )
+    args = policy_args("fit", *config(tmp_path, noise, "1.yaml"), *config(tmp_path, switch, "2.yaml"))
+    rollout = yaml.safe_load(printed(capsys, *args))["rollout"]
+    assert rollout["relevance"] == {
+        "class_path": "rtt_lightning.relevance.DiscriminatorRelevance",
+        "init_args": {"checkpoint": "d", "batch_size": 64},
+    }
+    assert rollout["sampling"]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"), [(("--help",), "{fit,validate,test,predict}"), (("fit", "--help"), "--rollout.sampling.n")]
+)
+def test_help_ends_well(args: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == 0
+    assert expected in capsys.readouterr().out

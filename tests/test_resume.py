@@ -1,0 +1,142 @@
+"""A resumed run equals the unbroken one: weights, logged losses and data order, wherever it was broken off."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtt_lightning.checkpoints import newest
+from rtt_lightning.cli import main
+from tests.test_discriminator import discriminator_args
+
+UPDATES = 6
+TWO_UPDATES = ("--data.view.init_args.updates=2", "--model.init_args.warmup_steps=4", "--model.init_args.kl_coef=0.1")
+
+
+def saving(folder: Path, *, updates: int = UPDATES) -> tuple[str, ...]:
+    """Flags of a run that saves after each update and journals beside."""
+    class_path = "rtt_lightning.callbacks.checkpoints.Checkpoints"
+    checkpoints = f"{{class_path: {class_path}, init_args: {{folder: {folder}/ckpt, every: 1}}}}"
+    journal = f"{{class_path: tests.distributed.recorder.Journal, init_args: {{path: {folder}/journal.jsonl}}}}"
+    return (
+        f"--trainer.callbacks=[{checkpoints},{journal}]",
+        f"--ckpt_path={folder}/ckpt",
+        f"--trainer.max_steps={updates}",
+        "--trainer.enable_checkpointing=true",
+    )
+
+
+def journal(folder: Path) -> dict[int, dict]:
+    """What each update logged; one that was done twice must have done the same."""
+    updates: dict[int, dict] = {}
+    for line in (folder / "journal.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        assert updates.setdefault(entry["update"], entry) == entry
+    return updates
+
+
+def final(folder: Path) -> dict[str, torch.Tensor]:
+    path = newest(folder / "ckpt")
+    assert path is not None
+    assert path.name == f"step-{UPDATES:08d}.ckpt"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert journal(one) == journal(other)
+    mine, theirs = final(one), final(other)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_resumed_policy_equals_the_unbroken_one(policy_args, tmp_path: Path, stop: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    main(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+    main(policy_args("fit", *TWO_UPDATES, *saving(broken, updates=stop)))
+    main(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5])
+def test_a_resumed_discriminator_equals_the_unbroken_one(tiny_model: str, tmp_path: Path, stop: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    flags = ("--seed_everything=3", "--trainer.accumulate_grad_batches=2", "--model.init_args.warmup_steps=4")
+    main(discriminator_args(tmp_path, tiny_model, *flags, *saving(whole)))
+    main(discriminator_args(tmp_path, tiny_model, *flags, *saving(broken, updates=stop)))
+    main(discriminator_args(tmp_path, tiny_model, *flags, *saving(broken)))
+    assert_same(whole, broken)
+
+
+def _train(arguments: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    main(arguments)
+
+
+def _run(arguments: Sequence[str]) -> "multiprocessing.context.ForkServerProcess":
+    """A run in a process of its own, which need not import anything first."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rtt_lightning.cli", "tests.distributed.recorder"])
+    process = context.Process(target=_train, args=(list(arguments),))
+    process.start()
+    return process
+
+
+def _wait_for(path: Path, process: "multiprocessing.context.ForkServerProcess") -> None:
+    while not path.exists():
+        assert process.is_alive(), f"ended with {process.exitcode} before {path} was there"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_lose_nothing(policy_args, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    began = time.monotonic()
+    process = _run(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+    _wait_for(whole / "ckpt", process)
+    start = time.monotonic() - began
+    process.join()
+    end = time.monotonic() - began
+    rng, kills, runs = random.Random(0), 0, 0
+    while kills < 20:
+        broken = tmp_path / f"broken-{runs}"
+        broken.mkdir(exist_ok=True)
+        process = _run(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+        process.join(rng.uniform(0.8 * start, end))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        kills += process.exitcode == -signal.SIGKILL
+        if process.exitcode == 0:
+            assert_same(whole, broken)
+            runs += 1
+    main(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+    assert_same(whole, broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.7])
+def test_sigterm_saves_and_exits_143(policy_args, tmp_path: Path, moment: float) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    main(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+    process = _run(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+    _wait_for(broken / "ckpt", process)
+    time.sleep(moment)
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join()
+    assert process.exitcode in (143, 0)  # 0 where all was done before it came
+    if moment == 0:
+        assert process.exitcode == 143
+    main(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+    assert_same(whole, broken)
