@@ -60,7 +60,8 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
-    kinds = KindAccuracy(sorted({criterion.checker for item in judged for criterion in item.sample.criteria}))
+    names = sorted({criterion.checker for item in judged for criterion in item.sample.criteria})
+    kinds = KindAccuracy(names, sync_on_compute=False)  # only one process shows the table, of the rollouts of all
     kinds.update(judged)
     rows = zip(kinds.compute().items(), kinds.total.tolist(), kinds.unscorable.tolist(), strict=True)
     table = Table(title=title, title_justify="left")

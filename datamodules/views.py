@@ -38,8 +38,6 @@ class PromptWindows(View):
             raise ValueError(
                 f"prompts, updates and eval_prompts must be >= 1, got {prompts}, {updates}, {eval_prompts}"
             )
-        if prompts < updates:
-            raise ValueError(f"a window of {prompts} prompts cannot be divided among {updates} updates; lower updates")
         self.prompts, self.updates, self.eval_prompts = prompts, updates, eval_prompts
 
     def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
@@ -49,6 +47,11 @@ class PromptWindows(View):
         if self.prompts < share.ranks:
             raise ValueError(
                 f"a window of {self.prompts} prompts leaves some of {share.ranks} processes without one; raise prompts"
+            )
+        if self.prompts <= share.ranks * (self.updates - 1):
+            raise ValueError(
+                f"a window of {self.prompts} prompts over {share.ranks} processes leaves some of its {self.updates} "
+                f"updates without one; raise prompts above {share.ranks * (self.updates - 1)}, or lower updates"
             )
 
         def batches(epoch: int) -> list[Batch]:

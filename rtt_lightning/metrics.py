@@ -68,14 +68,15 @@ class KindAccuracy(Metric):
 
     Args:
         kinds: The checker ids that may occur, in the order of the result.
+        sync_on_compute: Whether ``compute`` is a collective over all processes.
     """
 
     desired: Tensor
     total: Tensor
     unscorable: Tensor
 
-    def __init__(self, kinds: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, kinds: Sequence[str], sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
         self.kinds = tuple(kinds)
         for state in ("desired", "total", "unscorable"):
             self.add_state(state, torch.zeros(len(self.kinds), dtype=torch.long), dist_reduce_fx="sum")

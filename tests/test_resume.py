@@ -1,19 +1,19 @@
 """A resumed run equals the unbroken one: weights, logged losses and data order, wherever it was broken off."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 import torch
 
-from rtt_lightning.checkpoints import newest
+from rtt_lightning.checkpoints import newest, read_checkpoint
 from rtt_lightning.cli import main
+from tests.processes import start
 from tests.test_discriminator import discriminator_args
 
 UPDATES = 6
@@ -46,7 +46,7 @@ def final(folder: Path) -> dict[str, torch.Tensor]:
     path = newest(folder / "ckpt")
     assert path is not None
     assert path.name == f"step-{UPDATES:08d}.ckpt"
-    return torch.load(path, weights_only=True)["state_dict"]
+    return read_checkpoint(path)["state_dict"]
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -77,21 +77,7 @@ def test_a_resumed_discriminator_equals_the_unbroken_one(tiny_model: str, tmp_pa
     assert_same(whole, broken)
 
 
-def _train(arguments: Sequence[str]) -> None:
-    torch.set_num_threads(1)
-    main(arguments)
-
-
-def _run(arguments: Sequence[str]) -> "multiprocessing.context.ForkServerProcess":
-    """A run in a process of its own, which need not import anything first."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rtt_lightning.cli", "tests.distributed.recorder"])
-    process = context.Process(target=_train, args=(list(arguments),))
-    process.start()
-    return process
-
-
-def _wait_for(path: Path, process: "multiprocessing.context.ForkServerProcess") -> None:
+def _wait_for(path: Path, process: ForkServerProcess) -> None:
     while not path.exists():
         assert process.is_alive(), f"ended with {process.exitcode} before {path} was there"
         time.sleep(0.01)
@@ -101,18 +87,19 @@ def _wait_for(path: Path, process: "multiprocessing.context.ForkServerProcess") 
 def test_twenty_kills_at_random_moments_lose_nothing(policy_args, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
+    start(["--version"], tmp_path / "log").join()  # afterwards all is imported, and all start equally fast
     began = time.monotonic()
-    process = _run(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+    process = start(policy_args("fit", *TWO_UPDATES, *saving(whole)), tmp_path / "log")
     _wait_for(whole / "ckpt", process)
-    start = time.monotonic() - began
+    ready = time.monotonic() - began
     process.join()
-    end = time.monotonic() - began
+    done = time.monotonic() - began
     rng, kills, runs = random.Random(0), 0, 0
     while kills < 20:
         broken = tmp_path / f"broken-{runs}"
         broken.mkdir(exist_ok=True)
-        process = _run(policy_args("fit", *TWO_UPDATES, *saving(broken)))
-        process.join(rng.uniform(0.8 * start, end))
+        process = start(policy_args("fit", *TWO_UPDATES, *saving(broken)), tmp_path / "log")
+        process.join(rng.uniform(0.8 * ready, done))
         process.kill()
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
@@ -130,7 +117,7 @@ def test_sigterm_saves_and_exits_143(policy_args, tmp_path: Path, moment: float)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
     main(policy_args("fit", *TWO_UPDATES, *saving(whole)))
-    process = _run(policy_args("fit", *TWO_UPDATES, *saving(broken)))
+    process = start(policy_args("fit", *TWO_UPDATES, *saving(broken)), tmp_path / "log")
     _wait_for(broken / "ckpt", process)
     time.sleep(moment)
     os.kill(process.pid or 0, signal.SIGTERM)

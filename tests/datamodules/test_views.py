@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.types import Criterion, RubricSample, Verdict
@@ -74,9 +75,18 @@ def test_sizes_below_one_are_refused(arguments: dict[str, int]) -> None:
         PromptWindows(**arguments)
 
 
-def test_a_window_with_fewer_prompts_than_updates_is_refused() -> None:
-    with pytest.raises(ValueError, match="window of 2 prompts cannot be divided among 3 updates; lower updates"):
-        PromptWindows(prompts=2, updates=3)
+@pytest.mark.parametrize(("prompts", "updates", "ranks", "enough"), [(2, 3, 1, 3), (4, 3, 2, 5), (2, 2, 2, 3)])
+def test_an_update_that_no_process_has_a_prompt_for_is_refused(
+    prompts: int, updates: int, ranks: int, enough: int
+) -> None:
+    with pytest.raises(ValueError, match=f"leaves some of its {updates} updates without one"):
+        PromptWindows(prompts, updates).train_loader(RECORDS, 1, 0, Share(0, ranks))
+    PromptWindows(enough, updates).train_loader(RECORDS, 1, 0, Share(0, ranks))
+
+
+def test_a_process_without_a_prompt_is_refused() -> None:
+    with pytest.raises(ValueError, match="leaves some of 4 processes without one; raise prompts"):
+        PromptWindows(prompts=3).train_loader(RECORDS, 1, 0, Share(0, 4))
 
 
 def test_data_that_do_not_fill_a_window_are_refused() -> None:

@@ -1,29 +1,33 @@
-"""Runs of `rtt` on one or two processes, as a user starts them."""
+"""Runs of `rtt` on one or two processes."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.processes import start_all
+
 ROOT = Path(__file__).parents[2]
 FSDP = ("--config", str(ROOT / "configs/strategies/fsdp.yaml"))
 DDP = ("--config", str(ROOT / "configs/strategies/ddp.yaml"))
+LONGEST_SECONDS = 240
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., str]
 
 
 @pytest.fixture
-def rtt() -> Run:
-    """``rtt("fit", "--flag", ..., processes=2)`` in processes of its own; one thread each."""
+def rtt(tmp_path: Path) -> Run:
+    """``rtt("fit", "--flag", ..., processes=2)``; gives what all processes printed."""
 
-    def run(*arguments: str, processes: int = 1, expect: int = 0) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "rtt_lightning", *arguments, "--trainer.devices", str(processes)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
-        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return done
+    def run(*arguments: str, processes: int = 1, expect: int = 0) -> str:
+        log = tmp_path / "log.txt"
+        log.write_text("")
+        started = start_all(arguments, log, processes)
+        for process in started:
+            process.join(LONGEST_SECONDS)
+            process.kill()
+        codes = {process.exitcode for process in started}
+        assert codes == {expect}, f"exit codes {codes}\n{log.read_text()[-6000:]}"
+        return log.read_text()
 
     return run

@@ -12,6 +12,7 @@ import pytest
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.distributed.conftest import DDP, ROOT
+from tests.processes import start_all
 
 pytestmark = pytest.mark.slow
 WITHIN_SECONDS = 30
@@ -81,14 +82,15 @@ def test_one_process_raising_ends_all_with_its_reason(policy_args, tmp_path: Pat
 
 
 def test_a_killed_process_takes_the_other_with_it(policy_args, tmp_path: Path) -> None:
+    """On a cluster nothing watches the processes of other nodes: the guard of the one that is left must."""
     log = tmp_path / "log"
     sleeping = ("--rollout.verifier=tests.distributed.test_guard.Sleeping", "--rollout.table_every=1")
-    process = start(policy_args("fit", *sleeping), log)
+    left, killed = start_all([*policy_args("fit", *sleeping), *DDP], log, processes=2)
     wait_for(log, "window 0", 120)
-    time.sleep(1)
-    (other,) = [pid for pid in group(process) if pid != process.pid]
-    os.kill(other, signal.SIGKILL)
-    assert_all_end(process, log)
+    killed.kill()
+    left.join(WITHIN_SECONDS)
+    left.kill()
+    assert left.exitcode == 1, log.read_text()[-3000:]
     assert "process 1 has been silent" in log.read_text()
 
 
