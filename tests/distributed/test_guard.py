@@ -31,13 +31,14 @@ class Failing(RuleVerifier):
 
 
 class Sleeping(RuleVerifier):
-    """The first process waits for ever in its second window: the second waits for it in a collective."""
+    """The first process waits for ever in its third window: the second waits for it in a collective."""
 
     calls = 0
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
         self.calls += 1
         if os.environ.get("LOCAL_RANK", "0") == "0" and self.calls > 6:
+            print("asleep", flush=True)
             time.sleep(600)
         return await super().verify(sample, answer)
 
@@ -84,9 +85,9 @@ def test_one_process_raising_ends_all_with_its_reason(policy_args, tmp_path: Pat
 def test_a_killed_process_takes_the_other_with_it(policy_args, tmp_path: Path) -> None:
     """On a cluster nothing watches the processes of other nodes: the guard of the one that is left must."""
     log = tmp_path / "log"
-    sleeping = ("--rollout.verifier=tests.distributed.test_guard.Sleeping", "--rollout.table_every=1")
-    left, killed = start_all([*policy_args("fit", *sleeping), *DDP], log, processes=2)
-    wait_for(log, "window 0", 120)
+    sleeping = "--rollout.verifier=tests.distributed.test_guard.Sleeping"
+    left, killed = start_all([*policy_args("fit", sleeping), *DDP, "--trainer.max_steps=50"], log, processes=2)
+    wait_for(log, "asleep", 120)
     killed.kill()
     left.join(WITHIN_SECONDS)
     left.kill()
