@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def _export_policy(state: Mapping[str, Any], folder: Path, merge: bool) -> None:
     body = add_adapters(model, lora, "CAUSAL_LM") if lora else model
     _load(body, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
     tokenizer = load_tokenizer(config["model"])
+    if lora and lora.nf4:  # what was trained over 4 bits is written as plain bf16 weights
+        model = load_model(AutoModelForCausalLM, config["model"], Lora())
     if lora and not merge:
         body.save_pretrained(folder)
         library, usage = "peft", ADAPTER_USAGE
@@ -111,8 +114,8 @@ def _export_discriminator(state: Mapping[str, Any], folder: Path, merge: bool) -
     config = config_from_plain(state[CHECKPOINT_KEY])
     model = RelevanceModel(config)
     load_weights(model, state["state_dict"])
-    network: Any = model.network
-    _save(network.get_base_model() if config.lora else network, network, folder)
+    plain: Any = RelevanceModel(replace(config, lora=None)).network if config.lora else model.network
+    _save(plain, model.network, folder)
     relevance = {"template": config.template, "max_length": config.max_length}
     (folder / "relevance.json").write_text(json.dumps(relevance, indent=2) + "\n")
     card = DISCRIMINATOR_CARD.format(

@@ -3,16 +3,20 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from rtt_lightning.functional.logprobs import token_logprobs
-from rtt_lightning.sharding import decoder_layers, full
+from rtt_lightning.sharding import PACKED, decoder_layers, full, has_packed_weights
+
+NEW_HEADS = ["score", "classifier"]
+"""What `transformers` calls the head of a token classifier; it is new and trains in full."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,25 @@ class Lora:
     Attributes:
         rank: Rank of the update.
         alpha: The update is scaled by alpha / rank.
+        nf4: Hold the frozen linear layers in 4 bits (QLoRA): a quarter of the memory of bf16, through `bitsandbytes`.
     """
 
     rank: int = 16
     alpha: float = 32.0
+    nf4: bool = False
 
 
 def load_model(auto_class: Any, model: str, lora: Lora | None, trust_remote_code: bool = False, **kwargs: Any) -> Any:
-    """A model of a folder or hub name: its weights frozen in bf16 where adapters train, else all in fp32.
+    """A model of a folder or hub name: weights that adapters will train on top of in bf16 or NF4, else all in fp32.
 
     Trainable weights are always fp32: a step of 1e-6 vanishes in bf16.
 
     Raises:
-        ValueError: If the folder or hub name cannot be reached.
+        ValueError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
     """
     dtype = torch.float32 if lora is None else torch.bfloat16
+    if lora is not None and lora.nf4:
+        kwargs["quantization_config"] = _nf4()
     try:
         return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
     except OSError as error:
@@ -46,6 +54,18 @@ def load_model(auto_class: Any, model: str, lora: Lora | None, trust_remote_code
         ) from error
 
 
+def _nf4() -> BitsAndBytesConfig:
+    if find_spec("bitsandbytes") is None:
+        raise ValueError("lora.nf4 needs bitsandbytes, which is not installed: pip install 'rtt-lightning[quant]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head", *NEW_HEADS],
+    )
+
+
 def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
     """Wrap a model with fp32 LoRA adapters on the linear layers of its body; a new head trains in full."""
     config = LoraConfig(
@@ -53,7 +73,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
         lora_dropout=0.0,
         target_modules="all-linear",
-        exclude_modules=["score", "classifier"] if task == "TOKEN_CLS" else None,
+        exclude_modules=NEW_HEADS if task == "TOKEN_CLS" else None,
         task_type=task,
     )
     adapted = get_peft_model(model, config)
@@ -92,9 +112,9 @@ def adapters_merged(model: Any) -> Iterator[None]:
     """Run with LoRA updates added into the weights: the fastest way to sample. A model without adapters is unchanged.
 
     Needs memory for a second copy of the adapted weights; on leaving, the very same base weights are back, so nothing
-    drifts.
+    drifts. A base in 4 bits stays as it is: its adapters run beside it, and no second copy is made.
     """
-    if not isinstance(model, PeftModel):
+    if not isinstance(model, PeftModel) or has_packed_weights(model):
         yield
         return
     weights = [(layer, layer.get_base_layer().weight) for layer in _lora_layers(model).values()]
@@ -116,7 +136,17 @@ def _lora_layers(model: nn.Module) -> dict[str, Any]:
 
 def _merged(layer: Any, weight: Tensor) -> Tensor:
     delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
-    return (weight.detach().float() + delta).to(weight.dtype)
+    weight = _unpacked(layer.get_base_layer().weight, weight)
+    return (weight.float() + delta).to(weight.dtype)
+
+
+def _unpacked(parameter: Any, weight: Tensor) -> Tensor:
+    """The weight itself, in bf16 where ``parameter`` holds it in 4 bits."""
+    if weight.dtype != PACKED:
+        return weight
+    from bitsandbytes.functional import dequantize_4bit  # an extra
+
+    return dequantize_4bit(weight, parameter.quant_state).to(torch.bfloat16)
 
 
 def trainable_names(module: nn.Module) -> set[str]:

@@ -10,6 +10,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
+PACKED = torch.uint8
+
 
 def shard(model: nn.Module, mesh: DeviceMesh, low_precision: bool) -> None:
     """Shard a Hugging Face model in place, with or without adapters: a group per decoder layer, one for the rest.
@@ -22,12 +24,17 @@ def shard(model: nn.Module, mesh: DeviceMesh, low_precision: bool) -> None:
     Raises:
         ValueError: For a 4-bit base, whose packed weights have no rows to shard by.
     """
-    if any(parameter.dtype == torch.uint8 for parameter in model.parameters()):
+    if has_packed_weights(model):
         raise ValueError("a 4-bit base cannot be sharded: its packed weights have no rows; use DDP, or LoRA over bf16")
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low_precision else MixedPrecisionPolicy()
     for layer in decoder_layers(model):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def has_packed_weights(model: nn.Module) -> bool:
+    """Whether weights are held in 4 bits, two to a byte."""
+    return any(parameter.dtype == PACKED for parameter in model.parameters())
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:

@@ -9,7 +9,7 @@ from rtt_lightning.cli import main
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS, MODELS = sorted(CONFIGS.glob("methods/*.yaml")), sorted(CONFIGS.glob("models/*.yaml"))
-EXTRAS = sorted([*CONFIGS.glob("engines/*.yaml"), *CONFIGS.glob("strategies/*.yaml")])
+EXTRAS = sorted(path for kind in ("engines", "memory", "strategies") for path in CONFIGS.glob(f"{kind}/*.yaml"))
 
 
 def parse(command: str, capsys: pytest.CaptureFixture[str], *files: Path) -> str:
@@ -30,7 +30,7 @@ def test_paper_overlays_compose(method: Path, model: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_engines_and_strategies_compose(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_engines_strategies_and_memory_compose(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse("fit", capsys, METHODS[0], MODELS[0], extra)
 
 

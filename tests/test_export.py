@@ -23,7 +23,10 @@ def trained_policy(policy_args, path: Path, *more: str):
     return trained.model
 
 
-@pytest.mark.parametrize("lora", [(), ("--model.init_args.lora=null",)], ids=["lora", "full"])
+NF4 = ("--model.init_args.lora={rank: 4, alpha: 8, nf4: true}",)
+
+
+@pytest.mark.parametrize("lora", [(), ("--model.init_args.lora=null",), NF4], ids=["lora", "full", "nf4"])
 def test_an_exported_policy_computes_the_same(policy_args, tmp_path: Path, lora: tuple[str, ...]) -> None:
     policy = trained_policy(policy_args, tmp_path / "p.ckpt", *lora)
     export(tmp_path / "p.ckpt", tmp_path / "out")
@@ -44,7 +47,9 @@ def test_adapters_can_be_kept_apart(policy_args, tmp_path: Path) -> None:
         torch.testing.assert_close(model(IDS).logits, policy.model(IDS).logits, atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("flags", [(), ("--model.init_args.lora={rank: 4, alpha: 8}",)], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "flags", [(), ("--model.init_args.lora={rank: 4, alpha: 8}",), NF4], ids=["full", "lora", "nf4"]
+)
 def test_an_exported_discriminator_computes_the_same(tmp_path: Path, tiny_model: str, flags: tuple[str, ...]) -> None:
     run = fit_discriminator(tmp_path, tiny_model, "--trainer.limit_train_batches=2", *flags)
     run.trainer.save_checkpoint(tmp_path / "d.ckpt", weights_only=True)
