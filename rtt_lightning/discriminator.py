@@ -31,7 +31,7 @@ class DiscriminatorModule(TrainableModule):
 
     Args:
         model: Folder or hub name of the body.
-        lora: Adapters over a frozen bf16 body; null trains all weights in fp32.
+        lora: Adapters over a frozen body; null trains all weights in fp32.
         layers: Number of first layers to keep, e.g. half of them; null for all.
         template: What precedes the response; ``{criterion}`` stands for the criterion.
         max_length: Longest input in tokens.
@@ -59,9 +59,9 @@ class DiscriminatorModule(TrainableModule):
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
         if "relevance" not in self._modules:
-            self.relevance = RelevanceModel(self.config)
+            self.relevance = RelevanceModel(self.config, self.base_dtype)
             if self.device_mesh is not None:
-                low_precision = "bf16" in str(self.trainer.precision)
+                low_precision = self.base_dtype == torch.bfloat16
                 shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Loading of language models: a frozen base in bf16 under fp32 adapters, or fp32 weights in full."""
+"""Loading of language models: a frozen base under fp32 adapters, or fp32 weights in full."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,17 +34,30 @@ class Lora:
     nf4: bool = False
 
 
-def load_model(auto_class: Any, model: str, lora: Lora | None, trust_remote_code: bool = False, **kwargs: Any) -> Any:
-    """A model of a folder or hub name: weights that adapters will train on top of in bf16 or NF4, else all in fp32.
+def load_model(
+    auto_class: Any,
+    model: str,
+    lora: Lora | None,
+    base_dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """A model of a folder or hub name.
 
-    Trainable weights are always fp32: a step of 1e-6 vanishes in bf16.
+    Args:
+        auto_class: One of the Auto classes of `transformers`.
+        model: Folder or hub name.
+        lora: What will train; without adapters all weights are fp32, as a step of 1e-6 vanishes in bf16.
+        base_dtype: Of the weights that stay frozen under adapters, and of computing with those in NF4.
+        trust_remote_code: Run model code that comes with the model.
+        kwargs: Changes to its configuration.
 
     Raises:
         ValueError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
     """
-    dtype = torch.float32 if lora is None else torch.bfloat16
+    dtype = torch.float32 if lora is None else base_dtype
     if lora is not None and lora.nf4:
-        kwargs["quantization_config"] = _nf4()
+        kwargs["quantization_config"] = _nf4(base_dtype)
     try:
         return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
     except OSError as error:
@@ -54,14 +67,14 @@ def load_model(auto_class: Any, model: str, lora: Lora | None, trust_remote_code
         ) from error
 
 
-def _nf4() -> BitsAndBytesConfig:
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
     if find_spec("bitsandbytes") is None:
         raise ValueError("lora.nf4 needs bitsandbytes, which is not installed: pip install 'rtt-lightning[quant]'")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["lm_head", *NEW_HEADS],
     )
 
@@ -141,12 +154,12 @@ def _merged(layer: Any, weight: Tensor) -> Tensor:
 
 
 def _unpacked(parameter: Any, weight: Tensor) -> Tensor:
-    """The weight itself, in bf16 where ``parameter`` holds it in 4 bits."""
+    """The weight itself, in the dtype it was packed from where ``parameter`` holds it in 4 bits."""
     if weight.dtype != PACKED:
         return weight
     from bitsandbytes.functional import dequantize_4bit  # an extra
 
-    return dequantize_4bit(weight, parameter.quant_state).to(torch.bfloat16)
+    return dequantize_4bit(weight, parameter.quant_state)
 
 
 def trainable_names(module: nn.Module) -> set[str]:

@@ -48,7 +48,7 @@ class PolicyModule(TrainableModule):
 
     Args:
         model: Folder or hub name of an instruct model.
-        lora: Adapters over a frozen bf16 base; null trains all weights in fp32.
+        lora: Adapters over a frozen base; null trains all weights in fp32.
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.
@@ -127,14 +127,14 @@ class PolicyModule(TrainableModule):
         """Load the weights, once; Lightning calls this before each run."""
         if "model" in self._modules:
             return
-        model = load_model(AutoModelForCausalLM, self.base_model, self.lora, self.trust_remote_code)
+        model = load_model(AutoModelForCausalLM, self.base_model, self.lora, self.base_dtype, self.trust_remote_code)
         refuse_unusual_head(model)
         if self.gradient_checkpointing:
             checkpoint_activations(model)
         if self.lora is not None:
             model = add_adapters(model, self.lora, "CAUSAL_LM")
         if self.device_mesh is not None:
-            shard(model, self.device_mesh["data_parallel"], low_precision="bf16" in str(self.trainer.precision))
+            shard(model, self.device_mesh["data_parallel"], low_precision=self.base_dtype == torch.bfloat16)
         self._logprobs = as_forward_method(model, response_logprobs)
         self.model = model
 
@@ -157,7 +157,9 @@ class PolicyModule(TrainableModule):
             with self.model.disable_adapter():
                 return self._logprobs(batch)[0]
         if not self._reference:
-            reference = load_model(AutoModelForCausalLM, self.base_model, Lora(), self.trust_remote_code)
+            reference = load_model(
+                AutoModelForCausalLM, self.base_model, Lora(), self.base_dtype, self.trust_remote_code
+            )
             self._reference = (reference.requires_grad_(False).eval().to(self.device),)
         return response_logprobs(self._reference[0], batch)[0]
 

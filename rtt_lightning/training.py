@@ -26,6 +26,12 @@ class TrainableModule(LightningModule):
         self.warmup_steps = warmup_steps
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
 
+    @property
+    def base_dtype(self) -> torch.dtype:
+        """Of weights that stay frozen: bf16 where the trainer computes in it, else fp32, as without a trainer."""
+        low = self._trainer is not None and "bf16" in str(self._trainer.precision)
+        return torch.bfloat16 if low else torch.float32
+
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if not self.warmup_steps:

@@ -61,7 +61,7 @@ def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: i
     for start in range(0, len(pairs), batch_size):
         criteria, responses = zip(*pairs[start : start + batch_size], strict=True)
         encoded = model.encode(criteria, responses)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):  # few CPUs compute in bf16
             p = model(encoded).sigmoid().float().cpu()
         results += [(row[mask], spans) for row, mask, spans in zip(p, encoded.mask, encoded.offsets, strict=True)]
     return results

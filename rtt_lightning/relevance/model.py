@@ -4,7 +4,6 @@ RTT, Eq. 4. Input template, length limit and body travel together, so that train
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +70,19 @@ NO_PAIRS = EncodedPairs(_EMPTY, _EMPTY, _EMPTY[:, 0], _EMPTY.bool(), [], 0)
 
 
 class RelevanceModel(nn.Module):
-    """Language model body, linear head; a logit for every response token."""
+    """Language model body, linear head; a logit for every response token.
 
-    def __init__(self, config: RelevanceConfig) -> None:
+    Args:
+        config: What to build.
+        base_dtype: Of the weights that stay frozen under adapters; one in bf16 must run under autocast.
+    """
+
+    def __init__(self, config: RelevanceConfig, base_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = load_tokenizer(config.model)
         extra: dict[str, Any] = {} if config.layers is None else {"num_hidden_layers": config.layers}
-        body = load_model(AutoModelForTokenClassification, config.model, config.lora, num_labels=1, **extra)
+        body = load_model(AutoModelForTokenClassification, config.model, config.lora, base_dtype, num_labels=1, **extra)
         # Dropout would make the relevance of a response depend on chance.
         for module in body.modules():
             if isinstance(module, nn.Dropout):
@@ -125,6 +129,4 @@ class RelevanceModel(nn.Module):
 
     def _run(self, ids: Tensor, attention: Tensor) -> Tensor:
         """Logits ``[batch sequence]`` fp32."""
-        # A bf16 body under an fp32 head needs autocast, whatever the trainer's precision is.
-        with torch.autocast(ids.device.type, torch.bfloat16) if self.config.lora else nullcontext():
-            return self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
+        return self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
