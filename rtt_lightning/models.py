@@ -1,6 +1,6 @@
 """Loading of language models: a frozen base under fp32 adapters, or fp32 weights in full."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +12,6 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
-from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.sharding import PACKED, decoder_layers, full, has_packed_weights
 
 NEW_HEADS = ["score", "classifier"]
@@ -186,43 +185,3 @@ def refuse_unusual_head(model: PreTrainedModel) -> None:
             f"{model.config.model_type} changes its logits by {', '.join(unusual)}, which the log-prob function does "
             "not compute; use a model with a plain linear head (Llama, Qwen, SmolLM)"
         )
-
-
-def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Run the body on prompt + response and the head on just the states that predict response tokens.
-
-    Args:
-        model: A causal language model, with or without adapters.
-        batch: ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``,
-            ``response_mask [batch token]``, ``temperature [batch]``.
-
-    Returns:
-        Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
-    """
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    mask, starts = batch["response_mask"], batch["prompt_lengths"]
-    if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
-        hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state
-        head = causal.get_output_embeddings().weight
-        nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
-        return nothing, nothing
-    ids, attention = _joined(batch)
-    hidden = causal.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
-    row, token = mask.nonzero(as_tuple=True)
-    states = hidden[row, starts[row] + token - 1]  # the state before a token predicts it
-    head = causal.get_output_embeddings().weight
-    logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
-    zeros = torch.zeros(mask.shape, device=mask.device)
-    return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
-
-
-def _joined(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Prompt and response back to back, right-padded: ids and attention mask, ``[batch prompt+token]``."""
-    prompts, responses, mask = batch["prompt_ids"], batch["response_ids"], batch["response_mask"]
-    starts = batch["prompt_lengths"]
-    lengths = starts + mask.sum(1)
-    position = torch.arange(int(lengths.max()), device=mask.device).expand(len(mask), -1)
-    in_prompt = position < starts[:, None]
-    from_prompt = prompts.gather(1, position.clamp(max=prompts.shape[1] - 1))
-    from_response = responses.gather(1, (position - starts[:, None]).clamp(0, responses.shape[1] - 1))
-    return torch.where(in_prompt, from_prompt, from_response), (position < lengths[:, None]).long()

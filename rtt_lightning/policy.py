@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics.aggregation import MeanMetric
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import (
     Combine,
     Partition,
@@ -31,7 +32,6 @@ from rtt_lightning.models import (
     load_model,
     merged_weights,
     refuse_unusual_head,
-    response_logprobs,
 )
 from rtt_lightning.sharding import as_forward_method, shard
 from rtt_lightning.tokenizers import load_tokenizer

@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rtt_lightning.callbacks.experience import collate
+from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import inter_sample, intra_sample, token_rewards
 from rtt_lightning.functional.rewards import all_or_nothing, satisfaction_rate
-from rtt_lightning.models import response_logprobs
 from rtt_lightning.policy import RTT
 from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
 from rtt_lightning.types import Criterion, RubricSample, Verdict

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"types", "seeds", "processes", "sharding", "checkpoints", "terminal"},
     {"functional"},
-    {"tokenizers", "models"},
+    {"tokenizers", "models", "forward"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies"},

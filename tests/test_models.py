@@ -8,7 +8,8 @@ from bitsandbytes.optim import AdamW8bit
 
 from rtt_lightning import models
 from rtt_lightning.cli import main
-from rtt_lightning.models import Lora, adapters_merged, merged_weights, response_logprobs
+from rtt_lightning.forward import response_logprobs
+from rtt_lightning.models import Lora, adapters_merged, merged_weights
 from rtt_lightning.policy import RTT
 from rtt_lightning.sharding import PACKED, shard
 

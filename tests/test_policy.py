@@ -10,8 +10,9 @@ from torch import Tensor
 
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import group_normalize
-from rtt_lightning.models import adapters_merged, merged_weights, response_logprobs, trainable_names
+from rtt_lightning.models import adapters_merged, merged_weights, trainable_names
 from rtt_lightning.policy import RTT, PolicyModule
 from rtt_lightning.types import Experience
 

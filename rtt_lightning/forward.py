@@ -1,0 +1,108 @@
+"""The training forward: log-probs of response tokens, with each prompt computed once for all of its responses.
+
+Rows with the same prompt share one sequence: the prompt, then their responses one after the other. A response sees the
+prompt and itself, at the positions that it would have alone; so the results are those of separate rows, for a fraction
+of the work: of 8 responses of 48 tokens to a prompt of 100, 484 tokens are computed instead of 1,184.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from rtt_lightning.functional.logprobs import token_logprobs
+
+LONGEST_SHARED = 2048
+"""Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What the body reads, and where in it each response stands.
+
+    Attributes:
+        ids: ``[sequence position]`` tokens.
+        positions: ``[sequence position]``, of each token in its own prompt + response.
+        mask: ``[sequence 1 position position]`` bool: which position (third axis) sees which (last); or
+            ``[sequence position]``, 0 for padding, where sequences are plain.
+        row_sequence: ``[batch]``, the sequence of each row.
+        row_prompt_end: ``[batch]``, the last position of its prompt, which predicts the first response token.
+        row_start: ``[batch]``, the position of its first response token.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    row_sequence: Tensor
+    row_prompt_end: Tensor
+    row_start: Tensor
+
+
+def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Run the body on prompts + responses and the head on just the states that predict response tokens.
+
+    Args:
+        model: A causal language model, with or without adapters.
+        batch: ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``,
+            ``response_mask [batch token]``, ``temperature [batch]``.
+
+    Returns:
+        Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
+    """
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    mask = batch["response_mask"]
+    if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
+        hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state
+        head = causal.get_output_embeddings().weight
+        nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
+        return nothing, nothing
+    sequences = _sequences(batch, may_share=causal.config._attn_implementation == "sdpa")  # others take no such mask
+    hidden = causal.base_model(
+        input_ids=sequences.ids, attention_mask=sequences.mask, position_ids=sequences.positions, use_cache=False
+    ).last_hidden_state
+    row, token = mask.nonzero(as_tuple=True)
+    before = torch.where(token == 0, sequences.row_prompt_end[row], sequences.row_start[row] + token - 1)
+    states = hidden[sequences.row_sequence[row], before]  # the state before a token predicts it
+    head = causal.get_output_embeddings().weight
+    logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
+    zeros = torch.zeros(mask.shape, device=mask.device)
+    return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
+
+
+def _sequences(batch: Mapping[str, Tensor], may_share: bool) -> Sequences:
+    prompts, starts = batch["prompt_ids"], batch["prompt_lengths"]
+    padded = torch.arange(prompts.shape[1], device=prompts.device) >= starts[:, None]
+    keys = torch.cat([starts[:, None], prompts.masked_fill(padded, 0)], dim=1)
+    _, sequence = keys.unique(dim=0, return_inverse=True)
+    lengths = batch["response_mask"].sum(1)
+    same = sequence[:, None] == sequence
+    total = starts + (same * lengths).sum(1)  # of the sequence of each row
+    if not may_share or int(total.max()) > LONGEST_SHARED or int(same.sum()) == len(sequence):
+        sequence, total = torch.arange(len(starts), device=starts.device), starts + lengths
+        same = torch.eye(len(starts), dtype=torch.bool, device=starts.device)
+    row_start = starts + (same.tril(-1) * lengths).sum(1)
+    return _laid_out(batch, sequence, row_start, int(total.max()))
+
+
+def _laid_out(batch: Mapping[str, Tensor], sequence: Tensor, row_start: Tensor, width: int) -> Sequences:
+    """Write prompts and responses to their places. ``sequence`` and ``row_start``: ``[batch]``."""
+    starts, mask = batch["prompt_lengths"], batch["response_mask"]
+    shape = (int(sequence.max()) + 1, width)
+    ids, positions = starts.new_zeros(shape), starts.new_zeros(shape)
+    owner = starts.new_full(shape, -2)  # the row whose response a token belongs to; -1: the prompt, -2: padding
+    in_prompt = torch.arange(batch["prompt_ids"].shape[1], device=starts.device) < starts[:, None]
+    row, token = in_prompt.nonzero(as_tuple=True)
+    ids[sequence[row], token], positions[sequence[row], token] = batch["prompt_ids"][in_prompt], token
+    owner[sequence[row], token] = -1
+    row, token = mask.nonzero(as_tuple=True)
+    place = sequence[row], row_start[row] + token
+    ids[place], positions[place], owner[place] = batch["response_ids"][mask], starts[row] + token, row
+    if shape[0] == len(starts):  # plain sequences: causal attention needs to know the padding alone
+        attention = (owner != -2).long()
+    else:
+        sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
+        attention = sees.tril()[:, None]
+    return Sequences(ids, positions, attention, sequence, starts - 1, row_start)
