@@ -42,9 +42,9 @@ def test_adapters_can_be_kept_apart(policy_args, tmp_path: Path) -> None:
 
     policy = trained_policy(policy_args, tmp_path / "p.ckpt")
     export(tmp_path / "p.ckpt", tmp_path / "out", merge=False)
-    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.bfloat16)
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     with torch.no_grad():
-        torch.testing.assert_close(model(IDS).logits, policy.model(IDS).logits, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(model(IDS).logits, policy.model(IDS).logits)
 
 
 @pytest.mark.parametrize(
