@@ -113,7 +113,8 @@ class Guard(Callback):
                 if now - seen[rank][1] > DEAD_AFTER_SECONDS:
                     return f"process {rank} has been silent for {DEAD_AFTER_SECONDS:.0f} seconds: it died"
         except RuntimeError as error:  # the store is in process 0
-            return f"process 0 is gone ({str(error).splitlines()[0]})"
+            reason = str(error).partition("\n")[0]  # an empty message must not end the watch itself
+            return f"process 0 is gone ({reason})"
         return None
 
 

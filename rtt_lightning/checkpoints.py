@@ -89,7 +89,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         older = [other for other in checkpoints(path.parent) if other.name < path.name]
         advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]  # that of an empty file has no words
+        reason = str(error).partition("\n")[0] or type(error).__name__  # that of an empty file has no words
         raise ValueError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
 
 

@@ -90,12 +90,12 @@ def _export_policy(state: Mapping[str, Any], folder: Path, merge: bool) -> None:
     body = add_adapters(model, lora, "CAUSAL_LM") if lora else model
     _load(body, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
     tokenizer = load_tokenizer(config["model"])
-    if lora and lora.nf4:  # what was trained over 4 bits is written as plain bf16 weights
-        model = load_model(AutoModelForCausalLM, config["model"], Lora())
     if lora and not merge:
         body.save_pretrained(folder)
         library, usage = "peft", ADAPTER_USAGE
     else:
+        if lora and lora.nf4:  # what was trained over 4 bits is written as plain bf16 weights
+            model = load_model(AutoModelForCausalLM, config["model"], Lora())
         _save(model, body, folder)
         library, usage = "transformers", MERGED_USAGE
     card = POLICY_CARD.format(

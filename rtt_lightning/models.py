@@ -60,8 +60,9 @@ def load_model(
     try:
         return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
     except OSError as error:
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"cannot load a model from {model!r}: {str(error).splitlines()[0]} "
+            f"cannot load a model from {model!r}: {reason} "
             "Give a folder that holds config.json and weights, or a hub name while the hub is reachable."
         ) from error
 

@@ -21,8 +21,9 @@ def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTok
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"cannot load a tokenizer from {model!r}: {str(error).splitlines()[0]} "
+            f"cannot load a tokenizer from {model!r}: {reason} "
             "Give a folder that holds tokenizer.json, or a hub name while the hub is reachable."
         ) from error
     return tokenizer
