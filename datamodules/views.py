@@ -87,15 +87,19 @@ class LabelledPairs(View):
 
     Args:
         batch_size: Pairs per micro-batch and process.
+        uniform_share: Share in [0, 1] of the uniform training pairs to keep: those whose response is relevant as a
+            whole or not at all. They are most of the pairs and teach least. Validation has them all.
     """
 
-    def __init__(self, batch_size: int = 16) -> None:
+    def __init__(self, batch_size: int = 16, uniform_share: float = 1.0) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.batch_size = batch_size
+        if not 0 <= uniform_share <= 1:
+            raise ValueError(f"uniform_share must be between 0 and 1, got {uniform_share}")
+        self.batch_size, self.uniform_share = batch_size, uniform_share
 
     def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
-        pairs = labelled_pairs(records)
+        pairs = self._thinned(labelled_pairs(records), seed)
 
         def batches(epoch: int) -> list[Batch]:
             order = [pairs[index] for index in shuffled(len(pairs), seed, epoch)]
@@ -111,6 +115,18 @@ class LabelledPairs(View):
         chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)
         batches = [_columns(share.of(chunk)) for chunk in chunks]
         return StatefulLoader(lambda epoch: batches)
+
+    def _thinned(self, pairs: list[Batch], seed: int) -> list[Batch]:
+        """All mixed pairs, and the configured share of the uniform ones, drawn once."""
+        uniform = [index for index, pair in enumerate(pairs) if _is_uniform(pair)]
+        order = shuffled(len(uniform), seed, epoch=0)
+        left_out = {uniform[index] for index in order[round(self.uniform_share * len(uniform)) :]}
+        kept = [pair for index, pair in enumerate(pairs) if index not in left_out]
+        if not kept:
+            raise ValueError(
+                f"all {len(pairs)} pairs are uniform, and a uniform_share of {self.uniform_share} keeps none; raise it"
+            )
+        return kept
 
 
 PAIR_FIELDS = ("criterion", "response", "spans")
@@ -135,6 +151,12 @@ def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
             "make some with `rtt predict`, which writes completions that this view reads"
         )
     return pairs
+
+
+def _is_uniform(pair: Batch) -> bool:
+    """Whether the criterion's spans hold all characters of the response, or none."""
+    relevant = sum(end - start for start, end in pair["spans"])
+    return relevant in (0, len(pair["response"]))
 
 
 def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

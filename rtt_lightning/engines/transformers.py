@@ -17,6 +17,7 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
+from rtt_lightning.engines.cache import growing_cache
 from rtt_lightning.models import adapters_merged
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import Rollout
@@ -80,7 +81,7 @@ class TransformersEngine(RolloutEngine):
         prompts = list(dict.fromkeys(row.request.prompt_ids for row in rows))
         inputs, mask = _left_padded(prompts, device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        output = self._forward(inputs, mask, positions, None)
+        output = self._forward(inputs, mask, positions, growing_cache(self._model.config))
         cache = output.past_key_values
         # Each prompt is computed once; its cache is then copied to all of its responses.
         keep = torch.tensor([prompts.index(row.request.prompt_ids) for row in rows], device=device)

@@ -115,6 +115,32 @@ def test_a_batch_size_below_one_is_refused() -> None:
         LabelledPairs(batch_size=0)
 
 
+def test_uniform_pairs_are_thinned_in_training_alone() -> None:
+    spans = {"none": (), "mixed": ((0, 3),), "all": ((0, 3), (3, 8))}
+    records = [record(name.ljust(8), Verdict(True, "", spans[name])) for name in spans for _ in range(10)]
+
+    def responses(share: float, seed: int = 0) -> list[str]:
+        loader = LabelledPairs(4, uniform_share=share).train_loader(records, 1, seed)
+        epochs = [[response.strip() for batch in loader for response in batch["response"]] for _ in range(2)]
+        assert sorted(epochs[0]) == sorted(epochs[1])  # the same pairs in every epoch
+        return epochs[0]
+
+    assert [responses(1.0).count(name) for name in spans] == [10, 10, 10]
+    kept = [responses(0.3, seed).count("none") for seed in range(5)]
+    assert [len(responses(0.3, seed)) for seed in range(5)] == [16] * 5 and len(set(kept)) > 1
+    assert set(responses(0.0)) == {"mixed"}
+    evaluated = LabelledPairs(4, uniform_share=0.0).eval_loader(records, "val")
+    assert sum(len(batch["response"]) for batch in evaluated) == 30
+
+
+def test_no_pair_left_and_a_share_beyond_one_are_refused() -> None:
+    uniform = [record("yes", Verdict(True, "", ((0, 3),)))] * 4
+    with pytest.raises(ValueError, match=r"all 4 pairs are uniform, and a uniform_share of 0\.1 keeps none; raise it"):
+        LabelledPairs(uniform_share=0.1).train_loader(uniform, 1, seed=0)
+    with pytest.raises(ValueError, match=r"uniform_share must be between 0 and 1, got 1\.5"):
+        LabelledPairs(uniform_share=1.5)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 4))
 def test_each_pair_comes_once_an_epoch_and_in_the_update_of_its_batch(count: int, size: int, accumulate: int) -> None:

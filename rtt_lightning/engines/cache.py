@@ -1,0 +1,52 @@
+"""The key-value cache of the embedded engine: grows in place, where the one of `transformers` is copied each token.
+
+Sampling 32 responses from a 135M model on a CPU, the copies took a third of the time.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64
+"""Tokens that storage is enlarged by when it is full."""
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values of one layer, ``[row head position feature]``: views into storage with room for more tokens."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._storage: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append the states of new tokens; returns all keys and values."""
+        if not self.is_initialized:
+            return super().update(key_states, value_states, *args, **kwargs)
+        start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
+        if self._storage is None or end > self._storage[0].shape[2]:
+            self._storage = _with_room(self.keys, end + ROOM), _with_room(self.values, end + ROOM)
+        keys, values = self._storage
+        keys[:, :, start:end], values[:, :, start:end] = key_states, value_states
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        self._storage = None
+
+
+def growing_cache(config: PreTrainedConfig) -> DynamicCache:
+    """An empty cache; layers with an attention window or a recurrent state keep the ones of `transformers`."""
+    cache = DynamicCache(config=config)
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+def _with_room(states: Tensor, length: int) -> Tensor:
+    rows, heads, known, features = states.shape
+    storage = torch.empty(rows, heads, length, features, dtype=states.dtype, device=states.device)
+    storage[:, :, :known] = states
+    return storage
