@@ -33,6 +33,7 @@ from rtt_lightning.models import (
     merged_weights,
     refuse_unusual_head,
 )
+from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.sharding import as_forward_method, shard
 from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.training import TrainableModule
@@ -187,8 +188,11 @@ class PolicyModule(TrainableModule):
         verdicts = (batch["met"], batch["scorable"], batch["weights"])
         self.rubric_accuracy.update(*verdicts)
         self.instruction_accuracy.update(*verdicts)
-        mask = batch["response_mask"]
-        kl = kl_k3(self.response_logprobs(batch)[0], self.reference_logprobs(batch))
+        mask, logprobs = batch["response_mask"], batch["sampler_logprobs"]
+        # All processes run the policy or none does: one without data must not wait in its collectives alone.
+        if sum_over_ranks(logprobs[mask].isnan().sum().float()):
+            logprobs, _ = self.response_logprobs(batch)
+        kl = kl_k3(logprobs, self.reference_logprobs(batch))
         stage = self.trainer.state.stage
         prefix = "test" if stage == "test" else "val"
         self.log(f"{prefix}/rubric_accuracy", self.rubric_accuracy, prog_bar=True)

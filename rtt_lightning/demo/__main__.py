@@ -74,6 +74,8 @@ PHASES = (
             "validate",
             "--config",
             POLICY,
+            "--trainer.logger",
+            "false",
             "--ckpt_path",
             f"{FOLDER}/rl/checkpoints",
             "--rollout.output",

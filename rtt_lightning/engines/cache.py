@@ -25,6 +25,8 @@ class GrowingLayer(DynamicLayer):
         """Append the states of new tokens; returns all keys and values."""
         if not self.is_initialized:
             return super().update(key_states, value_states, *args, **kwargs)
+        assert self.keys is not None
+        assert self.values is not None
         start, end = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
         if self._storage is None or end > self._storage[0].shape[2]:
             self._storage = _with_room(self.keys, end + ROOM), _with_room(self.values, end + ROOM)
