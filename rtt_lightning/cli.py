@@ -1,4 +1,4 @@
-"""`rtt`: fit, validate, test and predict, from composed YAML files and flags; and export."""
+"""`rtt`: fit, validate, test and predict, from composed YAML files and flags; export; the shipped files; doctor."""
 
 import os
 import sys
@@ -12,17 +12,22 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.checkpoints import find_checkpoint
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.export import export
+from rtt_lightning.shipped import find_configs, list_configs
 from rtt_lightning.terminal import quieten
+from rtt_lightning.types import OutsideFailure
 
 DESCRIPTION = (
     "Rubrics to Tokens: reinforcement learning from rubrics with token-level credit. "
-    "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder."
+    "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder; `rtt configs` lists "
+    "the shipped files, which `--config demo/policy.yaml` finds from any folder; `rtt doctor` checks this machine and, "
+    "with the flags of `rtt fit`, a configuration: its data, and the memory that it needs."
 )
 
 
@@ -39,6 +44,7 @@ class RTTCommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
+        parser.add_lightning_class_args(Canary, "canary")
         parser.add_lightning_class_args(Guard, "guard")
         parser.set_defaults(
             {
@@ -54,43 +60,52 @@ class RTTCommandLine(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint before anything is loaded; nothing in it changes what YAML and flags say."""
         config = self.config[self.config.subcommand]
+        config["weights_only"] = True  # nothing is unpickled, whatever the flag says
         if config.get("ckpt_path"):
             config["ckpt_path"] = find_checkpoint(Path(config["ckpt_path"]), begin=self.config.subcommand == "fit")
 
 
-def main(args: Sequence[str] | None = None) -> RTTCommandLine:
+def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
-    return RTTCommandLine(
+    return command_line(
         LightningModule,
         RubricDataModule,
         subclass_mode_model=True,
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
-        args=None if args is None else list(args),
+        args=find_configs(sys.argv[1:] if args is None else args),
         parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False, "description": DESCRIPTION, "prog": "rtt"},
     )
 
 
 def run() -> None:
-    """The console script: a user's mistake ends with its message alone, exit code 2."""
+    """The console script: a user's mistake ends with its message alone, exit code 2; so does the failure of a server
+    that the run depends on, exit code 1.
+    """
     try:
         if sys.argv[1:2] == ["export"]:
             quieten()
             auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
+        elif sys.argv[1:2] == ["configs"]:
+            auto_cli(list_configs, args=sys.argv[2:], prog="rtt configs")
+        elif sys.argv[1:2] == ["doctor"]:
+            from rtt_lightning.doctor.machine import doctor  # which parses by this command line in turn
+
+            sys.exit(doctor(sys.argv[2:]))
         else:
             main()
     except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
         sys.exit(SIGTERM_EXIT_CODE)
-    except (ArgumentError, ValueError, OSError, MisconfigurationException) as error:
+    except (ArgumentError, ValueError, OSError, MisconfigurationException, OutsideFailure) as error:
         if os.environ.get("RTT_TRACEBACK"):
             raise
-        print(f"rtt: {_reason(error)}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
-        sys.exit(2)
+        print(f"rtt: {reason_of(error)}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
+        sys.exit(1 if isinstance(error, OutsideFailure) else 2)
 
 
-def _reason(error: BaseException) -> BaseException:
+def reason_of(error: BaseException) -> BaseException:
     """The error itself, without what jsonargparse adds to any mistake in a model: that it is not null either."""
     while f"Subtypes: [{LightningModule}, " in str(error) and error.__cause__ is not None:
         error = error.__cause__

@@ -9,6 +9,11 @@ from torch import Tensor
 Item = TypeVar("Item")
 
 
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if _several() else 0
+
+
 def gather(item: Item) -> list[Item]:
     """The items of all processes in order of rank, on every process. A collective: all must call it."""
     if not _several():

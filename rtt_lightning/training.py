@@ -22,7 +22,7 @@ class TrainableModule(LightningModule):
         super().__init__()
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be at least 0, got {warmup_steps}")
-        self._make_optimizer = optimizer
+        self.make_optimizer = optimizer
         self.warmup_steps = warmup_steps
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
 
@@ -33,7 +33,7 @@ class TrainableModule(LightningModule):
         return torch.bfloat16 if low else torch.float32
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if not self.warmup_steps:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))

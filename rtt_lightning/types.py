@@ -12,6 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+
+class OutsideFailure(RuntimeError):
+    """Something that a run depends on failed: a server, a judge. It ends the run with its message, which says what
+    was kept and how to go on.
+    """
+
+
 Span = tuple[int, int]
 """Half-open range of characters ``[start, end)``."""
 

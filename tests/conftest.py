@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models/SmolLM2-135M-Instruct"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # `make test` runs as many tests at a time as there are cores
 
 
 @pytest.fixture(scope="session")

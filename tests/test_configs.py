@@ -1,15 +1,24 @@
-"""Every shipped YAML is parsed, in the combinations that its header gives."""
+"""Every shipped YAML is parsed, in the combinations that its header gives; the cluster files run, without a cluster."""
 
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from rtt_lightning.cli import main
+from rtt_lightning.shipped import find_configs, list_configs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS, MODELS = sorted(CONFIGS.glob("methods/*.yaml")), sorted(CONFIGS.glob("models/*.yaml"))
-EXTRAS = sorted(path for kind in ("engines", "memory", "strategies") for path in CONFIGS.glob(f"{kind}/*.yaml"))
+KINDS = ("clusters", "engines", "memory", "strategies")
+EXTRAS = sorted(path for kind in KINDS for path in CONFIGS.glob(f"{kind}/*.yaml"))
 
 
 def parse(command: str, capsys: pytest.CaptureFixture[str], *files: Path) -> str:
@@ -30,7 +39,7 @@ def test_paper_overlays_compose(method: Path, model: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_engines_strategies_and_memory_compose(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clusters_engines_memory_and_strategies_compose(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse("fit", capsys, METHODS[0], MODELS[0], extra)
 
 
@@ -45,3 +54,150 @@ def test_every_yaml_has_a_header_and_is_short() -> None:
         assert text.startswith("# Purpose:"), path
         assert "# Command:" in text, path
         assert len(text.splitlines()) < 46, path
+
+
+# -- shipped names -------------------------------------------------------------------------------------------------
+
+
+def test_a_shipped_name_is_found_from_any_folder_and_a_path_from_here_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [_, first, second] = find_configs(["fit", "--config=demo/policy.yaml", "--config=configs/methods/rtt.yaml"])
+    assert Path(first.removeprefix("--config=")).samefile(CONFIGS / "demo/policy.yaml")
+    assert Path(second.removeprefix("--config=")).samefile(CONFIGS / "methods/rtt.yaml")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/policy.yaml").write_text("trainer: {max_steps: 3}")
+    unchanged = ["fit", "--config", "demo/policy.yaml", "--config", "trainer: {max_steps: 3}", "--x", "none.yaml"]
+    assert find_configs(unchanged) == unchanged
+    with pytest.raises(ValueError, match=r"--config demo/nope.yaml: no such file from .*these are: .*demo/policy.yaml"):
+        find_configs(["fit", "--config", "demo/nope.yaml"])
+
+
+def test_shipped_files_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+    list_configs()
+    folder, *lines = capsys.readouterr().out.splitlines()
+    assert str(CONFIGS) in folder
+    assert len(lines) == sum(path.is_file() for path in CONFIGS.rglob("*"))
+    assert all(len(line.split(maxsplit=1)[1]) > 20 for line in lines)
+
+
+# -- clusters ------------------------------------------------------------------------------------------------------
+
+JOB_SCRIPT = CONFIGS / "clusters/slurm.sh"
+COMMANDS = {
+    "scontrol": '[[ $1 == show ]] && printf "node%s\\n" 0 1 2; echo "scontrol $*" >>log',
+    "squeue": 'echo "$STATE"',
+    "srun": 'echo "srun $* from $MASTER_ADDR" >>log; trap "sleep 0.5; exit 143" TERM; echo $$ >pid; eval "$TRAINING"',
+    "scancel": 'echo "scancel $*" >>log; kill -TERM "$(cat pid)"',
+    "vllm": 'echo "vllm $* on GPU $CUDA_VISIBLE_DEVICES" >>log; exec sleep 60',
+}
+"""Stand-ins for SLURM's and vLLM's."""
+FOREVER = "while true; do sleep 0.05; done"
+
+
+def job(folder: Path, training: str, state: str = "RUNNING") -> subprocess.Popen[bytes]:
+    """The job script with stand-ins, started; ``training`` is what the processes of the training step do."""
+    (folder / "bin").mkdir()
+    for name, body in COMMANDS.items():
+        (folder / "bin" / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (folder / "bin" / name).chmod(0o755)
+    job = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NUM_NODES": "3",
+        "SLURM_JOB_NODELIST": "node[0-2]",
+        "SLURM_CPUS_PER_TASK": "8",
+    }
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, **job, "PATH": path, "TRAINING": training, "STATE": state}
+    return subprocess.Popen(["bash", str(JOB_SCRIPT), "--seed_everything", "3"], cwd=folder, env=environment)
+
+
+def test_the_job_script_is_sound_shell() -> None:
+    subprocess.run(["bash", "-n", str(JOB_SCRIPT)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", str(JOB_SCRIPT)], check=True)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_job_that_ends_by_itself_is_not_requeued(tmp_path: Path, code: int) -> None:
+    assert job(tmp_path, f"sleep 0.5; exit {code}").wait(60) == code
+    log = (tmp_path / "log").read_text()
+    assert "requeue" not in log
+    [training] = [line for line in log.splitlines() if line.startswith("srun")]
+    assert "--nodes=2 --relative=1 --ntasks=16 --ntasks-per-node=8" in training
+    assert training.endswith("--ckpt_path=runs/paper/checkpoints --seed_everything 3 from node1")
+    assert f"urls=[{','.join(f'http://node0:{8000 + gpu}' for gpu in range(8))}]" in training
+    assert all(f"--port {8000 + gpu} --tokens-only" in log and f"on GPU {gpu}" in log for gpu in range(8))
+    arguments = training.split(" rtt ")[1].removesuffix(" from node1").split()
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--print_config"])
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("COMPLETING", False)])
+def test_a_job_whose_time_runs_out_saves_and_is_requeued_unless_cancelled(
+    tmp_path: Path, state: str, requeued: bool
+) -> None:
+    process = job(tmp_path, FOREVER, state)
+    ends = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    log = (tmp_path / "log").read_text()
+    assert "scancel --signal=TERM 7.0" in log
+    assert ("scontrol requeue 7" in log) == requeued
+
+
+def two_nodes(launcher: str, folder: Path, arguments: list[str]) -> list[subprocess.Popen[bytes]]:
+    """Two nodes of one process each, as far as a launcher lets them see, in shards as configs/clusters/ has it."""
+    overlay = ["--config=clusters/fsdp.yaml", "--trainer.devices=1", "--trainer.enable_checkpointing=true"]
+    command = ["-m", "rtt_lightning", *arguments, *overlay, "--ckpt_path=runs/paper/checkpoints"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    nodes = []
+    for node in ("0", "1"):
+        if launcher == "torchrun":
+            torchrun = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={node}"]
+            launched = [*torchrun, "--master-addr=127.0.0.1", f"--master-port={port}", *command]
+            told = {}
+        else:  # what SLURM tells a process of a step
+            launched = command
+            told = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "rtt", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
+            told |= {"SLURM_PROCID": node, "SLURM_NODEID": node, "SLURM_LOCALID": "0"}
+            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **told}
+        nodes.append(subprocess.Popen([sys.executable, *launched], cwd=folder, env=environment))
+    return nodes
+
+
+def saved(folder: Path) -> dict[str, int]:
+    """Checkpoints and their number of shards."""
+    folders = sorted((folder / "runs/paper/checkpoints").glob("*.ckpt"))
+    return {path.name: len([*path.glob("shard-*.pt")]) for path in folders}
+
+
+@pytest.mark.slow
+def test_two_nodes_train_under_torchrun(policy_args, tmp_path: Path) -> None:
+    nodes = two_nodes("torchrun", tmp_path, policy_args("fit"))
+    assert [node.wait(300) for node in nodes] == [0, 0]
+    assert saved(tmp_path) == {"step-00000002.ckpt": 2}
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_nodes_under_slurm_saves_and_the_run_goes_on(policy_args, tmp_path: Path) -> None:
+    nodes = two_nodes("slurm", tmp_path, policy_args("fit", "--trainer.max_steps=1000"))
+    ends = time.monotonic() + 300
+    while not [*tmp_path.glob("completions/window-000001*")]:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    nodes[1].send_signal(signal.SIGTERM)
+    assert [node.wait(120) for node in nodes] == [143, 143]
+    *_, newest = saved(tmp_path)
+    step = int(newest.removeprefix("step-").removesuffix(".ckpt"))
+    nodes = two_nodes("slurm", tmp_path, policy_args("fit", f"--trainer.max_steps={step + 1}"))
+    assert [node.wait(300) for node in nodes] == [0, 0]
+    assert saved(tmp_path).items() >= {newest: 2, f"step-{step + 1:08d}.ckpt": 2}.items()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {"types", "seeds", "processes", "sharding", "checkpoints", "terminal"},
+    {"types", "seeds", "processes", "sharding", "checkpoints", "terminal", "shipped"},
     {"functional"},
     {"tokenizers", "models", "forward"},
     {"engines", "verifiers", "relevance", "metrics"},
@@ -13,7 +13,7 @@ ORDER = [
     {"training", "strategies"},
     {"policy", "discriminator"},
     {"export"},
-    {"cli", "__main__", "demo"},
+    {"cli", "__main__", "demo", "doctor"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 SIDEWAYS = {("callbacks", "datamodules"), ("functional", "types"), ("verifiers", "types")}

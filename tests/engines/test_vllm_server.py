@@ -1,0 +1,235 @@
+"""Real vLLM servers, on the real model, over HTTP: two for all of these tests; the last tests kill them."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+import torch
+
+from rtt_lightning.cli import main
+from rtt_lightning.engines import SampleRequest, Sampling
+from rtt_lightning.engines.vllm_http import wait_until_up
+from rtt_lightning.engines.vllm_process import VLLMProcess
+from rtt_lightning.engines.vllm_server import VLLMServerEngine
+from rtt_lightning.policy import RTT
+from rtt_lightning.types import OutsideFailure
+from tests.conftest import ROOT
+from tests.engines.common import ask, logprob_gap, sample, tokens
+
+GAP = 0.01
+"""Mean |sampler - trainer| per token; both compute in fp32."""
+QUESTIONS = ("Write one sentence about tea.", "Name three colours.", "Why is the sky blue?")
+SHORT = Sampling(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def servers(real_model: str) -> Iterator[list[VLLMProcess]]:
+    assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
+    servers = [VLLMProcess(real_model, "float32", 256, 0.1) for _ in range(2)]
+    for server in servers:
+        wait_until_up(server.url, 300, server.check)
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def policy(real_model: str) -> RTT:
+    policy = RTT(model=real_model, lora=None)
+    policy.configure_model()
+    return policy
+
+
+@pytest.fixture(scope="module")
+def engine(servers: list[VLLMProcess], policy: RTT) -> VLLMServerEngine:
+    engine = VLLMServerEngine([server.url for server in servers], dtype="float32")
+    engine.start(policy)
+    return engine
+
+
+@pytest.mark.slow
+def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServerEngine, policy: RTT) -> None:
+    requests = ask(policy, *QUESTIONS)
+    rows = sample(engine, requests, Sampling(max_new_tokens=24, temperature=0.8), version=3)
+    assert [(row.group_id, row.sample_index) for row in rows] == [(g, i) for g in range(3) for i in range(4)]
+    end = policy.tokenizer.eos_token_id
+    for row in rows:
+        assert (row.prompt_ids, row.policy_version) == (requests[row.group_id].prompt_ids, 3)
+        assert row.text == policy.tokenizer.decode(row.response_ids, skip_special_tokens=True)
+        assert row.finish_reason == ("stop" if row.response_ids[-1] == end else "length")
+    assert logprob_gap(policy, rows).mean() <= GAP
+    assert tokens(sample(engine, requests, Sampling(max_new_tokens=24, temperature=0.8))) == tokens(rows)
+
+
+@pytest.mark.slow
+def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEngine, policy: RTT) -> None:
+    requests = ask(policy, *QUESTIONS)
+    before = sample(engine, requests, SHORT)
+    weight = policy.model.model.norm.weight
+    original = weight.detach().clone()
+    with torch.no_grad():
+        weight.mul_(1 + 0.5 * torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)))
+    engine.sync(policy)
+    changed = sample(engine, requests, SHORT)
+    assert tokens(changed) != tokens(before)
+    assert logprob_gap(policy, changed).max() <= 5 * GAP  # each of them, whichever server it comes from
+    with torch.no_grad():
+        weight.copy_(original)
+    engine.sync(policy)
+    assert tokens(sample(engine, requests, SHORT)) == tokens(before)
+
+
+@pytest.mark.slow
+def test_top_k_gives_no_log_probs_and_a_long_prompt_is_named(engine: VLLMServerEngine, policy: RTT) -> None:
+    rows = sample(engine, ask(policy, "Name three colours."), Sampling(max_new_tokens=4, top_k=5))
+    assert [row.logprobs for row in rows] == [None] * 4
+    with pytest.raises(ValueError, match=r"it exceeds max_model_len 256"):
+        next(engine.generate(ask(policy, "tea " * 300), SHORT, 0))
+
+
+@pytest.mark.slow
+def test_what_any_server_would_refuse_ends_the_run_at_once(engine: VLLMServerEngine) -> None:
+    with pytest.raises(ValueError, match=r"the vLLM server at http.* refused a request: .*token_ids"):
+        sample(engine, [SampleRequest("empty", 0, (), (0,))], SHORT)
+    assert engine._alive == list(engine.urls)
+
+
+@pytest.mark.slow
+def test_a_closed_generator_stops_the_servers(
+    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess]
+) -> None:
+    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=200), 0)
+    next(rows)
+    rows.close()
+    ends = time.monotonic() + 30
+    while sum(httpx.get(f"{server.url}/load").json()["server_load"] for server in servers):
+        assert time.monotonic() < ends, "requests are still running"
+        time.sleep(0.2)
+    engine.sync(policy)  # would fail while responses are being sampled
+
+
+@pytest.mark.slow
+def test_a_server_with_other_weights_is_found_out(
+    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess]
+) -> None:
+    httpx.post(f"{servers[0].url}/update_weight_version", json={"new_version": "another run"})
+    with pytest.warns(UserWarning, match="sampled with weights .'another run'. in place of"):
+        rows = sample(engine, ask(policy, *QUESTIONS), SHORT)
+    assert len(rows) == 12
+    engine.sync(policy)  # takes it in again
+    assert engine._alive == list(engine.urls)
+
+
+@pytest.mark.slow
+def test_a_run_on_servers_trains(servers: list[VLLMProcess], real_model: str, tmp_path: Path) -> None:
+    run = main(arguments(servers, real_model, tmp_path))
+    assert run.trainer.global_step == 2
+    assert 0 < run.trainer.logged_metrics["train/logprob_gap"] <= GAP
+
+
+@pytest.mark.slow
+def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_left(
+    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess], real_model: str, tmp_path: Path
+) -> None:
+    engine.sync(policy)  # the run before left its own weights
+    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=48), 0)
+    first = next(rows)
+    servers[1].stop()
+    with pytest.warns(UserWarning, match=f"{servers[1].url} is left out until the next change of weights"):
+        all_rows = [first, *rows]
+    assert sorted((row.group_id, row.sample_index) for row in all_rows) == [(g, i) for g in range(3) for i in range(8)]
+    assert logprob_gap(policy, all_rows).mean() <= GAP
+
+    # Now a run with the one that is left, which dies within the second window.
+    global doomed
+    doomed = servers[0]
+    with pytest.raises(OutsideFailure, match=r"no vLLM server is left .* Nothing of this window was trained on"):
+        main(
+            [
+                *arguments(servers[:1], real_model, tmp_path),
+                f"--rollout.engine={__name__}.Doomed",
+                "--trainer.enable_checkpointing=true",
+                "--trainer.callbacks=rtt_lightning.callbacks.checkpoints.Checkpoints",
+                f"--trainer.callbacks.init_args.folder={tmp_path}/c",
+            ]
+        )
+    assert (tmp_path / "c/latest").read_text().strip().endswith("1.ckpt")  # the first update alone is kept
+
+
+doomed: VLLMProcess
+
+
+class Doomed(VLLMServerEngine):
+    """Loses its server after the first response of the second window."""
+
+    def generate(self, *args: Any) -> Iterator[Any]:
+        self.windows = getattr(self, "windows", 0) + 1
+        for row in super().generate(*args):
+            if self.windows == 2:
+                doomed.stop()
+            yield row
+
+
+def arguments(servers: list[VLLMProcess], model: str, folder: Path) -> list[str]:
+    """Of two steps of RTT on all weights, in fp32."""
+    return [
+        "fit",
+        f"--config={ROOT / 'tests/assets/tiny_policy.yaml'}",
+        f"--model.init_args.model={model}",
+        "--model.init_args.lora=null",
+        "--model.init_args.optimizer.init_args.lr=1e-5",
+        "--rollout.engine=rtt_lightning.engines.vllm_server.VLLMServerEngine",
+        f"--rollout.engine.init_args.urls=[{','.join(server.url for server in servers)}]",
+        "--rollout.engine.init_args.dtype=float32",
+        "--rollout.sampling={n: 8, max_new_tokens: 24}",
+        f"--trainer.default_root_dir={folder}",
+    ]
+
+
+def test_a_server_that_nobody_runs_is_named(policy: RTT) -> None:
+    with pytest.raises(ValueError, match=r"no vLLM server answers at http://127.0.0.1:9 after 0.1 seconds: .*refused"):
+        VLLMServerEngine(["http://127.0.0.1:9/"], start_deadline=0.1).start(policy)
+
+
+def test_a_server_that_cannot_start_ends_the_wait_with_its_log(real_model: str) -> None:
+    server = VLLMProcess("no/such-model", "bfloat16", None, 0.1)
+    server.wait(timeout=120)
+    with pytest.raises(
+        ValueError, match=r"(?s)the vLLM server ended with exit code 1; its log, .*, ends with:\n.*Error"
+    ):
+        server.check()
+
+
+def test_a_server_ends_with_a_parent_that_is_killed(real_model: str) -> None:
+    code = f"""
+import time
+from rtt_lightning.engines.vllm_http import wait_until_up
+from rtt_lightning.engines.vllm_process import VLLMProcess
+print(VLLMProcess({real_model!r}, "float32", None, 0.1).pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    server = int(parent.stdout.readline())
+    os.kill(server, 0)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    ends = time.monotonic() + 60  # its interpreter may still be starting
+    while _is_alive(server):
+        assert time.monotonic() < ends, "the server outlives its parent"
+        time.sleep(0.2)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
