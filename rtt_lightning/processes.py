@@ -1,5 +1,6 @@
 """Exchange among the processes of a run; on a single process everything is the identity."""
 
+import socket
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,13 @@ Item = TypeVar("Item")
 def rank() -> int:
     """Number of this process, from 0."""
     return dist.get_rank() if _several() else 0
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def gather(item: Item) -> list[Item]:

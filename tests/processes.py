@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from rtt_lightning.cli import run
+from rtt_lightning.processes import free_port
 
 
 def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> ForkServerProcess:
@@ -24,10 +24,7 @@ def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | Non
 
 def start_all(arguments: Sequence[str], log: Path, processes: int) -> list[ForkServerProcess]:
     """The processes of one run, as a launcher such as torchrun would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "NODE_RANK": "0"}
     arguments = [*arguments, f"--trainer.devices={processes}"]
     return [start(arguments, log, common | {"LOCAL_RANK": str(rank)}) for rank in range(processes)]
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.cli import main
+from rtt_lightning.processes import free_port
 from rtt_lightning.shipped import find_configs, list_configs
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -155,9 +155,7 @@ def two_nodes(launcher: str, folder: Path, arguments: list[str]) -> list[subproc
     """Two nodes of one process each, as far as a launcher lets them see, in shards as configs/clusters/ has it."""
     overlay = ["--config=clusters/fsdp.yaml", "--trainer.devices=1", "--trainer.enable_checkpointing=true"]
     command = ["-m", "rtt_lightning", *arguments, *overlay, "--ckpt_path=runs/paper/checkpoints"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     nodes = []
     for node in ("0", "1"):
         if launcher == "torchrun":

@@ -21,6 +21,7 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
+from rtt_lightning.engines.vllm_process import CPU_SETTINGS
 from rtt_lightning.types import Rollout
 
 LOWEST_TEMPERATURE = 0.01
@@ -182,8 +183,8 @@ def import_vllm() -> Any:
     """The module, set up to run inside this process: only so can it be handed weights tensor by tensor."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are false alarms at each sync
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # threads stay free for training
+    for name, value in CPU_SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         return _with_names(importlib.import_module("vllm"))
     except (ImportError, AttributeError, RuntimeError, OSError) as error:

@@ -3,7 +3,6 @@
 import os
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
+from rtt_lightning.processes import free_port
+
+CPU_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads stay free for training
+}
+"""Environment of vLLM on a CPU, where the user's does not say otherwise."""
 
 
 class VLLMProcess:
@@ -25,7 +32,7 @@ class VLLMProcess:
     """
 
     def __init__(self, model: str, dtype: str, max_model_len: int | None, gpu_memory_utilization: float) -> None:
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         arguments = ["--model", model, "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--tokens-only"]
         arguments += ["--logprobs-mode", "processed_logprobs", "--disable-log-stats"]
@@ -34,15 +41,14 @@ class VLLMProcess:
             arguments += ["--gpu-memory-utilization", str(gpu_memory_utilization)]
         else:  # vLLM 0.32 cannot split a seeded prompt on a CPU
             arguments += ["--enforce-eager", "--no-enable-chunked-prefill"]
-        self._log = Path(tempfile.mkstemp(prefix="vllm-server-", suffix=".log")[1])
-        defaults = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        with self._log.open("w") as log:
+        with tempfile.NamedTemporaryFile(prefix="vllm-server-", suffix=".log", delete=False) as log:
+            self._log = Path(log.name)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "rtt_lightning.engines.vllm_process", *arguments],
                 stdin=subprocess.PIPE,  # held open for as long as this process lives
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=defaults | os.environ | {"VLLM_SERVER_DEV_MODE": "1"},
+                env=CPU_SETTINGS | os.environ | {"VLLM_SERVER_DEV_MODE": "1"},
                 start_new_session=True,
             )
 
@@ -82,12 +88,6 @@ def serve(arguments: Sequence[str]) -> None:
 def _end_with_parent() -> None:
     os.read(0, 1)  # returns when nobody holds the other end
     os.killpg(os.getpgrp(), signal.SIGKILL)  # its engine processes too
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from rtt_lightning.cli import run
 from rtt_lightning.doctor import dry_run
 from rtt_lightning.doctor.budget import GIB, verdict
 from rtt_lightning.doctor.machine import NLTK_RESOURCES, computes_bf16, master
+from tests.conftest import ROOT
 from tests.test_discriminator import discriminator_args
 
-ROOT = Path(__file__).parents[2]
 Doctor = Callable[..., tuple[int, str]]
 
 

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from rtt_lightning.cli import main
+from rtt_lightning.doctor.budget import GIB
 from rtt_lightning.doctor.dry_run import _plan, parse
 from rtt_lightning.doctor.jobs import Job, Shape, shape_of
 from rtt_lightning.doctor.memory import autocast_bytes, cache_bytes, estimate, optimizer_bytes, saved_activations
@@ -54,7 +55,6 @@ QWEN_7B = Qwen2Config(
     num_key_value_heads=4,
     tie_word_embeddings=False,
 )
-GIB = 2**30
 RANK_4 = Lora(rank=4, alpha=8)
 
 # -- weights -------------------------------------------------------------------------------------------------------

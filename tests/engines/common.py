@@ -1,6 +1,7 @@
 """What the engine tests share: requests, and the trainer's own log-probs of sampled responses."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.policy import PolicyModule
 from rtt_lightning.tokenizers import render_prompt
 from rtt_lightning.types import Rollout
+from tests.conftest import ROOT
 
 
 def ask(policy: PolicyModule, *questions: str, n: int = 4) -> list[SampleRequest]:
@@ -22,6 +24,20 @@ def ask(policy: PolicyModule, *questions: str, n: int = 4) -> list[SampleRequest
             seeds=tuple(range(n * number, n * (number + 1))),
         )
         for number, question in enumerate(questions)
+    ]
+
+
+def two_steps(model: str, folder: Path, *engine: str) -> list[str]:
+    """Arguments of two steps of RTT on all weights, in fp32, with an engine."""
+    return [
+        "fit",
+        f"--config={ROOT / 'tests/assets/tiny_policy.yaml'}",
+        f"--model.init_args.model={model}",
+        "--model.init_args.lora=null",
+        "--model.init_args.optimizer.init_args.lr=1e-5",
+        *engine,
+        "--rollout.sampling={n: 8, max_new_tokens: 24}",
+        f"--trainer.default_root_dir={folder}",
     ]
 
 

@@ -21,8 +21,7 @@ from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.engines.vllm import VLLMEngine
 from rtt_lightning.policy import RTT
-from tests.conftest import ROOT
-from tests.engines.common import ask, logprob_gap, sample, tokens
+from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
 
 LIMIT = 256
 GAP = 0.05
@@ -59,17 +58,12 @@ def run(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     environment, threads = dict(os.environ), torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine vLLM's threads wait for each other
     run = main(
-        [
-            "fit",
-            f"--config={ROOT / 'tests/assets/tiny_policy.yaml'}",
-            f"--model.init_args.model={real_model}",
-            "--model.init_args.lora=null",
-            "--model.init_args.optimizer.init_args.lr=1e-5",
+        two_steps(
+            real_model,
+            tmp_path_factory.mktemp("fit"),
             f"--rollout.engine={Watched.__module__}.Watched",
             f"--rollout.engine.init_args.max_model_len={LIMIT}",
-            "--rollout.sampling={n: 8, max_new_tokens: 24}",
-            f"--trainer.default_root_dir={tmp_path_factory.mktemp('fit')}",
-        ]
+        )
     )
     yield run
     rollout_engine(run)._engine.engine_core.shutdown()

@@ -22,7 +22,7 @@ from rtt_lightning.engines.vllm_server import VLLMServerEngine
 from rtt_lightning.policy import RTT
 from rtt_lightning.types import OutsideFailure
 from tests.conftest import ROOT
-from tests.engines.common import ask, logprob_gap, sample, tokens
+from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
 
 GAP = 0.01
 """Mean |sampler - trainer| per token; both compute in fp32."""
@@ -70,10 +70,11 @@ def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServe
 
 
 @pytest.mark.slow
-def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEngine, policy: RTT) -> None:
+@pytest.mark.parametrize("layer", ["norm", "embed_tokens"])  # the latter is the output head too
+def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEngine, policy: RTT, layer: str) -> None:
     requests = ask(policy, *QUESTIONS)
     before = sample(engine, requests, SHORT)
-    weight = policy.model.model.norm.weight
+    weight = policy.model.model.get_submodule(layer).weight
     original = weight.detach().clone()
     with torch.no_grad():
         weight.mul_(1 + 0.5 * torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)))
@@ -140,7 +141,8 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
     engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess], real_model: str, tmp_path: Path
 ) -> None:
     engine.sync(policy)  # the run before left its own weights
-    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=48), 0)
+    # Long enough that short answers come while others are still being sampled.
+    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=200), 0)
     first = next(rows)
     servers[1].stop()
     with pytest.warns(UserWarning, match=f"{servers[1].url} is left out until the next change of weights"):
@@ -180,19 +182,13 @@ class Doomed(VLLMServerEngine):
 
 
 def arguments(servers: list[VLLMProcess], model: str, folder: Path) -> list[str]:
-    """Of two steps of RTT on all weights, in fp32."""
-    return [
-        "fit",
-        f"--config={ROOT / 'tests/assets/tiny_policy.yaml'}",
-        f"--model.init_args.model={model}",
-        "--model.init_args.lora=null",
-        "--model.init_args.optimizer.init_args.lr=1e-5",
+    return two_steps(
+        model,
+        folder,
         "--rollout.engine=rtt_lightning.engines.vllm_server.VLLMServerEngine",
         f"--rollout.engine.init_args.urls=[{','.join(server.url for server in servers)}]",
         "--rollout.engine.init_args.dtype=float32",
-        "--rollout.sampling={n: 8, max_new_tokens: 24}",
-        f"--trainer.default_root_dir={folder}",
-    ]
+    )
 
 
 def test_a_server_that_nobody_runs_is_named(policy: RTT) -> None:
