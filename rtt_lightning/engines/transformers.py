@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
+from rtt_lightning.engines.attention import grouped_attention
 from rtt_lightning.engines.base import (
     PolicyWeights,
     RolloutBuilder,
@@ -63,7 +64,8 @@ class TransformersEngine(RolloutEngine):
         modes = [(module, module.training) for module in self._model.modules()]
         self._model.eval()
         try:
-            with adapters_merged(self._model) if self.merge_adapters and not self._sharded else nullcontext():
+            merged = adapters_merged(self._model) if self.merge_adapters and not self._sharded else nullcontext()
+            with merged, grouped_attention(self._model):
                 for batch in _batches(requests, self.batch_size):
                     for row in self._sample(batch, sampling):
                         logprobs = row.logprobs if sampling.full_vocabulary else None
@@ -149,13 +151,11 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, 
         Token ids ``[row]``, and their log-probs ``[row]`` under the full softmax at the sampling temperature.
     """
     log_p = (logits.float() / sampling.temperature).log_softmax(-1)
-    p = _keep_most_likely(log_p.exp(), sampling).double()
-    cumulative = p.cumsum(-1)
-    # The last token with any mass bounds the search, against rounding of the total.
-    target = (uniforms * cumulative[:, -1]).clamp(max=cumulative[:, -1])
+    cumulative = _keep_most_likely(log_p.exp(), sampling).cumsum(-1, dtype=torch.float64)
+    total = cumulative[:, -1]
+    # Below the total even where the product rounds up to it: the search ends at a token with some mass.
+    target = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-    highest = logits.shape[-1] - 1 - (p.flip(-1) > 0).int().argmax(-1)
-    tokens = torch.minimum(tokens, highest)
     return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
 
 
