@@ -1,9 +1,9 @@
 """Memory and time of `token_logprobs` against the plain way, forward and backward, both in one run.
 
-Plain: ``hidden @ weight.T``, to fp32, divided by the temperature, ``log_softmax``, gather. Ours forms the logits of 128
-tokens at a time. Time: the two take turns in one process; each repeat gives one ratio ours / plain. Memory: each
-variant runs once in a process of its own; *extra* is its peak resident size less what was resident with hidden states
-and weight in place, less the bytes of the two gradients. Linux.
+Plain: ``hidden @ weight.T``, to fp32, divided by the temperature, ``log_softmax``, gather. Ours forms the logits of a
+slice of the vocabulary at a time. Time: the two take turns in one process; each repeat gives one ratio ours / plain.
+Memory: each variant runs once in a process of its own; *extra* is its peak resident size less what was resident with
+hidden states and weight in place, less the bytes of the two gradients. Linux.
 
     python benchmarks/logprobs.py                   # 2,048 tokens x 151,936 words, hidden 576, fp32; about 5 minutes
     python benchmarks/logprobs.py --dtype bfloat16

@@ -10,7 +10,6 @@ ADVERTISING = "💡 Tip"
 ABOUT_LIBRARIES = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.13
     r"predict returned None.*",  # the rollout callback keeps the predictions
-    r"You are using `torch.load` with `weights_only=False`.*",
     r"The dataloader.* does not have many workers.*",
     r"LightningCLI's args parameter is intended.*",
     r"Found \d+ module\(s\) in eval mode.*",  # frozen bases have no dropout: their mode makes no difference

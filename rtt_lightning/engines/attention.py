@@ -1,7 +1,7 @@
 """Attention of the embedded engine while it samples: query heads that share a key head read it in place.
 
-`transformers` first copies the keys and values of all positions to each query head. Sampling 32 responses from a 135M
-model on a CPU, this took half of the time.
+`transformers` first copies the keys and values of all positions to each query head. What that is worth:
+`benchmarks/sampling.py`.
 """
 
 from collections.abc import Iterator

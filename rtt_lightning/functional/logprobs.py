@@ -5,7 +5,6 @@ vocabulary at a time, in the forward pass and, recomputed, in the backward pass.
 tokens means that each row of the weight's gradient is written once.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,9 +36,9 @@ def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature:
     return _TokenLogprobs.apply(hidden, weight, targets, temperature, dtype)  # pyright: ignore[reportReturnType]
 
 
-def _blocks(rows: int, vocabulary: int) -> Iterator[slice]:
+def _blocks(rows: int, vocabulary: int) -> list[slice]:
     words = max(BLOCK_NUMEL // max(rows, 1), BLOCK_WORDS)
-    return (slice(start, min(start + words, vocabulary)) for start in range(0, vocabulary, words))
+    return [slice(start, min(start + words, vocabulary)) for start in range(0, vocabulary, words)]
 
 
 def _scaled_logits(states: Tensor, weight: Tensor, temperature: Tensor) -> Tensor:
@@ -65,17 +64,19 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         states = hidden.to(dtype)
         target_logits = torch.zeros_like(targets, dtype=torch.float32)
-        norms, entropies = [], []
-        for words in _blocks(len(hidden), len(weight)):
+        blocks = _blocks(len(hidden), len(weight))
+        # Made in advance: small tensors that stay, between large ones that go, would split the room of the large ones.
+        norms, entropies = torch.empty(2, len(blocks), len(hidden), device=hidden.device)
+        for block, words in enumerate(blocks):
             logits = _scaled_logits(states, weight[words].to(dtype), temperature)
             index, inside = _locate(targets, words)
             target_logits += torch.where(inside, logits.gather(-1, index), 0.0)[:, 0]
-            norms.append(logits.logsumexp(-1))
-            log_p = logits.sub_(norms[-1][:, None])
-            entropies.append(-log_p.exp().mul_(log_p).sum(-1))
-        norm = torch.stack(norms).logsumexp(0)
-        log_q = torch.stack(norms) - norm
-        entropy = (log_q.exp() * (torch.stack(entropies) - log_q)).sum(0)
+            norms[block] = logits.logsumexp(-1)
+            log_p = logits.sub_(norms[block, :, None])
+            entropies[block] = -log_p.exp().mul_(log_p).sum(-1)
+        norm = norms.logsumexp(0)
+        log_q = norms - norm
+        entropy = (log_q.exp() * (entropies - log_q)).sum(0)
         ctx.save_for_backward(hidden, weight, targets, temperature, norm, entropy)
         ctx.dtype = dtype
         return target_logits - norm, entropy
