@@ -16,14 +16,16 @@ from rtt_lightning.checkpoints import META
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.discriminator import DiscriminatorModule
+from rtt_lightning.doctor.budget import GIB
 from rtt_lightning.doctor.jobs import Job, Shape, shape_of
 from rtt_lightning.doctor.memory import optimizer_bytes
 from rtt_lightning.engines import RolloutEngine, TransformersEngine
 from rtt_lightning.engines.vllm import VLLMEngine
+from rtt_lightning.engines.vllm_process import CPU_SETTINGS
 from rtt_lightning.engines.vllm_server import VLLMServerEngine
 from rtt_lightning.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
-from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_from_plain
+from rtt_lightning.relevance.discriminator import config_of
 from rtt_lightning.relevance.model import RelevanceConfig
 from rtt_lightning.strategies import FSDP
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
@@ -153,7 +155,7 @@ def _engine_bytes(engine: RolloutEngine, shape: Shape, place: Place) -> int:
         return 0
     if place.gpu:
         return int(engine.gpu_memory_utilization * (place.memory or 0))
-    cache = int(float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")) * 2**30)
+    cache = int(float((CPU_SETTINGS | os.environ)["VLLM_CPU_KVCACHE_SPACE"]) * GIB)
     return shape.parameters() * getattr(torch, engine.dtype).itemsize + cache
 
 
@@ -162,7 +164,4 @@ def _relevance_config(checkpoint: Path) -> RelevanceConfig:
     path = checkpoint / META if checkpoint.is_dir() else checkpoint
     if not path.is_file():
         raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one first, with a discriminator's config")
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    if CHECKPOINT_KEY not in state:
-        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
-    return config_from_plain(state[CHECKPOINT_KEY])
+    return config_of(torch.load(path, map_location="cpu", mmap=True, weights_only=True), checkpoint)

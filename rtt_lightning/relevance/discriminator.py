@@ -77,11 +77,20 @@ def load_relevance_model(checkpoint: str) -> RelevanceModel:
     if not path.exists():
         raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
     state = read_checkpoint(path)
-    if CHECKPOINT_KEY not in state:
-        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
-    model = RelevanceModel(config_from_plain(state[CHECKPOINT_KEY]))
+    model = RelevanceModel(config_of(state, checkpoint))
     load_weights(model, state["state_dict"])
     return model.requires_grad_(False).eval()
+
+
+def config_of(state: Mapping[str, Any], checkpoint: str | Path) -> RelevanceConfig:
+    """What defines the discriminator of a checkpoint that was read.
+
+    Raises:
+        ValueError: If no `DiscriminatorModule` wrote it.
+    """
+    if CHECKPOINT_KEY not in state:
+        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
+    return config_from_plain(state[CHECKPOINT_KEY])
 
 
 def load_weights(model: RelevanceModel, state: Mapping[str, Tensor]) -> None:
