@@ -12,6 +12,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
+from rtt_lightning.hub import reading
 from rtt_lightning.sharding import PACKED, decoder_layers, full, has_packed_weights
 
 NEW_HEADS = ["score", "classifier"]
@@ -57,14 +58,8 @@ def load_model(
     dtype = torch.float32 if lora is None else base_dtype
     if lora is not None and lora.nf4:
         kwargs["quantization_config"] = _nf4(base_dtype)
-    try:
+    with reading("a model", model, "config.json and weights"):
         return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
-    except OSError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"cannot load a model from {model!r}: {reason} "
-            "Give a folder that holds config.json and weights, or a hub name while the hub is reachable."
-        ) from error
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rtt_lightning.functional.alignment import decode_with_offsets
+from rtt_lightning.hub import reading
 from rtt_lightning.types import Message, Span
 
 
@@ -18,15 +19,8 @@ def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTok
     Raises:
         ValueError: If the folder or hub name cannot be reached.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"cannot load a tokenizer from {model!r}: {reason} "
-            "Give a folder that holds tokenizer.json, or a hub name while the hub is reachable."
-        ) from error
-    return tokenizer
+    with reading("a tokenizer", model, "tokenizer.json"):
+        return AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     "broken YAML": (lambda f: config(f, "trainer: {max_steps: 3\n  x: ["), "line 2, column"),
     "no checkpoint": (lambda f: ("--ckpt_path", f"{f}/none.ckpt"), "no checkpoint at "),
     "a damaged checkpoint": (lambda f: ("--ckpt_path", str(file(f / "a.ckpt", "PK"))), "a.ckpt is damaged or no"),
-    "no model folder": (lambda f: (f"--model.init_args.model={f}/none",), "cannot load a tokenizer from"),
+    "no model folder": (lambda f: (f"--model.init_args.model={f}/none",), "cannot read a tokenizer from"),
     "no criteria": (lambda f: records(f, {**GOOD, "criteria": []}), "at least one criterion, got []"),
     "an unknown checker": (
         lambda f: records(f, GOOD, WRONG_CHECKER),
@@ -104,7 +104,7 @@ def test_a_mistake_ends_with_one_short_message_and_exit_code_2(
             lambda f: records(f, GOOD, {"criteria": GOOD["criteria"]}),
             "  line 2: field `prompt` (a string) or `messages`",
         ),
-        (lambda f: ("--model.init_args.model=no/model",), "cannot load a tokenizer from 'no/model'"),
+        (lambda f: ("--model.init_args.model=no/model",), "cannot read a tokenizer from 'no/model'"),
     ],
     ids=["while parsing", "while loading data", "while loading a model offline"],
 )
@@ -125,7 +125,7 @@ def test_an_unreachable_hub_is_an_error_of_the_model(policy_args, monkeypatch: p
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the hub's own attempts
-    with pytest.raises(ValueError, match=r"cannot load a tokenizer from 'no/model': .* while the hub is reachable\."):
+    with pytest.raises(ValueError, match=r"cannot read a tokenizer from 'no/model': .* while the hub is reachable\."):
         main(policy_args("fit", "--model.init_args.model=no/model"))
 
 

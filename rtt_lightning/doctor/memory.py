@@ -81,12 +81,11 @@ def _resident(job: Job) -> Holders:
 
 def _sampling(job: Job) -> Holders:
     shape, rows, merges = job.shape, job.sampled, job.merge and job.shards == 1
-    width = job.prompt + job.sampled_tokens
     merged = shape.linear_weights * job.compute if merges and job.lora and not job.lora.nf4 else 0
     prompts = ceil(rows / job.group_size)
     passes = max(
         forward_workspace(job, prompts, job.prompt),
-        forward_workspace(job, rows, 1) + 2 * rows * width * shape.query * job.compute,
+        forward_workspace(job, rows, 1),
         rows * shape.vocabulary * DRAW_BYTES,
     )
     return {

@@ -23,6 +23,7 @@ from rtt_lightning.engines import RolloutEngine, TransformersEngine
 from rtt_lightning.engines.vllm import VLLMEngine
 from rtt_lightning.engines.vllm_process import CPU_SETTINGS
 from rtt_lightning.engines.vllm_server import VLLMServerEngine
+from rtt_lightning.hub import reading
 from rtt_lightning.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator import config_of
@@ -47,14 +48,8 @@ def read_shape(model: str, layers: int | None = None) -> Shape:
     Raises:
         ValueError: If its config cannot be read.
     """
-    try:
+    with reading("the shape of a model", model, "config.json"):
         shape = shape_of(AutoConfig.from_pretrained(model))
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"the config of {model!r} cannot be read, so no memory is estimated: {reason} "
-            "Give a folder that holds config.json, or a hub name while the hub is reachable"
-        ) from error
     return replace(shape, layers=layers or shape.layers)
 
 

@@ -197,7 +197,7 @@ def test_a_discriminator_is_estimated(doctor: Doctor, tmp_path: Path, tiny_model
 def test_a_model_out_of_reach_is_one_line_and_the_rest_is_shown(doctor: Doctor, policy_args, tmp_path: Path) -> None:
     code, output = doctor(*policy_args("fit", f"--model.init_args.model={tmp_path}/none")[1:])
     assert code == 1
-    assert "cannot be read, so no memory is estimated" in line_of(output, "model")
+    assert "cannot read the shape of a model from" in line_of(output, "model")
     assert line_of(output, "model").split()[0] == "BROKEN"
     assert "8 train, 4 val" in line_of(output, "data")
     assert "broken: model\n" in output
