@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -12,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from rtt_lightning.datamodules.records import criterion_row
 from rtt_lightning.metrics import KindAccuracy
-from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 
 
 def write_completions(
@@ -60,32 +62,30 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
-    names = sorted({criterion.checker for item in judged for criterion in item.sample.criteria})
+    strict = _by_kind([(item.sample, item.verdicts) for item in judged])
+    loose = _by_kind([(item.sample, item.loose) for item in judged if item.loose is not None])
+    table = Table(title=title, title_justify="left")
+    for name in ("kind", "criteria", "as desired", *(["loosely"] if loose else []), "unscorable"):
+        table.add_column(name, justify="left" if name == "kind" else "right")
+    for kind, (accuracy, total, unscorable) in sorted(strict.items(), key=lambda row: np.nan_to_num(row[1][0], nan=2)):
+        forgiving = [f"{loose[kind][0]:.3f}"] if loose else []
+        table.add_row(Text(kind), str(total), f"{accuracy:.3f}", *forgiving, str(unscorable))
+    Console().print(table)
+
+
+def _by_kind(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> dict[str, tuple[float, int, int]]:
+    """Accuracy, scorable and unscorable criteria of each kind."""
+    names = sorted({criterion.checker for sample, _ in judged for criterion in sample.criteria})
     kinds = KindAccuracy(names, sync_on_compute=False)  # only one process shows the table, of the rollouts of all
     kinds.update(judged)
-    rows = zip(kinds.compute().items(), kinds.total.tolist(), kinds.unscorable.tolist(), strict=True)
-    table = Table(title=title, title_justify="left")
-    for name in ("kind", "criteria", "as desired", "unscorable"):
-        table.add_column(name, justify="left" if name == "kind" else "right")
-    for (kind, accuracy), total, unscorable in sorted(rows, key=lambda row: float(row[0][1].nan_to_num(2))):
-        table.add_row(Text(kind), str(total), f"{float(accuracy):.3f}", str(unscorable))
-    Console().print(table)
+    accuracies = map(float, kinds.compute().values())
+    rows = zip(accuracies, kinds.total.tolist(), kinds.unscorable.tolist(), strict=True)
+    return dict(zip(names, rows, strict=True))
 
 
 def _row(item: JudgedRollout) -> dict[str, Any]:
     sample, rollout = item.sample, item.rollout
-    criteria = [
-        {
-            "text": criterion.text,
-            "checker": criterion.checker,
-            "kwargs": dict(criterion.kwargs),
-            "weight": criterion.weight,
-            "met": verdict.met,
-            "reason": verdict.reason,
-            "spans": verdict.spans,
-        }
-        for criterion, verdict in zip(sample.criteria, item.verdicts, strict=True)
-    ]
+    criteria = [criterion_row(c, verdict) for c, verdict in zip(sample.criteria, item.verdicts, strict=True)]
     return {
         "id": sample.id,
         "messages": list(sample.messages),

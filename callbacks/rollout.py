@@ -1,6 +1,5 @@
 """The rollout callback: samples, judges and weighs responses, and fills the batches that the policy trains on."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from rtt_lightning.callbacks.completions import print_completions, show_kinds, write_completions
+from rtt_lightning.callbacks.completions import print_completions, write_completions
+from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
@@ -24,8 +24,9 @@ from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
 from rtt_lightning.seeds import sampling_seed
 from rtt_lightning.tokenizers import render_prompt
-from rtt_lightning.types import Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import Experience, JudgedRollout, RubricSample
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judging import judge
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 EVALUATION_WINDOW = -1
@@ -52,6 +53,7 @@ class RolloutCallback(Callback):
         sampling: How training responses are drawn.
         evaluation: How validation, test and predict responses are drawn.
         seed: Sampling seed of the run.
+        loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
         output: Folder for completions as parquet; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
@@ -65,13 +67,14 @@ class RolloutCallback(Callback):
         sampling: Sampling = Sampling(),
         evaluation: Sampling = Sampling(n=1, temperature=0.7, top_p=0.8, top_k=20),
         seed: int = 0,
+        loose: bool = False,
         mask_truncated: bool = False,
         output: str | None = None,
         table_every: int = 10,
     ) -> None:
         self.engine, self.verifier, self.relevance = engine, verifier, relevance
         self.sampling, self.evaluation, self.seed = sampling, evaluation, seed
-        self.mask_truncated = mask_truncated
+        self.loose, self.mask_truncated = loose, mask_truncated
         self.output = Path(output) if output else None
         self.table_every = table_every
         self._started = False
@@ -104,7 +107,7 @@ class RolloutCallback(Callback):
     def _sample_window(self, trainer: Trainer, policy: Any, batch: dict[str, Any]) -> Window:
         started = time.monotonic()
         samples = _samples(trainer, batch)
-        judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"])
+        judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
         sampled = time.monotonic()
         relevance = self.relevance.weigh(judged)
         experience = collate(judged, relevance)
@@ -141,7 +144,8 @@ class RolloutCallback(Callback):
     ) -> None:
         if "prompts" not in batch:
             return
-        judged = self._roll_out(trainer, pl_module, _samples(trainer, batch), self.evaluation, EVALUATION_WINDOW)
+        samples = _samples(trainer, batch)
+        judged = self._roll_out(trainer, pl_module, samples, self.evaluation, EVALUATION_WINDOW, self.loose)
         self._evaluated += judged
         nothing = [torch.zeros(len(item.verdicts), len(item.rollout.response_ids)) for item in judged]
         experience = collate(judged, nothing)
@@ -161,12 +165,9 @@ class RolloutCallback(Callback):
     def _show_evaluation(self, trainer: Trainer, judged: list[JudgedRollout]) -> None:
         stage = trainer.state.fn or TrainerFn.VALIDATING
         name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
-        show_kinds(judged, f"{name}: {len(judged)} responses")
-        if self.output:
-            write_completions(self.output / f"{name}.parquet", judged)
-            figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-            (self.output / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
-            print(f"completions and verdicts: {self.output / name}.parquet")
+        report(
+            judged, name, self.output, {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+        )
 
     on_test_end = on_validation_end
     on_predict_end = on_validation_end
@@ -174,7 +175,13 @@ class RolloutCallback(Callback):
     # -- shared --------------------------------------------------------------------------------------------------
 
     def _roll_out(
-        self, trainer: Trainer, policy: Any, samples: Sequence[RubricSample], sampling: Sampling, window: int
+        self,
+        trainer: Trainer,
+        policy: Any,
+        samples: Sequence[RubricSample],
+        sampling: Sampling,
+        window: int,
+        loose: bool,
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
         version = trainer.global_step
@@ -194,18 +201,9 @@ class RolloutCallback(Callback):
             for group, sample in enumerate(samples)
         ]
         with trainer.precision_plugin.forward_context():
-            rollouts = sorted(
-                self.engine.generate(requests, sampling, version), key=lambda row: (row.group_id, row.sample_index)
-            )
-        verdicts = self.verifier.verify_all([(samples[row.group_id], row.answer) for row in rollouts])
-        return [
-            JudgedRollout(
-                samples[row.group_id],
-                row,
-                tuple(_masked(found) if self.mask_truncated and row.finish_reason == "length" else found),
-            )
-            for row, found in zip(rollouts, verdicts, strict=True)
-        ]
+            rollouts = self.engine.generate(requests, sampling, version)
+            pairs = ((samples[row.group_id], row) for row in rollouts)
+            return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
 
     def _show(
         self,
@@ -246,10 +244,6 @@ class RolloutCallback(Callback):
 def _samples(trainer: Any, batch: dict[str, Any]) -> list[RubricSample]:
     records = trainer.datamodule.records[batch["split"]]
     return [records[index].sample for index in batch["prompts"]]
-
-
-def _masked(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    return [Verdict.unscorable("response truncated at the token limit") for _ in verdicts]
 
 
 def _to(value: Any, device: torch.device) -> Any:

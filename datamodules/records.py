@@ -11,14 +11,13 @@ A record is a prompt with its rubric, and optionally one judged response to it:
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from rtt_lightning.datamodules.adapters.base import Adapter, Native
+from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
 from rtt_lightning.types import Criterion, RubricSample, Verdict
 
 MAX_LISTED = 20
@@ -33,31 +32,46 @@ class Record:
     verdicts: tuple[Verdict, ...] = ()
 
 
-def read_records(path: str | Path) -> list[Record]:
-    """All records of a ``.jsonl`` or ``.parquet`` file.
+def read_records(path: str | Path, adapter: Adapter | None = None) -> list[Record]:
+    """All records of a file or dataset, see `rtt_lightning.datamodules.rows` and `parse_rows`."""
+    return parse_rows(read_rows(path), adapter or Native())
+
+
+def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
+    """Records of rows in the format of an adapter.
 
     Raises:
-        ValueError: One error that lists every bad row by line and field; or for a missing, empty or unknown file.
+        ValueError: One error that lists every bad row by line and field; or for no rows at all.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"no data file at {path}; give the path of a .jsonl or .parquet file")
-    records: list[Record] = []
-    problems: list[str] = []
-    rows = 0
-    for line, row in _rows(path):
-        rows += 1
-        try:
-            records.append(parse_record(row, f"{path.name}:{line}"))
-        except ValueError as error:
-            problems.append(f"  line {line}: {error}")
+    records, problems, number = [], [], 0
+    for number, (line, result) in enumerate(each_record(rows, adapter), start=1):  # noqa: B007
+        if isinstance(result, Record):
+            records.append(result)
+        else:
+            problems.append(f"  line {line}: {result}")
     if problems:
         more = [f"  ... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
         listed = "\n".join(problems[:MAX_LISTED] + more)
-        raise ValueError(f"{path}: {len(problems)} of {rows} rows are not valid records\n{listed}")
+        raise ValueError(f"{rows.name}: {len(problems)} of {number} rows are not valid records\n{listed}")
     if not records:
-        raise ValueError(f"{path} holds no records; it needs at least one row")
+        raise ValueError(f"{rows.name} holds no records; it needs at least one row")
     return records
+
+
+def each_record(rows: Rows, adapter: Adapter) -> Iterator[tuple[int, Record | ValueError]]:
+    """Every row's line with its record, or with what is wrong with it. Ids of prompts must be unique."""
+    lines: dict[str, int] = {}
+    for line, row in rows.numbered:
+        try:
+            record = parse_record(adapter(row) if isinstance(row, Mapping) else row, f"{rows.name}:{line}")
+            first = lines.setdefault(record.sample.id, line)
+            if first != line and record.response is None:
+                raise ValueError(f"field `id` is {record.sample.id!r}, as on line {first}; each prompt needs its own")
+            yield line, record
+        except KeyError as error:  # of an adapter
+            yield line, ValueError(f"field `{error.args[0]}` is missing; is this the format that was named?")
+        except ValueError as error:
+            yield line, error
 
 
 def parse_record(row: Any, default_id: str) -> Record:
@@ -66,7 +80,7 @@ def parse_record(row: Any, default_id: str) -> Record:
     Raises:
         ValueError: Naming the field, what it holds and how to mend it.
     """
-    if isinstance(row, _Unreadable):
+    if isinstance(row, Unreadable):
         raise ValueError(f"not JSON: {row.reason}")
     if not isinstance(row, Mapping):
         raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
@@ -83,34 +97,21 @@ def parse_record(row: Any, default_id: str) -> Record:
     return Record(sample, response, tuple(_verdict(entry, f"criteria[{i}]") for i, entry in enumerate(criteria)))
 
 
-@dataclass(frozen=True)
-class _Unreadable:
-    reason: str
+def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[str, Any]:
+    """A criterion, with its verdict where a response was judged, as `parse_record` reads it again."""
+    row = {
+        "text": criterion.text,
+        "checker": criterion.checker,
+        "kwargs": dict(criterion.kwargs),
+        "weight": criterion.weight,
+    }
+    return row if verdict is None else row | {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Rows with their line (JSONL) or row (parquet) number, from 1."""
-    if path.suffix == ".parquet":
-        yield from enumerate(pq.read_table(path).to_pylist(), start=1)
-    elif path.suffix == ".jsonl":
-        try:
-            with path.open(encoding="utf-8") as lines:
-                yield from ((number, _parse_json(line)) for number, line in enumerate(lines, start=1) if line.strip())
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    else:
-        raise ValueError(f"unknown kind of data file {path}; expected .jsonl or .parquet")
-
-
-def _parse_json(line: str) -> Any:
-    try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()  # what cannot be encoded, no tokenizer or file takes
-    except json.JSONDecodeError as error:
-        return _Unreadable(f"{error.msg} at column {error.colno}")
-    except UnicodeEncodeError as error:
-        return _Unreadable(f"\\u{ord(error.object[error.start]):04x} is half a character; write both halves or none")
-    return value
+def sample_row(sample: RubricSample) -> dict[str, Any]:
+    """A prompt with its rubric, as `parse_record` reads it again."""
+    criteria = [criterion_row(criterion) for criterion in sample.criteria]
+    return {"id": sample.id, "messages": list(sample.messages), "task": sample.task, "criteria": criteria}
 
 
 def _messages(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
@@ -132,9 +133,9 @@ def _messages(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
 def _criteria(row: Mapping[str, Any]) -> list[Any]:
     criteria = row.get("criteria")
     if isinstance(criteria, str):
-        criteria = _parse_json(criteria)
+        criteria = parse_json(criteria)
     if not isinstance(criteria, list) or not criteria:
-        shown = criteria.reason if isinstance(criteria, _Unreadable) else repr(criteria)[:80]
+        shown = criteria.reason if isinstance(criteria, Unreadable) else repr(criteria)[:80]
         raise ValueError(f"field `criteria` must be a list with at least one criterion, got {shown}")
     return criteria
 

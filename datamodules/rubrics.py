@@ -8,10 +8,12 @@ from jsonargparse.typing import lazy_instance
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 
+from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
-from rtt_lightning.datamodules.records import Record
+from rtt_lightning.datamodules.records import Record, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
+from rtt_lightning.seeds import sampling_seed
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import RubricSample
 
@@ -27,25 +29,36 @@ class RubricDataModule(LightningDataModule):
     """Prompts with rubrics, checked on loading.
 
     Args:
-        source: Where records come from.
+        source: Where rows come from.
+        format: How they are read: the name of a known format, or an adapter of your own.
         view: What a batch is: windows of prompts, or labelled pairs.
         tokenizer: Folder or hub name; prompts are rendered with its chat template to measure them.
         max_prompt_tokens: Longest rendered prompt.
         overlong: What to do with longer ones: end with an error, or drop them and say how many.
+        val_share: Share of the training prompts held out where the source has no validation rows, in [0, 1); by prompt,
+            so that no prompt is on both sides.
         seed: Order of the training data.
+
+    Raises:
+        ValueError: For an unknown format or a share out of range.
     """
 
     def __init__(
         self,
         source: RecordSource = lazy_instance(ConstraintPrompts),
+        format: Adapter | str = "rtt",
         view: View = lazy_instance(PromptWindows),
         tokenizer: str | None = None,
         max_prompt_tokens: int = 2048,
         overlong: Literal["error", "drop"] = "error",
+        val_share: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.source, self.view = source, view
+        if not 0 <= val_share < 1:
+            raise ValueError(f"data.val_share must be in [0, 1), got {val_share}")
+        self.source, self.view, self.val_share = source, view, val_share
+        self.adapter = adapter_named(format) if isinstance(format, str) else format
         self.tokenizer = tokenizer
         self.max_prompt_tokens, self.overlong, self.seed = max_prompt_tokens, overlong, seed
         self.records: dict[Split, list[Record]] = {}
@@ -53,8 +66,20 @@ class RubricDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         for split in SPLITS_OF_STAGE[stage]:
             if split not in self.records:
-                records = self.source.load(split)
+                records = self._read(split)
                 self.records[split] = self._within_length(records) if self.tokenizer else records
+
+    def _read(self, split: Split) -> list[Record]:
+        if not self.val_share or split == "test":
+            rows = self.source.rows(split)
+            return parse_rows(rows, self.adapter) if rows else []
+        if self.source.rows("val"):
+            raise ValueError(
+                "data.val_share holds out training prompts, but the source has validation rows; set one of them"
+            )
+        rows = self.source.rows("train")
+        records = parse_rows(rows, self.adapter) if rows else []
+        return [record for record in records if held_out(record, self.val_share) == (split == "val")]
 
     def train_dataloader(self) -> StatefulLoader:
         assert self.trainer is not None, "loaders are made for a trainer"
@@ -107,3 +132,9 @@ class RubricDataModule(LightningDataModule):
             raise ValueError(f"{message}; raise data.max_prompt_tokens or set data.overlong to drop")
         rank_zero_warn(f"{message}; dropped")
         return [r for r, n in zip(records, lengths, strict=True) if n <= self.max_prompt_tokens]
+
+
+def held_out(record: Record, share: float) -> bool:
+    """Whether a prompt is for validation when ``share`` of them are; depends on its text alone."""
+    prompt = "\n".join(message["content"] for message in record.sample.messages)
+    return sampling_seed(0, 0, prompt, 0) % 10_000 < share * 10_000

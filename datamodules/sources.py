@@ -1,11 +1,11 @@
-"""Where records come from."""
+"""Where rows of data come from."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
 
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
-from rtt_lightning.datamodules.records import Record, read_records
-from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.datamodules.records import sample_row
+from rtt_lightning.datamodules.rows import Rows, read_rows
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -15,41 +15,25 @@ class RecordSource(ABC):
     """A dataset in splits that share no prompt."""
 
     @abstractmethod
-    def load(self, split: Split) -> list[Record]:
-        """Records of a split; empty where the source has no such split."""
+    def rows(self, split: Split) -> Rows | None:
+        """Rows of a split, in the format that ``data.format`` names; ``None`` where the source has no such split."""
 
 
 class RecordFiles(RecordSource):
-    """Records from JSONL or parquet files, see `rtt_lightning.datamodules.records`.
+    """Rows of files or of datasets of the hub, see `rtt_lightning.datamodules.rows.read_rows`.
 
     Args:
-        train: File to train on.
-        val: File to validate on; without it ``val_share`` of the training prompts are held out.
-        test: File to test on.
-        val_share: Share of the prompts of ``train`` held out, in [0, 1); by prompt, so that no prompt is in both.
+        train: File or dataset to train on.
+        val: File or dataset to validate on; without it, ``data.val_share`` can hold out some of the training prompts.
+        test: File or dataset to test on.
     """
 
-    def __init__(
-        self, train: str | None = None, val: str | None = None, test: str | None = None, val_share: float = 0.0
-    ) -> None:
-        if not 0 <= val_share < 1 or (val_share and (train is None or val is not None)):
-            raise ValueError(
-                f"val_share must be in [0, 1), and 0 beside a val file or without a train file; "
-                f"got {val_share}, train {train}, val {val}"
-            )
+    def __init__(self, train: str | None = None, val: str | None = None, test: str | None = None) -> None:
         self.files: dict[Split, str | None] = {"train": train, "val": val, "test": test}
-        self.val_share = val_share
 
-    def load(self, split: Split) -> list[Record]:
+    def rows(self, split: Split) -> Rows | None:
         path = self.files[split]
-        if self.val_share and split != "test":
-            records = read_records(self.files["train"] or "")
-            return [record for record in records if self._held_out(record) == (split == "val")]
-        return read_records(path) if path else []
-
-    def _held_out(self, record: Record) -> bool:
-        prompt = "\n".join(message["content"] for message in record.sample.messages)
-        return sampling_seed(0, 0, prompt, 0) % 10_000 < self.val_share * 10_000
+        return read_rows(path) if path else None
 
 
 class ConstraintPrompts(RecordSource):
@@ -81,8 +65,10 @@ class ConstraintPrompts(RecordSource):
         self.kinds, self.test_kinds = tuple(kinds), tuple(test_kinds or kinds)
         self.seed, self.withheld = seed, withheld
 
-    def load(self, split: Split) -> list[Record]:
+    def rows(self, split: Split) -> Rows | None:
+        if not self.counts[split]:
+            return None
         first = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
         kinds = self.test_kinds if split == "test" else self.kinds
         samples = sample_prompts(self.counts[split], seed=self.seed, kinds=kinds, start=first, withheld=self.withheld)
-        return [Record(sample) for sample in samples]
+        return Rows(f"constraints/{self.seed}", enumerate(map(sample_row, samples), start=first + 1))

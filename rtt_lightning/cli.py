@@ -5,8 +5,9 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import auto_cli
+from jsonargparse import Namespace, auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -18,7 +19,9 @@ from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.checkpoints import find_checkpoint
 from rtt_lightning.datamodules import RubricDataModule
+from rtt_lightning.datamodules.check import check
 from rtt_lightning.export import export
+from rtt_lightning.scoring import score
 from rtt_lightning.shipped import find_configs, list_configs
 from rtt_lightning.terminal import quieten
 from rtt_lightning.types import OutsideFailure
@@ -27,7 +30,8 @@ DESCRIPTION = (
     "Rubrics to Tokens: reinforcement learning from rubrics with token-level credit. "
     "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder; `rtt configs` lists "
     "the shipped files, which `--config demo/policy.yaml` finds from any folder; `rtt doctor` checks this machine and, "
-    "with the flags of `rtt fit`, a configuration: its data, and the memory that it needs."
+    "with the flags of `rtt fit`, a configuration: its data, and the memory that it needs; `rtt data check FILE` "
+    "looks at a file of prompts and rubrics in any known format."
 )
 
 
@@ -56,6 +60,31 @@ class RTTCommandLine(LightningCLI):
             }
         )
         parser.link_arguments("model.init_args.model", "data.tokenizer")
+        parser.add_argument(
+            "--responses",
+            type=str | None,
+            default=None,
+            help="With `rtt validate`: score the responses of this JSONL file (`prompt` and `response` per line) "
+            "instead of a model's; no model is loaded.",
+        )
+
+    def instantiate_classes(self) -> None:
+        """Everything; without model and trainer where given responses are scored."""
+        config = self.config[self.config.subcommand]
+        if config.responses is None:
+            return super().instantiate_classes()
+        if self.config.subcommand != "validate":
+            raise ValueError(f"--responses is for `rtt validate`, not `rtt {self.config.subcommand}`")
+        parts: Any = self._parser("validate").instantiate_classes(Namespace(data=config.data, rollout=config.rollout))
+        self._scored = parts.data, parts.rollout
+        return None
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        responses = self.config[subcommand].responses
+        if responses is None:
+            super()._run_subcommand(subcommand)
+        else:
+            score(*self._scored, Path(responses))
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint before anything is loaded; nothing in it changes what YAML and flags say."""
@@ -68,6 +97,9 @@ class RTTCommandLine(LightningCLI):
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
+    args = find_configs(sys.argv[1:] if args is None else args)
+    if any(arg.partition("=")[0] == "--responses" for arg in args):
+        args = [*args, "--model=rtt_lightning.policy.PolicyModule", "--model.init_args.model=none"]  # it is not built
     return command_line(
         LightningModule,
         RubricDataModule,
@@ -75,7 +107,7 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
-        args=find_configs(sys.argv[1:] if args is None else args),
+        args=args,
         parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False, "description": DESCRIPTION, "prog": "rtt"},
     )
 
@@ -90,6 +122,8 @@ def run() -> None:
             auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
         elif sys.argv[1:2] == ["configs"]:
             auto_cli(list_configs, args=sys.argv[2:], prog="rtt configs")
+        elif sys.argv[1:2] == ["data"]:
+            sys.exit(auto_cli({"check": check}, args=sys.argv[2:], prog="rtt data", as_positional=True))
         elif sys.argv[1:2] == ["doctor"]:
             from rtt_lightning.doctor.machine import doctor  # which parses by this command line in turn
 

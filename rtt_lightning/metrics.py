@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from rtt_lightning.functional.rewards import all_or_nothing
 from rtt_lightning.processes import sum_over_ranks
-from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types import RubricSample, Verdict
 
 
 class RubricAccuracy(Metric):
@@ -81,9 +81,9 @@ class KindAccuracy(Metric):
         for state in ("desired", "total", "unscorable"):
             self.add_state(state, torch.zeros(len(self.kinds), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, judged: Sequence[JudgedRollout]) -> None:
-        for item in judged:
-            for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+    def update(self, judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> None:
+        for sample, verdicts in judged:
+            for criterion, verdict in zip(sample.criteria, verdicts, strict=True):
                 kind = self.kinds.index(criterion.checker)
                 if verdict.met is None:
                     self.unscorable[kind] += 1

@@ -4,13 +4,15 @@ Axes, always in this order: ``batch`` (prompts x responses per prompt), ``rubric
 longest rubric), ``token`` (response tokens, padded to the longest response).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # processes that check rules start without torch
+    from torch import Tensor
 
 
 class OutsideFailure(RuntimeError):
@@ -89,7 +91,7 @@ class Verdict:
     spans: tuple[Span, ...] | None = None
 
     @classmethod
-    def unscorable(cls, reason: str) -> "Verdict":
+    def unscorable(cls, reason: str) -> Verdict:
         """No verdict could be reached."""
         return cls(None, reason)
 
@@ -188,16 +190,24 @@ class Experience:
     @property
     def signs(self) -> Tensor:
         """``[batch rubric]`` float s = sign(w)(2I - 1), in {-1, 0, +1}; 0 where not scorable."""
-        return torch.where(self.as_desired, 1.0, -1.0) * self.scorable
+        return (2.0 * self.as_desired - 1.0) * self.scorable
 
 
 @dataclass(frozen=True)
 class JudgedRollout:
-    """A response with its rubric's verdicts, one per criterion in rubric order."""
+    """A response with its rubric's verdicts, one per criterion in rubric order.
+
+    Attributes:
+        sample: Prompt and rubric.
+        rollout: The response.
+        verdicts: Strict ones, of the answer as it is.
+        loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.loose`.
+    """
 
     sample: RubricSample
     rollout: Rollout
     verdicts: tuple[Verdict, ...]
+    loose: tuple[Verdict, ...] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.verdicts) == len(self.sample.criteria), "one verdict per criterion"

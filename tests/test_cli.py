@@ -76,7 +76,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     "an overlong prompt": (lambda f: ("--data.max_prompt_tokens=3",), "raise data.max_prompt_tokens or set data."),
     "an empty data file": (lambda f: records(f), "data.jsonl holds no records; it needs at least one row"),
     "too few prompts": (lambda f: ("--data.view.init_args.prompts=9",), "8 training prompts do not fill a window of 9"),
-    "a share above 1": (lambda f: (*records(f, GOOD), "--data.source.init_args.val_share=2"), "must be in [0, 1)"),
+    "a share above 1": (lambda f: (*records(f, GOOD), "--data.val_share=2"), "must be in [0, 1)"),
     "a negative learning rate": (lambda f: ("--model.init_args.optimizer.init_args.lr=-1",), "learning rate: -1.0"),
     "groups of none": (lambda f: ("--rollout.sampling.n=0",), "sampling needs n >= 1"),
     "a missing device": (lambda f: ("--trainer.accelerator=hpu",), "'hpu'"),

@@ -48,7 +48,7 @@ def discriminator_args(tmp_path: Path, model: str, *more: str) -> list[str]:
         "--model.init_args.optimizer.init_args.lr=0.01",
         "--data.source=rtt_lightning.datamodules.RecordFiles",
         f"--data.source.init_args.train={tmp_path / 'pairs.jsonl'}",
-        "--data.source.init_args.val_share=0.3",
+        "--data.val_share=0.3",
         "--data.view=rtt_lightning.datamodules.LabelledPairs",
         "--data.view.init_args.batch_size=8",
         "--trainer.max_epochs=6",

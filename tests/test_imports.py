@@ -5,14 +5,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {"types", "seeds", "processes", "sharding", "checkpoints", "terminal", "shipped"},
+    {"types", "seeds", "processes", "sharding", "checkpoints", "terminal", "shipped", "hub"},
     {"functional"},
     {"tokenizers", "models", "forward"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies"},
     {"policy", "discriminator"},
-    {"export"},
+    {"export", "scoring"},
     {"cli", "__main__", "demo", "doctor"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

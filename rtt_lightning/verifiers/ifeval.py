@@ -1,12 +1,12 @@
-"""The checkers of IFEval and IFBench, through the package `if-verifiable`; strict evaluation.
+"""The checkers of IFEval and IFBench: verdicts of their official evaluators, through the package `if-verifiable`.
 
 Their ids are the benchmarks' own, e.g. ``keywords:existence``. Which characters decide is not known (spans ``None``).
-Verdicts are those of the package, which looks at the answer without the whitespace around it, save where its verdict
-would be an accident:
+An answer is looked at as it is, whitespace around it included; a blank one meets nothing. A verdict that would be an
+accident is none:
 
-- it draws an argument that is missing or impossible at random: here that raises `ValueError`;
-- it counts an answer as met whose language cannot be detected: here that is unscorable;
-- it ends in an exception, or downloads, where an NLTK resource is missing: here that is unscorable.
+- an argument that is missing or impossible would be drawn at random: here that raises `ValueError`;
+- an answer whose language cannot be detected would count as met: here that is unscorable, unless ``official``;
+- a missing NLTK resource would end the run, or be downloaded: here that is unscorable.
 """
 
 import random
@@ -18,14 +18,25 @@ from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.official import mended
 
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
 WORD_LISTS = ("keywords", "forbidden_words")
 
 
 @cache
-def ifeval_checkers() -> dict[str, Checker]:
-    """Checkers by id. Imported on first use: the package loads slowly, and would download NLTK resources then."""
+def ifeval_checkers(official: bool = False) -> dict[str, Checker]:
+    """Checkers by id.
+
+    Args:
+        official: Count an answer whose language cannot be detected as met, as the official evaluators do.
+    """
+    return {name: partial(_check, cls, name, official) for name, cls in instruction_classes().items()}
+
+
+@cache
+def instruction_classes() -> dict[str, Any]:
+    """Classes by id. Imported on first use: the package loads slowly, and would download NLTK resources then."""
     import langdetect
     import nltk
 
@@ -33,10 +44,21 @@ def ifeval_checkers() -> dict[str, Checker]:
         from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as IFBENCH
         from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as IFEVAL
     langdetect.DetectorFactory.seed = 0  # unseeded, the language found for a short text changes from call to call
-    return {name: partial(_check, checker, name) for name, checker in {**IFEVAL, **IFBENCH}.items()}
+    return mended(IFEVAL, IFBENCH)
 
 
-def _check(checker_class: Any, name: str, answer: str, **kwargs: Any) -> Verdict:
+def describe(name: str, kwargs: Mapping[str, Any]) -> str:
+    """An instruction as a sentence.
+
+    Raises:
+        KeyError: For an unknown id.
+        TypeError: If an argument is unknown or has the wrong type.
+        ValueError: If an argument is missing or out of range.
+    """
+    return _build(instruction_classes()[name](name), _given(kwargs))
+
+
+def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwargs: Any) -> Verdict:
     """Strict verdict of one instruction class; null arguments count as not given, as in the benchmarks' files.
 
     Raises:
@@ -45,14 +67,13 @@ def _check(checker_class: Any, name: str, answer: str, **kwargs: Any) -> Verdict
     """
     from langdetect import LangDetectException, detect
 
-    answer = answer.strip()
-    if not answer:
+    if not answer.strip():
         return Verdict(False, "empty answer")
     try:
-        checker = checker_class(name)
-        _build(checker, {key: value for key, value in kwargs.items() if value is not None})
-        met = bool(checker.check_following(answer))
-        if met and name in DETECT_LANGUAGE:
+        instruction = instruction_class(name)
+        _build(instruction, _given(kwargs))
+        met = bool(instruction.check_following(answer))
+        if met and not official and name in DETECT_LANGUAGE:
             detect(answer)
     except LangDetectException as error:
         return Verdict.unscorable(f"the language cannot be detected: {error}")
@@ -64,17 +85,22 @@ def _check(checker_class: Any, name: str, answer: str, **kwargs: Any) -> Verdict
     return Verdict(met, "met" if met else "not met")
 
 
-def _build(checker: Any, arguments: Mapping[str, Any]) -> None:
-    """Give a checker its arguments, and refuse those that it would replace by random ones."""
+def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if value is not None}
+
+
+def _build(instruction: Any, arguments: Mapping[str, Any]) -> str:
+    """Give an instruction its arguments, and refuse those that it would replace by random ones."""
     for name in WORD_LISTS:
         if isinstance(arguments.get(name), str):
             raise TypeError(f"{name} must be a list of words, got {arguments[name]!r}")
     state = random.getstate()
     try:
-        checker.build_description(**arguments)
+        description = instruction.build_description(**arguments)
     finally:
         drawn = random.getstate() != state
         random.setstate(state)
     if drawn:
-        needed = ", ".join(checker.get_instruction_args_keys())
+        needed = ", ".join(instruction.get_instruction_args_keys())
         raise ValueError(f"an argument is missing or out of range: needs {needed}, got {dict(arguments)}")
+    return description

@@ -1,56 +1,60 @@
-"""Verdicts by rule: a router from checker ids to checkers."""
+"""Verdicts by rule."""
 
-import difflib
+import asyncio
 from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal
 
-from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
-from rtt_lightning.verifiers.constraints import CHECKERS, Checker
-from rtt_lightning.verifiers.ifeval import ifeval_checkers
+from rtt_lightning.verifiers.checks import UNDECIDABLE, Checks
+from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.workers import Workers
 
 
 class RuleVerifier(Verifier):
-    """Decides criteria by the built-in checkers and those of IFEval and IFBench.
+    """Decides criteria by the built-in checkers and those of IFEval and IFBench, in processes beside this one.
 
     Args:
         checkers: Checkers of your own by id, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
+        workers: Processes that check; 0 checks in this one, where nothing ends a check that hangs.
+        deadline: Seconds that one check may take; then it is killed, and its criterion is unscorable.
+        official: Give the verdicts of IFEval's own evaluator also where it counts an answer as met because no language
+            can be detected in it; for benchmarks. In training that would reward answers without words.
+        undecidable: What to do with criteria that need a judge or run code from the data: refuse the data, or leave
+            them unscorable.
     """
 
-    def __init__(self, checkers: Mapping[str, Checker] | None = None) -> None:
-        self._checkers: dict[str, Checker] = {**CHECKERS, **(checkers or {})}
+    def __init__(
+        self,
+        checkers: Mapping[str, Checker] | None = None,
+        workers: int = 1,
+        deadline: float = 5.0,
+        official: bool = False,
+        undecidable: Literal["refuse", "unscorable"] = "refuse",
+    ) -> None:
+        if workers < 0 or deadline <= 0:
+            raise ValueError(f"workers must be >= 0 and deadline > 0 seconds, got {workers} and {deadline}")
+        self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
+        self._official, self._undecidable = official, undecidable
+        self._checks = Checks(self._own, official)
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
-        return [self._check(criterion, answer) for criterion in sample.criteria]
+        if not self._number:
+            return [self._checks.check(criterion, answer) for criterion in sample.criteria]
+        return await asyncio.wrap_future(self._workers.check(sample.criteria, answer))
+
+    async def verify_loosely(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        if not self._number:
+            return [self._checks.check_loosely(criterion, answer) for criterion in sample.criteria]
+        return await asyncio.wrap_future(self._workers.check(sample.criteria, answer, loosely=True))
 
     def problems(self, sample: RubricSample) -> list[str]:
         """Criteria whose checker is unknown, in words."""
-        return [self._unknown(c.checker) for c in sample.criteria if self._find(c.checker) is None]
+        fine = UNDECIDABLE if self._undecidable == "unscorable" else ()
+        names = [criterion.checker for criterion in sample.criteria if criterion.checker not in fine]
+        return [self._checks.unknown(name) for name in names if self._checks.find(name) is None]
 
-    def _find(self, checker: str) -> Checker | None:
-        return self._checkers.get(checker) or ifeval_checkers().get(checker)
-
-    def _check(self, criterion: Criterion, answer: str) -> Verdict:
-        checker = self._find(criterion.checker)
-        if checker is None:
-            return Verdict.unscorable(self._unknown(criterion.checker))
-        try:
-            verdict = checker(answer, **criterion.kwargs)
-        except Exception as error:  # checkers are other people's code: whatever one raises must not become a reward
-            return _unscorable(f"{criterion.checker}: {type(error).__name__}: {error}")
-        if not isinstance(verdict, Verdict):
-            return _unscorable(f"{criterion.checker} returned {type(verdict).__name__}, not a Verdict")
-        if not isinstance(verdict.met, bool | None):
-            return _unscorable(f"{criterion.checker} gave met={verdict.met!r}, not True, False or None")
-        return verdict
-
-    def _unknown(self, checker: str) -> str:
-        known = [*self._checkers, *ifeval_checkers()]
-        close = difflib.get_close_matches(checker, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known are for example {known[:3]}"
-        return f"unknown checker {checker!r}{hint}"
-
-
-def _unscorable(reason: str) -> Verdict:
-    """With the reason as one short line that any file can hold: it may quote lone surrogates of an answer."""
-    line = " ".join(reason.split())[:200]
-    return Verdict.unscorable(line.encode("utf-8", "backslashreplace").decode())
+    @cached_property
+    def _workers(self) -> Workers:
+        return Workers(self._own, self._official, self._number, self._deadline)

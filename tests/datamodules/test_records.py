@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rtt_lightning.datamodules import RecordFiles
+from rtt_lightning.datamodules import RecordFiles, RubricDataModule
 from rtt_lightning.datamodules.records import read_records
 from rtt_lightning.types import Verdict
 
@@ -84,9 +84,10 @@ def test_unusable_files_are_refused(tmp_path: Path, name: str | None, text: str 
 
 def test_splits_share_no_prompt_even_where_prompts_repeat(tmp_path: Path) -> None:
     rows = [{**GOOD, "prompt": f"prompt {n % 50}", "id": str(n)} for n in range(200)]
-    source = RecordFiles(train=str(write(tmp_path / "a.jsonl", *rows)), val_share=0.3)
-    train, val = ({r.sample.messages[0]["content"] for r in source.load(split)} for split in ("train", "val"))
+    data = RubricDataModule(RecordFiles(train=str(write(tmp_path / "a.jsonl", *rows))), val_share=0.3)
+    data.setup("fit")
+    train, val = ({r.sample.messages[0]["content"] for r in data.records[split]} for split in ("train", "val"))
     assert train
     assert val
     assert not train & val
-    assert len(source.load("train")) + len(source.load("val")) == 200
+    assert len(data.records["train"]) + len(data.records["val"]) == 200

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtt_lightning.datamodules import ConstraintPrompts, RecordFiles
+from rtt_lightning.datamodules import ConstraintPrompts, RecordFiles, RecordSource, RubricDataModule
 from rtt_lightning.datamodules.constraints import HELD_OUT_KINDS, TRAIN_KINDS
 from rtt_lightning.datamodules.records import Record
+from rtt_lightning.datamodules.sources import SPLITS, Split
 
 CRITERIA = [{"text": "Use tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}]
 
@@ -26,52 +28,56 @@ def prompts_of(records: list[Record]) -> list[str]:
     return [record.sample.messages[0]["content"] for record in records]
 
 
+def load(source: RecordSource, split: Split, **arguments: Any) -> list[Record]:
+    data = RubricDataModule(source, **arguments)
+    return data._read(split)
+
+
 def test_each_split_has_its_file(tmp_path: Path) -> None:
-    files = {split: write(tmp_path / f"{split}.jsonl", [split]) for split in ("train", "val", "test")}
-    source = RecordFiles(**files)
-    assert [prompts_of(source.load(split)) for split in ("train", "val", "test")] == [["train"], ["val"], ["test"]]
+    files = {split: write(tmp_path / f"{split}.jsonl", [split]) for split in SPLITS}
+    assert [prompts_of(load(RecordFiles(**files), split)) for split in SPLITS] == [["train"], ["val"], ["test"]]
 
 
 def test_a_split_without_a_file_is_empty(tmp_path: Path) -> None:
     source = RecordFiles(train=write(tmp_path / "a.jsonl", ["x"]))
-    assert source.load("val") == source.load("test") == []
+    assert load(source, "val") == load(source, "test") == []
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_share_of_the_prompts_is_held_out_for_validation(tmp_path: Path, share: float) -> None:
-    source = RecordFiles(write(tmp_path / "a.jsonl", [f"prompt {i}" for i in range(1000)]), val_share=share)
-    train, val = prompts_of(source.load("train")), prompts_of(source.load("val"))
+    source = RecordFiles(write(tmp_path / "a.jsonl", [f"prompt {i}" for i in range(1000)]))
+    train, val = (prompts_of(load(source, split, val_share=share)) for split in ("train", "val"))
     assert sorted(train + val) == sorted(f"prompt {i}" for i in range(1000))
     assert abs(len(val) / 1000 - share) < 0.06  # about four standard deviations of a binomial
-    assert source.load("test") == []
+    assert load(source, "test", val_share=share) == []
 
 
 def test_the_side_of_a_prompt_depends_on_its_text_alone(tmp_path: Path) -> None:
     prompts = [f"prompt {i}" for i in range(100)]
-    source = RecordFiles(write(tmp_path / "a.jsonl", prompts), val_share=0.5)
-    other = RecordFiles(write(tmp_path / "b.jsonl", [*prompts[::-1], *prompts, "more"]), val_share=0.5)
+    source = RecordFiles(write(tmp_path / "a.jsonl", prompts))
+    other = RecordFiles(write(tmp_path / "b.jsonl", [*prompts[::-1], *prompts, "more"]))
     for split in ("train", "val"):
-        assert set(prompts_of(other.load(split))) - {"more"} == set(prompts_of(source.load(split)))
+        ours, theirs = (set(prompts_of(load(one, split, val_share=0.5))) for one in (source, other))
+        assert theirs - {"more"} == ours
 
 
-@pytest.mark.parametrize("arguments", [{"val_share": 2.0}, {"val_share": 1.0}, {"val_share": -0.1}])
-def test_a_share_outside_zero_to_one_is_refused(arguments: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"val_share must be in \[0, 1\)"):
-        RecordFiles(train="a.jsonl", **arguments)
+@pytest.mark.parametrize("share", [2.0, 1.0, -0.1])
+def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"data.val_share must be in \[0, 1\)"):
+        RubricDataModule(val_share=share)
 
 
-def test_a_share_beside_a_validation_file_or_without_a_training_file_is_refused() -> None:
-    with pytest.raises(ValueError, match="val_share"):
-        RecordFiles(train="a.jsonl", val="b.jsonl", val_share=0.1)
-    with pytest.raises(ValueError, match="val_share"):
-        RecordFiles(val_share=0.1)
+def test_a_share_beside_validation_rows_is_refused(tmp_path: Path) -> None:
+    source = RecordFiles(*(write(tmp_path / name, ["x"]) for name in ("a.jsonl", "b.jsonl")))
+    with pytest.raises(ValueError, match="the source has validation rows; set one of them"):
+        load(source, "train", val_share=0.1)
 
 
 def test_parquet_holds_the_same_records_as_jsonl(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", ["one 🦆", "two"])
     rows = [{"prompt": prompt, "criteria": json.dumps(CRITERIA)} for prompt in ("one 🦆", "two")]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    from_jsonl, from_parquet = RecordFiles(path).load("train"), RecordFiles(str(tmp_path / "a.parquet")).load("train")
+    from_jsonl, from_parquet = load(RecordFiles(path), "train"), load(RecordFiles(str(tmp_path / "a.parquet")), "train")
     assert [r.sample.criteria for r in from_parquet] == [r.sample.criteria for r in from_jsonl]
     assert prompts_of(from_parquet) == prompts_of(from_jsonl)
     assert [r.sample.id for r in from_parquet] == ["a.parquet:1", "a.parquet:2"]
@@ -84,21 +90,21 @@ def test_parquet_holds_the_same_records_as_jsonl(tmp_path: Path) -> None:
 def test_a_file_of_other_bytes_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):
-        RecordFiles(str(tmp_path / name)).load("train")
+        load(RecordFiles(str(tmp_path / name)), "train")
 
 
 def test_half_a_character_is_refused_by_line(tmp_path: Path) -> None:
     """JSON can spell it, but no tokenizer takes it; both halves together are a duck."""
     path = write(tmp_path / "a.jsonl", ["whole \U0001f986", "half \ud83e"])
     with pytest.raises(ValueError, match=r"1 of 2 rows .*\n  line 2: not JSON: \\ud83e is half a character"):
-        RecordFiles(path).load("train")
+        load(RecordFiles(path), "train")
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 5))
 def test_splits_of_the_built_in_prompts_are_disjoint(train: int, val: int, test: int, seed: int) -> None:
     source = ConstraintPrompts(train=train, val=val, test=test, seed=seed)
-    splits = [[record.sample.id for record in source.load(split)] for split in ("train", "val", "test")]
+    splits = [[record.sample.id for record in load(source, split)] for split in ("train", "val", "test")]
     assert [len(split) for split in splits] == [train, val, test]
     assert len(set().union(*splits)) == train + val + test
 
@@ -106,7 +112,7 @@ def test_splits_of_the_built_in_prompts_are_disjoint(train: int, val: int, test:
 def test_test_prompts_may_have_kinds_of_their_own() -> None:
     source = ConstraintPrompts(train=50, val=0, test=50, test_kinds=HELD_OUT_KINDS)
     kinds = {
-        split: {c.checker for record in source.load(split) for c in record.sample.criteria}
+        split: {c.checker for record in load(source, split) for c in record.sample.criteria}
         for split in ("train", "test")
     }
     assert kinds["test"] - {"rtt:include_word"} == set(HELD_OUT_KINDS)  # each prompt also demands its topic

@@ -1,0 +1,120 @@
+"""What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from rtt_lightning.callbacks.completions import show_kinds, write_completions
+from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
+
+Verdicts = Callable[[JudgedRollout], Sequence[Verdict]]
+
+
+def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
+    """Show an evaluation; with a folder also write ``<name>.parquet``, ``<name>.jsonl`` and ``<name>.json``.
+
+    Args:
+        judged: All responses, at least one.
+        name: Of the evaluation.
+        folder: Made where it is missing.
+        others: Figures to write beside the accuracies.
+    """
+    prompts = len({item.sample.id for item in judged})
+    title = f"{name}: {len(judged)} responses to {prompts} prompts"
+    found = figures(judged)
+    show_kinds(judged, title)
+    table = Table(title="mean and 95 % interval over prompts", title_justify="left")
+    columns = ["strict", *(["loose"] if judged[0].loose is not None else [])]
+    for column in ("accuracy", *columns):
+        table.add_column(column, justify="left" if column == "accuracy" else "right")
+    for level in ("instruction", "rubric"):
+        table.add_row(f"{level}-level", *(_shown(found[f"{level}_accuracy_{column}"]) for column in columns))
+    Console().print(table)
+    if folder is None:
+        return
+    write_completions(folder / f"{name}.parquet", judged)
+    with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
+    written = {**others, **found, "responses": len(judged), "prompts": prompts}
+    (folder / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
+    print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
+
+
+def figures(judged: Sequence[JudgedRollout]) -> dict[str, dict[str, float]]:
+    """Accuracies by name, each with the bounds of its interval: ``mean``, ``low``, ``high``.
+
+    Loose ones are there where all responses were judged loosely. See `rtt_lightning.metrics` for what is counted.
+    """
+    ways: dict[str, Verdicts] = {"strict": lambda item: item.verdicts}
+    if all(item.loose is not None for item in judged):
+        ways["loose"] = lambda item: item.loose or ()
+    found = {}
+    for way, verdicts in ways.items():
+        for level, count in (("instruction", _instruction_counts), ("rubric", _rubric_counts)):
+            by_prompt: dict[str, np.ndarray] = {}
+            for item in judged:
+                counts = np.array(count(item.sample, verdicts(item)))
+                by_prompt[item.sample.id] = by_prompt.get(item.sample.id, np.zeros(2)) + counts
+            found[f"{level}_accuracy_{way}"] = ratio_with_interval(np.array(list(by_prompt.values())))
+    return found
+
+
+def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
+    """Sum of successes / sum of trials over prompts, with a 95 % interval that knows that a prompt's trials belong
+    together: 1.96 standard errors of the ratio (Cochran, Sampling Techniques, 6.4), within [0, 1].
+
+    Args:
+        counts: ``[prompt 2]``, successes and trials.
+
+    Returns:
+        ``mean``, ``low`` and ``high``; NaN without trials, and without an interval for a single prompt.
+    """
+    successes, trials = counts[counts[:, 1] > 0].T
+    if not trials.size:
+        return dict.fromkeys(("mean", "low", "high"), float("nan"))
+    mean = successes.sum() / trials.sum()
+    residuals = successes - mean * trials
+    n = len(trials)
+    error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / trials.sum() if n > 1 else float("nan")
+    low, high = np.clip([mean - 1.96 * error, mean + 1.96 * error], 0, 1)
+    return {"mean": float(mean), "low": float(low), "high": float(high)}
+
+
+def _rubric_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
+    """Criteria as desired, and criteria that could be decided."""
+    desired = _desired(sample.criteria, verdicts)
+    return sum(known is True for known in desired), sum(known is not None for known in desired)
+
+
+def _instruction_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
+    """Whether all criteria are as desired, and whether that could be decided."""
+    desired = _desired(sample.criteria, verdicts)
+    return int(all(desired)), int(False in desired or None not in desired)
+
+
+def _desired(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> list[bool | None]:
+    return [
+        None if verdict.met is None else verdict.met == (criterion.weight > 0)
+        for criterion, verdict in zip(criteria, verdicts, strict=True)
+    ]
+
+
+def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
+    messages = item.sample.messages
+    return {
+        "id": item.sample.id,
+        "prompt": messages[0]["content"] if len(messages) == 1 else list(messages),
+        "sample_index": item.rollout.sample_index,
+        "checkers": [criterion.checker for criterion in item.sample.criteria],
+        "verdicts_strict": [verdict.met for verdict in item.verdicts],
+        "verdicts_loose": None if item.loose is None else [verdict.met for verdict in item.loose],
+    }
+
+
+def _shown(figure: Mapping[str, float]) -> str:
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -1,0 +1,36 @@
+"""Formats of data that people hold, each turned into the record schema by an adapter."""
+
+import difflib
+
+from rtt_lightning.datamodules.adapters.base import Adapter, Native
+from rtt_lightning.datamodules.adapters.ifeval import IFEval
+from rtt_lightning.datamodules.adapters.muldimif import MulDimIF
+from rtt_lightning.datamodules.adapters.trl import TRL
+from rtt_lightning.datamodules.adapters.weighted import Weighted
+
+FORMATS: dict[str, type[Adapter]] = {
+    "rtt": Native,
+    "ifeval": IFEval,
+    "ifbench": IFEval,
+    "muldimif": MulDimIF,
+    "weighted": Weighted,
+    "trl": TRL,
+}
+
+__all__ = ["FORMATS", "Adapter", "adapter_named"]
+
+
+def adapter_named(name: str) -> Adapter:
+    """The adapter of a known format.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    if name not in FORMATS:
+        close = difflib.get_close_matches(name, FORMATS, n=1)
+        hint = f"did you mean {close[0]!r}? Known" if close else "known"
+        raise ValueError(
+            f"unknown data.format {name!r}; {hint} are {', '.join(FORMATS)}; "
+            "or name an adapter of your own by data.format.class_path"
+        )
+    return FORMATS[name]()

@@ -1,0 +1,50 @@
+"""What an adapter is: it turns a row of some format into a row of ours."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+class Adapter(ABC):
+    """Turns rows of a format into rows of the record schema, which is checked afterwards.
+
+    A subclass of ten lines brings a format of one's own, named in YAML by ``data.format.class_path``.
+    """
+
+    @abstractmethod
+    def __call__(self, row: Row) -> Row:
+        """A row as `rtt_lightning.datamodules.records` describes it.
+
+        Raises:
+            ValueError: Naming the field, what it holds and how to mend it.
+            KeyError: For a field that is missing; it is reported as such.
+        """
+
+
+class Native(Adapter):
+    """The record schema itself."""
+
+    def __call__(self, row: Row) -> Row:
+        return row
+
+
+def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
+    """A field's value, which some datasets hold as a JSON text.
+
+    Raises:
+        KeyError: If it is missing.
+        ValueError: If it is not what was expected.
+    """
+    value = row[field]
+    if isinstance(value, str) and expected is not str:
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"field `{field}` is not JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(value, expected):
+        name = {list: "a list", dict: "an object", str: "a string"}[expected]
+        raise ValueError(f"field `{field}` must be {name}, got {str(value)[:80]!r}")
+    return value

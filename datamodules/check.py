@@ -1,0 +1,149 @@
+"""`rtt data check`: what a file of data holds, and what is wrong with it, before a run is spent on it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rtt_lightning.datamodules.adapters import adapter_named
+from rtt_lightning.datamodules.records import MAX_LISTED, Record, each_record
+from rtt_lightning.datamodules.rows import read_rows
+from rtt_lightning.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
+
+TRIAL = "An answer that is tried on each checker.\n\nIt has two paragraphs."
+BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Upper ends of the histogram of prompt lengths."""
+
+
+@dataclass
+class Findings:
+    """What was found in a file."""
+
+    samples: list[RubricSample] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What must be mended: it decides the exit code."""
+    notes: list[str] = field(default_factory=list)
+
+
+def check(file: str, format: str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
+    """Check a file of prompts with rubrics; exit code 1 where something is wrong with it.
+
+    Args:
+        file: JSONL, JSON or parquet file, or a dataset of the hub as owner/name or owner/name:split.
+        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl.
+        val: Data to validate on, in the same format; no prompt may be in both.
+        tokenizer: Folder or hub name, to measure prompts in tokens of its chat template; words without it.
+    """
+    found = inspect(file, format)
+    if val:
+        held_out = inspect(val, format)
+        found.problems += held_out.problems
+        texts = {_text(sample) for sample in held_out.samples}
+        shared = [sample.id for sample in found.samples if _text(sample) in texts]
+        if shared:
+            found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
+    console = Console()
+    if found.samples:
+        for table in _tables(found.samples, file, format, tokenizer):
+            console.print(table)
+    for note in found.notes:
+        console.print(Text(note, style="yellow"))
+    for problem in found.problems:
+        console.print(Text(problem, style="red"))
+    console.print(f"{len(found.problems)} problems" if found.problems else "nothing is wrong with it")
+    return 1 if found.problems else 0
+
+
+def inspect(file: str, format: str = "rtt") -> Findings:
+    """Read a file and try the checkers that it names.
+
+    Raises:
+        ValueError: If it cannot be read at all, or the format is unknown.
+    """
+    rows, found, bad = read_rows(file), Findings(), []
+    for line, result in each_record(rows, adapter_named(format)):
+        if isinstance(result, Record):
+            found.samples.append(result.sample)
+        else:
+            bad.append(f"line {line}: {result}")
+    if bad:
+        more = f"\n  ... and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
+        found.problems.append(f"{rows.name}: {len(bad)} bad rows\n  " + "\n  ".join(bad[:MAX_LISTED]) + more)
+    if not bad and not found.samples:
+        found.problems.append(f"{rows.name} holds no rows")
+    found.problems += [f"{rows.name}: {problem}" for problem in _broken_checkers(found.samples)]
+    counts = Counter(_text(sample) for sample in found.samples)
+    if repeated := [text for text, count in counts.items() if count > 1]:
+        found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
+    return found
+
+
+def _broken_checkers(samples: Sequence[RubricSample]) -> Iterator[str]:
+    """Checkers that are unknown, or fail on an answer for their arguments' sake; code that does not compile."""
+    checks, seen = Checks({}), dict[str, list[str]]()
+    for sample in samples:
+        for number, criterion in enumerate(sample.criteria):
+            if problem := _problem(checks, criterion):
+                seen.setdefault(problem, []).append(f"{sample.id} criteria[{number}]")
+    for problem, places in seen.items():
+        yield f"{problem} ({len(places)}: {_some(places)})"
+
+
+def _problem(checks: Checks, criterion: Criterion) -> str | None:
+    if criterion.checker == JUDGE:
+        return None
+    if criterion.checker == CODE:
+        try:
+            compile(criterion.kwargs.get("source", ""), "checker", "exec", dont_inherit=True)  # parsed, never run
+        except (SyntaxError, ValueError) as error:
+            return f"checker code does not compile: {error}"
+        return None
+    if checks.find(criterion.checker) is None:
+        return checks.unknown(criterion.checker)
+    verdict = checks.check(criterion, TRIAL)
+    broken = verdict.met is None and verdict.reason.startswith(f"{criterion.checker}: ")
+    return f"wrong arguments: {verdict.reason}" if broken else None
+
+
+def _tables(samples: Sequence[RubricSample], file: str, format: str, tokenizer: str | None) -> Iterator[Table]:
+    kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
+    total, judged, code = kinds.total(), kinds[JUDGE], kinds[CODE]
+    rules = total - judged - code
+    title = f"{file} ({format}): {len(samples)} prompts, {total} criteria; {rules / total:.1%} decided by rule"
+    yield _table(f"{title}, {judged} need a judge, {code} run code", "checker", kinds.most_common())
+    numbers = Counter(len(sample.criteria) for sample in samples)
+    yield _table("criteria per prompt", "criteria", sorted(numbers.items()))
+    lengths = list(_lengths(samples, tokenizer))
+    bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
+    rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
+    unit = "tokens" if tokenizer else "words"
+    yield _table(f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", unit, rows)
+
+
+def _table(title: str, name: str, rows: Sequence[tuple[object, int]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(name)
+    table.add_column("number", justify="right")
+    for value, count in rows:
+        table.add_row(Text(str(value)), str(count))
+    return table
+
+
+def _lengths(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[int]:
+    loaded = load_tokenizer(tokenizer) if tokenizer else None
+    for sample in samples:
+        yield len(render_prompt(loaded, sample.messages)) if loaded else len(_text(sample).split())
+
+
+def _text(sample: RubricSample) -> str:
+    return "\n".join(message["content"] for message in sample.messages)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:3])
+    return shown + (", ..." if len(names) > 3 else "")

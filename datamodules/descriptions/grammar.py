@@ -1,0 +1,49 @@
+"""Pieces that the patterns of descriptions are made of."""
+
+import re
+
+SUBJECT = (
+    r"(?:(?:the|your|this) (?:entire |whole |final |full )?(?:answer|response|output|reply|text) |it )?"
+    r"(?:(?:must|should|shall|will|has to|needs to) )?(?:also )?"
+)
+"""The whole answer, or nothing, which means the same."""
+HAVE = r"(?:include|contain|use|have|mention|incorporate|feature)s?"
+NOT_HAVE = (
+    rf"(?:{SUBJECT}(?:not|never) (?:include|contain|use|have|mention|feature)|"
+    rf"{SUBJECT}(?:do not|don't|never|avoid|exclude|omit)(?: (?:include|contain|use|using|including|mention|mentioning|"
+    r"the use of|any use of))?)"
+)
+QUOTED = r"(?:'[^'\"]+'|\"[^\"]+\"|‘[^‘’]+’|“[^“”]+”|`[^`]+`)"
+LIST = rf"{QUOTED}(?:(?:, ?(?:and )?| and ){QUOTED})*"
+LIST_OR = rf"{QUOTED}(?:(?:, ?(?:and |or )?| and | or | nor ){QUOTED})*"
+
+
+def match(pattern: str, description: str) -> re.Match[str] | None:
+    """Where a pattern fits a whole description, whatever its case, spaces and last full stop."""
+    text = " ".join(description.split()).removesuffix(".")
+    return re.fullmatch(pattern, text, re.IGNORECASE)
+
+
+def quoted(text: str) -> list[str] | None:
+    """What stands in quotation marks; ``None`` where a mark at an end may or may not belong to it, as in 'tea.'"""
+    found = [piece[1:-1].strip() for piece in re.findall(QUOTED, text)]
+    clear = all(piece and (piece[-1].isalnum() or piece[-1] not in ".,;:!?") for piece in found)
+    return found if found and clear else None
+
+
+def bare(description: str) -> str:
+    """A description without what asks for nothing: "ensure that", and purposes such as "to maintain clarity"."""
+    text = " ".join(description.split()).removesuffix(".")
+    text = re.sub(_OPENINGS, "", text, flags=re.IGNORECASE)
+    purpose = re.search(rf",? (?:in order )?to (?:{_PURPOSES})\b(.*)$", text, re.IGNORECASE)
+    if purpose and not re.search(
+        r"[\d'\"‘“`;]|\b(?:must|should|with|without|includ\w+|contain\w*|use|using)\b", purpose[1]
+    ):
+        return text[: purpose.start()]
+    return text
+
+
+_OPENINGS = (
+    r"^(?:please )?(?:(?:ensure|ensuring|make sure)(?: that)?|it is (?:crucial|important|essential) (?:that|to)) "
+)
+_PURPOSES = "ensure|maintain|preserve|promote|enhance|improve|emphasi[sz]e|provide|meet|highlight"

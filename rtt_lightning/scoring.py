@@ -1,0 +1,98 @@
+"""`rtt validate --responses FILE`: scores responses that another system produced; no model is loaded."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rtt_lightning.callbacks.evaluation import report
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.datamodules import RubricDataModule
+from rtt_lightning.datamodules.rows import Unreadable, read_rows
+from rtt_lightning.engines.base import answer_span
+from rtt_lightning.types import Message, Rollout, RubricSample
+from rtt_lightning.verifiers.judging import judge
+
+MAX_LISTED = 5
+
+
+def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
+    """Judge the responses of a file to the validation prompts, as `rtt validate` judges those of a model.
+
+    Args:
+        data: With a val split.
+        rollout: Whose verifier, ``loose`` and ``output`` are used.
+        file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several.
+
+    Raises:
+        ValueError: If rows are not such, answer no prompt of the data, or leave every prompt unanswered.
+    """
+    data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
+    data.setup("validate")
+    data.check(rollout.verifier.problems)
+    samples = [record.sample for record in data.records["val"]]
+    rows = list(_rollouts(samples, _read(file)))
+    answered = {row.group_id for _, row in rows}
+    if len(answered) < len(samples):
+        print(f"{len(samples) - len(answered)} of {len(samples)} prompts have no response in {file}: they are left out")
+    judged = judge(rollout.verifier, rows, loose=rollout.loose, mask_truncated=False)
+    report(judged, "validate", rollout.output, {})
+
+
+def _read(file: Path) -> list[tuple[str, str]]:
+    """Prompts, as `_key` makes them, with responses."""
+    found, problems = [], []
+    for line, row in read_rows(file).numbered:
+        if isinstance(row, Unreadable) or not isinstance(row, dict):
+            problems.append(f"line {line} is no JSON object")
+        elif not isinstance(row.get("prompt"), str | list) or not isinstance(row.get("response"), str):
+            problems.append(f"line {line} needs `prompt` (a text or a list of messages) and `response` (a text)")
+        else:
+            prompt = row["prompt"]
+            found.append((prompt if isinstance(prompt, str) else _key(prompt), row["response"]))
+    if problems:
+        more = f" and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
+        raise ValueError(f"{file}: {'; '.join(problems[:MAX_LISTED])}{more}")
+    if not found:
+        raise ValueError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
+    return found
+
+
+def _rollouts(
+    samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]]
+) -> Iterator[tuple[RubricSample, Rollout]]:
+    groups = {_key(sample.messages): group for group, sample in enumerate(samples)}
+    unknown = [prompt for prompt, _ in responses if prompt not in groups]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of {len(responses)} responses are to prompts that the data does not hold, such as "
+            f"{unknown[0][:80]!r}; are they to this benchmark?"
+        )
+    counts: Counter[int] = Counter()
+    for prompt, response in responses:
+        group = groups[prompt]
+        yield samples[group], _rollout(samples[group].id, group, counts[group], response)
+        counts[group] += 1
+
+
+def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:
+    """A response whose tokens are not known."""
+    return Rollout(
+        prompt_id=prompt_id,
+        group_id=group,
+        sample_index=index,
+        prompt_ids=(),
+        response_ids=(),
+        text=text,
+        offsets=(),
+        answer_span=answer_span(text),
+        finish_reason="stop",
+        policy_version=0,
+        temperature=1.0,
+    )
+
+
+def _key(messages: Sequence[Message]) -> str:
+    """What identifies a prompt: the text of a single user message, else all turns."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)

@@ -1,0 +1,180 @@
+"""Where `if-verifiable` 0.1.2 departs from the official evaluators, mended.
+
+IFEval's is google-research/instruction_following_eval, IFBench's is allenai/IFBench at commit 1d62c1d6 (2026), which
+differs from the release of 2025 that the package follows: sentences come from NLTK, words are matched whole, and spans
+are counted as their prompts say. Figures by one release are not comparable with figures by the other.
+"""
+
+import re
+import string
+from collections.abc import Callable
+from typing import Any
+
+PRONOUNS = frozenset(
+    "i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers "
+    "herself it its itself they them their theirs themselves this that these those who whom whose which what whoever "
+    "whomever whatever whichever anybody anyone anything everybody everyone everything nobody nothing somebody someone "
+    "something each either neither both all some any none".split()
+)
+"""Which words count as pronouns."""
+
+
+def mended(ifeval: dict[str, Any], ifbench: dict[str, Any]) -> dict[str, Any]:
+    """The instruction classes of the package, by id, with those replaced that depart."""
+    import nltk
+    from if_verifiable.ifbench import instructions_util
+
+    instructions_util.split_into_sentences = nltk.sent_tokenize  # looked up at each call; IFEval has its own
+    classes = {**ifeval, **ifbench}
+    return classes | {
+        "keywords:letter_frequency": _any_sign(classes["keywords:letter_frequency"]),
+        "repeat:repeat_span": _whole_span(classes["repeat:repeat_span"]),
+        **{name: _checking(classes[name], check) for name, check in CHECKS.items()},
+    }
+
+
+def _checking(base: Any, check: Callable[[Any, str], bool]) -> Any:
+    """A class that differs in its check alone."""
+    return type(base.__name__, (base,), {"check_following": check})
+
+
+def _any_sign(base: Any) -> Any:
+    """Letters may be any single character, such as "#"; the package draws a letter in their place."""
+
+    class LetterFrequency(base):
+        def build_description(self, *, letter: str | None = None, **kwargs: Any) -> str:
+            sign = letter.strip().lower() if letter else ""
+            if len(sign) != 1:
+                return super().build_description(letter=letter, **kwargs)
+            description = super().build_description(letter="a", **kwargs)
+            self._letter = sign
+            return description.replace("letter a ", f"letter {sign} ")
+
+    return LetterFrequency
+
+
+def _whole_span(base: Any) -> Any:
+    """Words ``n_start`` to ``n_end``, both included and counted from 0; the package leaves out the last, and draws
+    another start in place of 0.
+    """
+
+    class RepeatSpan(base):
+        def build_description(self, prompt_to_repeat: str, n_start: int, n_end: int) -> str:
+            description = super().build_description(prompt_to_repeat, n_start + 1, n_end + 1)
+            self._n_start, self._n_end = n_start, n_end
+            return description.replace(f"{n_start + 1} and {n_end + 1}", f"{n_start} and {n_end}")
+
+        def check_following(self, value: str) -> bool:
+            words = self._prompt_to_repeat.strip().lower().split()
+            return value.strip().lower() == " ".join(words[int(self._n_start) : int(self._n_end) + 1])
+
+    return RepeatSpan
+
+
+def _trigram_overlap(self: Any, value: str) -> bool:
+    """Of words, not of characters."""
+    import nltk
+
+    found, reference = (set(nltk.ngrams(nltk.word_tokenize(text), 3)) for text in (value, self._reference_text))
+    return bool(found) and abs(100 * len(found & reference) / len(found) - self._percentage) <= 2
+
+
+def _second_words(self: Any, value: str) -> bool:
+    """Punctuation is no word, and case is nothing."""
+    words = _words(value)
+    return len(words) > 1 and words[1] == words[-2] == self._keyword.lower()
+
+
+def _word_at_position(self: Any, value: str) -> bool:
+    import nltk
+
+    sentences = nltk.sent_tokenize(value)
+    words = _words(sentences[int(self._n) - 1]) if len(sentences) >= self._n else []
+    return len(words) >= self._m and words[int(self._m) - 1] == self._keyword.lower()
+
+
+def _keywords_so_often(self: Any, value: str) -> bool:
+    """As whole words."""
+    words = (self._keyword1, self._keyword2, self._keyword3, self._keyword4, self._keyword5)
+    return all(len(_whole_word(word, value)) == n for word, n in zip(words, (1, 2, 3, 5, 7), strict=True))
+
+
+def _pronouns(self: Any, value: str) -> bool:
+    import nltk
+
+    words = nltk.word_tokenize(value.replace("/", " ").lower())
+    return sum(word in PRONOUNS for word in words) >= self._num_pronouns
+
+
+def _person_names(self: Any, value: str) -> bool:
+    """As whole words; the names are those that the description lists."""
+    names = self._description_pattern.partition("names: ")[2].rstrip(" .").split(", ")
+    return sum(bool(re.search(rf"\b{name}\b", value)) for name in names) >= self._num_person_names
+
+
+def _keyword_in_sentence(self: Any, value: str) -> bool:
+    import nltk
+
+    sentences, position = nltk.sent_tokenize(value), int(self._keyword_position)
+    return len(sentences) >= position and bool(_whole_word(self._keyword, sentences[position - 1]))
+
+
+def _equal_sentences(self: Any, value: str) -> bool:
+    """Three sentences of equal length, and no word twice."""
+    import nltk
+
+    sentences = nltk.sent_tokenize(value)
+    words = value.lower().translate(str.maketrans("", "", string.punctuation)).split()
+    lengths = {len(sentence.strip()) for sentence in sentences}
+    return len(sentences) == 3 and len(lengths) == 1 and len(set(words)) == len(words)
+
+
+def _title_case(self: Any, value: str) -> bool:
+    """What begins with no letter is passed over; a single small letter counts as small."""
+    import nltk
+
+    return not any(
+        word[0].islower() and (len(word) == 1 or word[1:].isupper() or word[1:].islower())
+        for word in nltk.word_tokenize(value)
+    )
+
+
+def _explained_quotes(self: Any, value: str) -> bool:
+    """Only straight quotation marks count; an answer of nothing but digits and signs quotes nothing."""
+    text = "".join(value.replace("'\"'", "").split())
+    rest = text.strip(string.digits + string.punctuation.replace('"', ""))
+    return '""' not in text and not rest.endswith('"')
+
+
+def _alphabet_of_sentences(self: Any, value: str) -> bool:
+    """The first letter behind punctuation, of each of 26 sentences."""
+    import nltk
+
+    sentences = nltk.sent_tokenize(value)
+    firsts = [sentence.lstrip(string.punctuation + string.whitespace)[:1].lower() for sentence in sentences]
+    return firsts == list(string.ascii_lowercase)
+
+
+def _words(text: str) -> list[str]:
+    import nltk
+
+    return [word.lower() for word in nltk.word_tokenize(text) if any(character.isalnum() for character in word)]
+
+
+def _whole_word(word: str, text: str) -> list[str]:
+    return re.findall(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)
+
+
+CHECKS: dict[str, Callable[[Any, str], bool]] = {
+    "ratio:overlap": _trigram_overlap,
+    "words:words_position": _second_words,
+    "words:keywords_specific_position": _word_at_position,
+    "count:keywords_multiple": _keywords_so_often,
+    "count:pronouns": _pronouns,
+    "count:person_names": _person_names,
+    "sentence:keyword": _keyword_in_sentence,
+    "ratio:sentence_words": _equal_sentences,
+    "format:title_case": _title_case,
+    "format:quote_unquote": _explained_quotes,
+    "custom:sentence_alphabet": _alphabet_of_sentences,
+}

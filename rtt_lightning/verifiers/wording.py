@@ -1,0 +1,219 @@
+"""Checkers of words, marks, case and language, for constraints that people write in words.
+
+Where a strict and a lenient reader would disagree (a keyword inside a longer word, a title with small words in small
+letters) the criterion is unscorable.
+
+| scope | polarity | kinds |
+|---|---|---|
+| global | | language, uppercase, capitalized |
+| local | positive | keywords, keyword_count, mark_count, end_mark |
+| local | negative | no_keywords, no_mark |
+"""
+
+import re
+from collections.abc import Sequence
+
+from rtt_lightning.types import Span, Verdict
+
+SMALL_WORDS = frozenset(
+    "a an and as at but by for from in into nor of on or over per so the to up via with yet".split()
+)
+"""Words that many keep small in titles."""
+SCRIPTS = {
+    "zh": r"[\u3400-\u4dbf\u4e00-\u9fff]",
+    "ja": r"[\u3040-\u30ff\u4e00-\u9fff]",
+    "ko": r"[\uac00-\ud7af\u1100-\u11ff]",
+    "ru": r"[\u0400-\u04ff]",
+    "ar": r"[\u0600-\u06ff]",
+    "hi": r"[\u0900-\u097f]",
+    "th": r"[\u0e00-\u0e7f]",
+    "el": r"[\u0370-\u03ff]",
+    "he": r"[\u0590-\u05ff]",
+}
+"""Characters of languages that their script tells from those in Latin letters."""
+LATIN = ("en", "fr", "de", "es", "it", "pt", "nl", "sv", "pl", "tr", "vi", "id")
+MOSTLY, HARDLY = 0.8, 0.2
+"""Shares of letters, or probabilities, above which an answer is in a language, and below which it is not."""
+
+
+def keywords(answer: str, words: Sequence[str]) -> Verdict:
+    """Every one of the words occurs, in any case."""
+    found = [_occurrences(answer, word) for word in words]
+    missing = [word for word, (_, inside) in zip(words, found, strict=True) if not inside]
+    if missing:
+        return Verdict(False, f"missing: {', '.join(missing)}", ())
+    doubtful = [word for word, (whole, _) in zip(words, found, strict=True) if not whole]
+    if doubtful:
+        return Verdict.unscorable(f"only inside longer words: {', '.join(doubtful)}")
+    return Verdict(True, "found", tuple(sorted(span for whole, _ in found for span in whole)))
+
+
+def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
+    """None of the words occurs, in any case."""
+    found = [_occurrences(answer, word) for word in words]
+    spans = tuple(sorted(span for whole, _ in found for span in whole))
+    if spans:
+        return Verdict(False, "a forbidden word occurs", spans)
+    if any(inside for _, inside in found):
+        return Verdict.unscorable("a forbidden word occurs, but only inside a longer one")
+    return _filled(answer, Verdict(True, "does not occur", ()))
+
+
+def keyword_count(answer: str, word: str, low: int = 1, high: int | None = None) -> Verdict:
+    """The word occurs from ``low`` to ``high`` times, in any case."""
+    whole, inside = _occurrences(answer, word)
+    return _counted(answer, repr(word), whole, inside, low, high)
+
+
+def mark_count(answer: str, mark: str, low: int = 1, high: int | None = None) -> Verdict:
+    """The punctuation mark occurs from ``low`` to ``high`` times."""
+    spans = _marks(answer, mark)
+    return _counted(answer, repr(mark), spans, spans, low, high)
+
+
+def no_mark(answer: str, mark: str) -> Verdict:
+    """The punctuation mark does not occur."""
+    spans = _marks(answer, mark)
+    return _filled(answer, Verdict(not spans, f"{mark!r} occurs {len(spans)} times", spans))
+
+
+def end_mark(answer: str, mark: str) -> Verdict:
+    """The answer ends with the punctuation mark; behind it only quotation marks, brackets or asterisks are doubtful."""
+    text = answer.rstrip()
+    inner = text.rstrip("\"'”’)]*_`")
+    equivalents = (mark, *FULL_WIDTH.get(mark, ()))
+    if not inner.endswith(equivalents) or (mark == "." and inner.endswith("...")):
+        return Verdict(False, f"does not end with {mark!r}", ())
+    if inner != text:
+        return Verdict.unscorable(f"{text[len(inner) :]!r} stands behind the {mark!r} at the end")
+    return Verdict(True, "found", ((len(text) - 1, len(text)),))
+
+
+def uppercase(answer: str) -> Verdict:
+    """Every letter is a capital."""
+    return _cased(answer, [m.span() for m in re.finditer(r"\w", answer) if m[0].islower()], "small letters occur")
+
+
+def capitalized(answer: str) -> Verdict:
+    """Every word begins with a capital letter; small words of titles in small letters are doubtful."""
+    words = [m for m in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)*", answer) if not _inside_word(answer, m.start())]
+    small = [m.span() for m in words if m[0][0].islower()]
+    if small and all(answer[a:b] in SMALL_WORDS for a, b in small):
+        return Verdict.unscorable("only small words begin with small letters, as in titles")
+    return _cased(answer, small, "a word begins with a small letter")
+
+
+def language(answer: str, language: str) -> Verdict:
+    """The answer is in the language: a code such as ``en`` or ``ja``, or ``zh-hans`` and ``zh-hant``.
+
+    Raises:
+        ValueError: For another language.
+    """
+    if not any(character.isalpha() for character in answer):
+        return _filled(answer, Verdict.unscorable("no letters, so no language"))
+    if language in ("zh-hans", "zh-hant"):
+        return _chinese(answer, traditional=language == "zh-hant")
+    share = _share(answer, language)
+    if HARDLY < share < MOSTLY:
+        return Verdict.unscorable(f"partly in {language}: {share:.2f}")
+    return Verdict(share >= MOSTLY, f"{share:.2f} in {language}", ((0, len(answer)),))
+
+
+def _share(answer: str, language: str) -> float:
+    letters = [character for character in answer if character.isalpha()]
+    if language in SCRIPTS:
+        share = len(re.findall(SCRIPTS[language], answer)) / len(letters)
+        if language == "zh" and re.search(r"[\u3040-\u30ff]{3}", answer):
+            return 0.0  # Japanese
+        if language == "ja" and share >= MOSTLY and not re.search(r"[\u3040-\u30ff]", answer):
+            return 0.0  # Chinese
+        return share
+    if language not in LATIN:
+        raise ValueError(f"unknown language {language!r}; known are {', '.join((*SCRIPTS, *LATIN))}, zh-hans, zh-hant")
+    return _detected(answer).get(language, 0.0)
+
+
+def _detected(answer: str) -> dict[str, float]:
+    from langdetect import DetectorFactory, LangDetectException, detect_langs
+
+    DetectorFactory.seed = 0  # unseeded, what is found for a short text changes from call to call
+    try:
+        return {found.lang: found.prob for found in detect_langs(answer)}
+    except LangDetectException:
+        return {}
+
+
+def _chinese(answer: str, traditional: bool) -> Verdict:
+    """By characters that exist in one of the two scripts only."""
+    if (share := _share(answer, "zh")) < MOSTLY:
+        return Verdict(False, f"{share:.2f} in zh", ((0, len(answer)),)) if share < HARDLY else _mixed()
+    only = [(_in(c, "big5"), _in(c, "gb2312")) for c in re.findall(SCRIPTS["zh"], answer)]
+    ours = sum(1 for big5, gb2312 in only if (big5 and not gb2312 if traditional else gb2312 and not big5))
+    others = sum(1 for big5, gb2312 in only if (gb2312 and not big5 if traditional else big5 and not gb2312))
+    if not ours + others or HARDLY < ours / (ours + others) < MOSTLY:
+        return _mixed()
+    return Verdict(ours > others, f"{ours} characters of this script, {others} of the other", ((0, len(answer)),))
+
+
+def _mixed() -> Verdict:
+    return Verdict.unscorable("characters of both scripts, or of neither")
+
+
+def _in(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _occurrences(answer: str, word: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Where a word stands by itself, and where it stands at all. Chinese and Japanese set no spaces between words."""
+    inside = tuple(match.span() for match in re.finditer(re.escape(word), answer, re.IGNORECASE))
+    if re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", word):
+        return inside, inside
+    return tuple((a, b) for a, b in inside if not (_inside_word(answer, a) or _inside_word(answer, b))), inside
+
+
+def _inside_word(answer: str, position: int) -> bool:
+    """Whether the characters on both sides belong to a word."""
+    return bool(re.match(r"\w\w", answer[max(position - 1, 0) : position + 1])) if position else False
+
+
+def _counted(
+    answer: str, what: str, whole: tuple[Span, ...], inside: tuple[Span, ...], low: int, high: int | None
+) -> Verdict:
+    highest = float("inf") if high is None else high
+    if low <= len(whole) and len(inside) <= highest:
+        return _filled(answer, Verdict(True, f"{what} occurs {len(whole)} times", whole))
+    if len(inside) < low or len(whole) > highest:
+        return Verdict(False, f"{what} occurs {len(whole)} times", whole if len(whole) > highest else ())
+    return Verdict.unscorable(f"{what} occurs {len(whole)} times by itself, {len(inside)} times with longer words")
+
+
+FULL_WIDTH = {".": ("。",), "!": ("！",), "?": ("？",), ",": ("，",), ";": ("；",), ":": ("：",), "...": ("…",)}
+
+
+def _marks(answer: str, mark: str) -> tuple[Span, ...]:
+    signs = "|".join(re.escape(sign) for sign in (mark, *FULL_WIDTH.get(mark, ())))
+    return tuple(match.span() for match in re.finditer(signs, answer))
+
+
+def _cased(answer: str, violations: Sequence[Span], reason: str) -> Verdict:
+    """Global: all letters decide."""
+    if not any(character.isalpha() for character in answer):
+        return Verdict(False, "no letters", ())
+    return Verdict(not violations, reason if violations else "no violation", ((0, len(answer)),))
+
+
+def _filled(answer: str, verdict: Verdict) -> Verdict:
+    """An answer without characters meets nothing."""
+    return verdict if answer.strip() else Verdict(False, "empty answer", ())
+
+
+WORDING = {
+    f"rtt:{checker.__name__}": checker
+    for checker in (
+        keywords, no_keywords, keyword_count, mark_count, no_mark, end_mark, uppercase, capitalized, language
+    )
+}  # fmt: skip

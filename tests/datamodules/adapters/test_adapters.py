@@ -1,0 +1,204 @@
+"""Formats that people hold: a row of each becomes a record; bad rows are named by field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtt_lightning.cli import main
+from rtt_lightning.datamodules import RecordFiles, RubricDataModule
+from rtt_lightning.datamodules.adapters import FORMATS, Adapter, adapter_named
+from rtt_lightning.datamodules.records import Record, read_records
+from rtt_lightning.types import Criterion
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+IFEVAL = {
+    "key": 7,
+    "prompt": "Write of tea.",
+    "instruction_id_list": ["punctuation:no_comma", "keywords:existence"],
+    "kwargs": [{"keywords": None, "num_words": None}, {"keywords": ["tea"], "num_words": None}],
+}
+MULDIMIF = {
+    "id": "4093",
+    "conversations": [{"role": "user", "content": "News of Somalia?"}],
+    "constraints": [
+        ["Content", "Keywords", "Must include the keyword 'Somalia'"],
+        ["Length", "Words", "At most 50 words"],
+        ["Format", "XML", "Number of attributes must be exactly 5"],
+        ["Content", "Style", "Be formal"],
+    ],
+    "constraint_pattern": "Listing",
+}
+WEIGHTED = {
+    "prompt_id": "h1",
+    "prompt": [{"role": "user", "content": "I have a cough."}],
+    "rubrics": [
+        {"criterion": "Asks how long.", "points": 5, "tags": ["level:example"]},
+        {"criterion": "Prescribes antibiotics.", "points": -8, "tags": []},
+    ],
+}
+RAR = {"question": "Why?", "rubric": [{"title": "Reason", "description": "Gives a reason.", "weight": 3}]}
+TRL = {
+    "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}],
+    "criteria": ["Greets."],
+}
+
+
+def read(tmp_path: Path, format: str, *rows: Any) -> list[Record]:
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return read_records(path, adapter_named(format))
+
+
+@pytest.mark.parametrize("format", ["ifeval", "ifbench"])
+def test_ifeval(tmp_path: Path, format: str) -> None:
+    [record] = read(tmp_path, format, IFEVAL)
+    assert (record.sample.id, record.sample.messages[0]["content"]) == ("7", "Write of tea.")
+    no_comma, existence = record.sample.criteria
+    assert (no_comma.checker, no_comma.kwargs) == ("punctuation:no_comma", {})
+    assert existence == Criterion(
+        "Include keywords ['tea'] in the response.", "keywords:existence", {"keywords": ["tea"]}
+    )
+
+
+def test_muldimif(tmp_path: Path) -> None:
+    [record] = read(tmp_path, "muldimif", MULDIMIF)
+    assert [(c.checker, dict(c.kwargs)) for c in record.sample.criteria] == [
+        ("rtt:keywords", {"words": ["Somalia"]}),
+        ("rtt:count_words", {"low": 0, "high": 50}),
+        ("rtt:is_xml", {"low": 5, "high": 5}),
+        ("judge", {}),
+    ]
+    assert record.sample.id == "4093"
+
+
+def test_weighted(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "weighted", WEIGHTED, RAR)
+    assert [(c.text, c.weight) for c in first.sample.criteria] == [
+        ("Asks how long.", 5),
+        ("Prescribes antibiotics.", -8),
+    ]
+    assert [(c.text, c.checker, c.weight) for c in second.sample.criteria] == [("Gives a reason.", "judge", 3)]
+    assert (first.sample.id, second.sample.id) == ("h1", "data.jsonl:2")
+
+
+def test_trl(tmp_path: Path) -> None:
+    own = {"prompt": "Hi.", "rubric": [{"text": "No commas.", "checker": "rtt:no_commas"}]}
+    first, second = read(tmp_path, "trl", TRL, own)
+    assert [message["role"] for message in first.sample.messages] == ["system", "user"]
+    assert first.sample.criteria == (Criterion("Greets.", "judge"),)
+    assert second.sample.criteria == (Criterion("No commas.", "rtt:no_commas"),)
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "problem"),
+    [
+        ("ifeval", {"prompt": "x", "kwargs": []}, "field `instruction_id_list` is missing"),
+        ("ifeval", {**IFEVAL, "kwargs": [{}]}, "field `kwargs` has 1 entries for 2 instructions"),
+        ("ifeval", {**IFEVAL, "kwargs": [{"tea": 1}, {}]}, "field `kwargs[0]` does not fit 'punctuation:no_comma'"),
+        ("ifeval", {**IFEVAL, "kwargs": [{}, {}]}, "field `kwargs[1]` does not fit 'keywords:existence'"),
+        ("ifeval", {**IFEVAL, "kwargs": "[{"}, "field `kwargs` is not JSON"),
+        (
+            "ifeval",
+            {**IFEVAL, "instruction_id_list": [], "kwargs": []},
+            "field `criteria` must be a list with at least one",
+        ),
+        ("muldimif", {"conversations": []}, "field `constraints` is missing"),
+        ("muldimif", {**MULDIMIF, "constraints": ["At most 5 words"]}, "must be [category, subcategory, description]"),
+        (
+            "muldimif",
+            {**MULDIMIF, "conversations": [{"content": "x"}]},
+            "field `messages` must be a list of {role, content}",
+        ),
+        ("weighted", {"rubric": []}, "field `prompt or question or messages` is missing"),
+        ("weighted", {**RAR, "rubric": ["Be kind."]}, "must be an object with a text and a weight"),
+        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": -1}]}, "has no positive weight"),
+        (
+            "weighted",
+            {**RAR, "rubric": [{"description": "x", "weight": 0}]},
+            "must be a list with at least one criterion",
+        ),
+        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": float("nan")}]}, "no positive weight"),
+        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": "3"}]}, "no positive weight"),
+        ("weighted", {**RAR, "rubric": [{"description": "x"}]}, "field `points or weight or score` is missing"),
+        ("trl", {"prompt": 3, "criteria": ["x"]}, "field `prompt` must be a list"),
+        ("trl", {"prompt": "x", "criteria": [""]}, "criterion text is empty"),
+        ("trl", {"prompt": "x"}, "field `rubric` is missing"),
+        ("rtt", {"prompt": "x", "criteria": []}, "must be a list with at least one criterion"),
+    ],
+)
+def test_bad_rows_are_named_by_line_and_field(tmp_path: Path, format: str, row: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=r"data.jsonl: 1 of 1 rows are not valid records\n  line 1: ") as error:
+        read(tmp_path, format, row)
+    assert problem in str(error.value)
+
+
+def test_all_of_25_criteria_are_scored(tmp_path: Path) -> None:
+    constraints = [["Content", "Keywords", f"Must include the keyword 'w{n}'"] for n in range(25)]
+    [record] = read(tmp_path, "muldimif", {**MULDIMIF, "constraints": constraints})
+    [verdicts] = RuleVerifier(workers=0).verify_all([(record.sample, " ".join(f"w{n}" for n in range(24)))])
+    assert [verdict.met for verdict in verdicts] == [True] * 24 + [False]
+
+
+def test_two_prompts_with_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"line 2: field `id` is '7', as on line 1; each prompt needs its own"):
+        read(tmp_path, "ifeval", IFEVAL, {**IFEVAL, "prompt": "Another."})
+
+
+@pytest.mark.parametrize(
+    "text", ["你好，世界", "👍🏽 😀", "a\x00b", "שלום", "{} {0} $C$ %s </response>", "{{ x }}\n{% y %}"]
+)
+def test_text_of_any_kind_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    [record] = read(tmp_path, "ifeval", {**IFEVAL, "prompt": text})
+    assert record.sample.messages == ({"role": "user", "content": text},)
+
+
+def test_an_unknown_format_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown data.format 'ifevl'; did you mean 'ifeval'\? Known are rtt, ifeval,"
+    ):
+        RubricDataModule(format="ifevl")
+
+
+class Mine(Adapter):
+    """An adapter of one's own, as the tutorial shows it."""
+
+    def __call__(self, row: Any) -> Any:
+        criteria = [{"text": rule, "checker": "rtt:include_word", "kwargs": {"word": rule}} for rule in row["words"]]
+        return {"prompt": row["ask"], "criteria": criteria}
+
+
+def test_a_format_is_picked_by_name_or_by_class_path(tmp_path: Path, tiny_model: str) -> None:
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"ask": "Of tea.", "words": ["tea"]}))
+    (tmp_path / "ifeval.jsonl").write_text(json.dumps(IFEVAL))
+    for format, name in ((f"{__name__}.Mine", "mine"), ("ifeval", "ifeval")):
+        run = main(
+            [
+                "validate",
+                "--model=rtt_lightning.policy.PolicyModule",
+                f"--model.init_args.model={tiny_model}",
+                "--data.source=rtt_lightning.datamodules.RecordFiles",
+                f"--data.source.init_args.val={tmp_path}/{name}.jsonl",
+                f"--data.format={format}",
+                "--rollout.evaluation.max_new_tokens=2",
+                "--trainer.accelerator=cpu",
+                "--trainer.logger=false",
+                "--trainer.enable_progress_bar=false",
+            ]
+        )
+        assert isinstance(run.datamodule.adapter, Mine if name == "mine" else FORMATS["ifeval"])
+        assert 0 <= float(run.trainer.callback_metrics["val/rubric_accuracy"]) <= 1
+
+
+def test_a_folder_with_a_dataset_is_read_as_one_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps(TRL))
+    data = RubricDataModule(RecordFiles(val=f"{tmp_path}:test"), format="trl")
+    data.setup("validate")
+    assert data.records["val"][0].sample.id == f"{tmp_path}:test:1"
+
+
+def test_data_that_is_nowhere_is_named(tmp_path: Path) -> None:
+    data = RubricDataModule(RecordFiles(val=f"{tmp_path}/none"))
+    with pytest.raises(ValueError, match=r"no data at .*/none; give a .jsonl, .json or .parquet file, or a dataset"):
+        data.setup("validate")

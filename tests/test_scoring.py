@@ -1,0 +1,117 @@
+"""`rtt validate --responses`: what other systems produced is scored as a model's responses are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtt_lightning.cli import main
+from rtt_lightning.datamodules.records import read_records
+
+ROWS = [
+    {"key": key, "prompt": prompt, "instruction_id_list": names, "kwargs": [{}] * len(names)}
+    for key, prompt, names in (
+        (1, "One.", ["punctuation:no_comma", "startend:quotation"]),
+        (2, "Two.", ["detectable_format:title"]),
+        (3, "Three.", ["punctuation:no_comma"]),
+    )
+]
+ANSWERS = [
+    {"prompt": "One.", "response": '"quoted"', "model": "another system"},
+    {"prompt": "Two.", "response": "Sure:\n<<title>>"},
+    {"prompt": "Three.", "response": "Sure, here:\nno comma"},
+]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def validate(tmp_path: Path, *args: str, responses: list[Any] = ANSWERS, rows: list[Any] = ROWS) -> None:
+    main(
+        [
+            "validate",
+            "--config=benchmarks/ifeval.yaml",
+            f"--data.source.init_args.val={write(tmp_path / 'rows.jsonl', rows)}",
+            f"--rollout.output={tmp_path}/out",
+            f"--responses={write(tmp_path / 'responses.jsonl', responses)}",
+            *args,
+        ]
+    )
+
+
+def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validate(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == ["One.", "Two.", "Three."]
+    assert [row["verdicts_strict"] for row in rows] == [[True, True], [True], [False]]
+    assert [row["verdicts_loose"] for row in rows] == [[True, True], [True], [True]]
+    figures = json.loads((tmp_path / "out/validate.json").read_text())
+    assert figures["instruction_accuracy_strict"]["mean"] == pytest.approx(2 / 3)
+    assert figures["rubric_accuracy_strict"]["mean"] == pytest.approx(3 / 4)
+    assert figures["instruction_accuracy_loose"] == {"mean": 1, "low": 1, "high": 1}
+    assert (figures["responses"], figures["prompts"]) == (3, 3)
+    records = read_records(tmp_path / "out/validate.parquet")
+    assert [record.response for record in records] == [row["response"] for row in ANSWERS]
+    printed = capsys.readouterr().out
+    assert "validate: 3 responses to 3 prompts" in printed
+    assert "instruction-level" in printed
+    assert "loosely" in printed
+
+
+def test_several_responses_to_a_prompt_are_samples_of_it(tmp_path: Path) -> None:
+    responses = [*ANSWERS, {"prompt": "Three.", "response": "no comma"}, {"prompt": "Three.", "response": "a, b"}]
+    validate(tmp_path, responses=responses)
+    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["sample_index"]) for row in rows] == [("1", 0), ("2", 0), ("3", 0), ("3", 1), ("3", 2)]
+
+
+def test_prompts_without_a_response_are_counted_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate(tmp_path, responses=ANSWERS[:1])
+    assert "2 of 3 prompts have no response" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/validate.json").read_text())["prompts"] == 1
+
+
+def test_conversations_are_told_apart_by_all_their_turns(tmp_path: Path) -> None:
+    turns = [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "Bye."},
+    ]
+    criteria = [{"text": "No commas.", "checker": "rtt:no_commas"}]
+    rows = [{"messages": turns, "criteria": criteria}, {"messages": [turns[0], turns[2]], "criteria": criteria}]
+    responses = [{"prompt": [turns[0], turns[2]], "response": "a, b"}, {"prompt": turns, "response": "ab"}]
+    validate(tmp_path, "--data.format=rtt", rows=rows, responses=responses)
+    found = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [(row["prompt"], row["verdicts_strict"]) for row in found] == [
+        (turns, [True]),
+        ([turns[0], turns[2]], [False]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("responses", "problem"),
+    [
+        (
+            [{"prompt": "Four.", "response": "x"}],
+            "1 of 1 responses are to prompts that the data does not hold, such as 'Four.'",
+        ),
+        ([{"prompt": "One."}], "line 1 needs `prompt` .* and `response`"),
+        ([{"prompt": "One.", "response": None}], "line 1 needs `prompt` .* and `response`"),
+        (["One."], "line 1 is no JSON object"),
+        ([], "holds no responses"),
+    ],
+)
+def test_wrong_responses_are_named(tmp_path: Path, responses: list[Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        validate(tmp_path, responses=responses)
+
+
+def test_responses_are_for_validate_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "responses.jsonl", ANSWERS)
+    with pytest.raises(ValueError, match=r"--responses is for `rtt validate`, not `rtt fit`"):
+        main(["fit", "--config=benchmarks/ifeval.yaml", f"--responses={path}"])

@@ -1,0 +1,89 @@
+"""Verdicts of the official evaluators where the package departs from them, by examples worked out from their code."""
+
+from typing import Any
+
+import pytest
+
+from rtt_lightning.verifiers.ifeval import describe, ifeval_checkers
+from tests.verifiers.test_ifeval import HAS_NLTK_DATA
+
+REFERENCE = "The quick brown fox jumps over the lazy dog near the river bank today"
+QUICK = "The quick brown fox jumps over a sleeping cat"
+EIGHT = "zero one two three four five six seven"
+FIVE = {f"keyword{n}": word for n, word in enumerate(("door", "ant", "bee", "cat", "dog"), start=1)}
+REST = "ant ant bee bee bee " + "cat " * 5 + "dog " * 7
+ALPHABET = " ".join(f"{chr(65 + n)} cat ran." for n in range(26))
+
+EXAMPLES: list[tuple[str, dict[str, Any], str, bool]] = [
+    ("keywords:letter_frequency", {"letter": "#", "let_frequency": 4, "let_relation": "at least"}, "####", True),
+    ("keywords:letter_frequency", {"letter": "#", "let_frequency": 4, "let_relation": "at least"}, "aaaa###", False),
+    ("punctuation:no_comma", {}, "a\nb, c\n", False),
+    ("format:no_whitespace", {}, "hello\n", False),
+    ("format:options", {"options": "yes/no/maybe"}, "yes\n", False),
+    ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "hello"},
+     "\n\nhello a\n\nbye", False),
+    ("format:line_indent", {}, "  a\n b", False),
+    ("ratio:overlap", {"reference_text": REFERENCE, "percentage": 57}, QUICK, True),
+    ("ratio:overlap", {"reference_text": REFERENCE, "percentage": 67}, QUICK, False),
+    ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}, "three four five six", True),
+    ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}, "three four five", False),
+    ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 0, "n_end": 1}, "Zero one", True),
+    ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 0, "n_end": 1}, "zero  one", False),
+    ("words:words_position", {"keyword": "vibrant"}, "The vibrant city is vibrant today.", True),
+    ("words:words_position", {"keyword": "vibrant"}, "The Vibrant city is Vibrant today", True),
+    ("words:words_position", {"keyword": "vibrant"}, "The vibrant city is so vibrant.", False),
+    ("words:words_position", {"keyword": "vibrant"}, "vibrant", False),
+    ("words:keywords_specific_position", {"keyword": "target", "n": 2, "m": 3}, "One. Two, my Target here.", True),
+    ("words:keywords_specific_position", {"keyword": "target", "n": 2, "m": 4}, "One. Two, my target here.", False),
+    ("words:keywords_specific_position", {"keyword": "target", "n": 3, "m": 1}, "One. Two, my target here.", False),
+    ("count:keywords_multiple", FIVE, f"door {REST} outdoors", True),
+    ("count:keywords_multiple", FIVE, f"outdoor {REST}", False),
+    ("count:pronouns", {"N": 2}, "It's what they're about.", True),
+    ("count:pronouns", {"N": 3}, "This is something that everyone wants", True),
+    ("count:pronouns", {"N": 3}, "Tea is warm.", False),
+    ("count:person_names", {"N": 3}, "Leonard and Miami people visited Amelia's Avatar", False),
+    ("count:person_names", {"N": 3}, "Leo and Mia visited Amelia's house", True),
+    ("count:person_names", {"N": 1}, "Jonathan", True),
+    ("sentence:keyword", {"word": "tea", "N": 1}, "I like steam.", False),
+    ("sentence:keyword", {"word": "tea", "N": 2}, "Wow!! I like Tea.", True),
+    ("sentence:keyword", {"word": "tea", "N": 3}, "I like tea. I do.", False),
+    ("ratio:sentence_words", {}, "Cat. Cat. Cat.", False),
+    ("ratio:sentence_words", {}, "Cat. Dog. Rat.", True),
+    ("format:title_case", {}, "I Am a Man", False),
+    ("format:title_case", {}, "I Am A Man, 3 Times", True),
+    ("format:quote_unquote", {}, "He said “go”", True),
+    ("format:quote_unquote", {}, 'He said "go"', False),
+    ("format:quote_unquote", {}, 'He said "go" twice', True),
+    ("format:quote_unquote", {}, "123!!!", True),
+    ("custom:sentence_alphabet", {}, ALPHABET.replace("A cat", '"A cat'), True),
+    ("custom:sentence_alphabet", {}, ALPHABET.replace("B cat", "X cat"), False),
+    ("ratio:sentence_type", {}, 'He left. I said "Stop." Is it over?', False),
+    ("ratio:sentence_balance", {}, 'I came. Did you? He cried "Go!"', False),
+    ("sentence:alliteration_increment", {}, "I wait!! Cats come.", True),
+    ("format:emoji", {}, "Hello there!! 😊", True),
+    ("words:last_first", {}, "It is a cat... then we ran.", True),
+    ("sentence:increment", {"small_n": 1}, "Go!! Run now. Stop it now.", True),
+    ("sentence:increment", {"small_n": 1}, "Wait... Run now. Stop it now.", False),
+    ("format:no_bullets_bullets", {}, "e.g. this\n* a\n* b", True),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not HAS_NLTK_DATA, reason="NLTK's punkt_tab is not on this machine, and tests download nothing")
+@pytest.mark.parametrize(("name", "kwargs", "answer", "met"), EXAMPLES)
+def test_verdicts_of_the_official_evaluators(name: str, kwargs: dict[str, Any], answer: str, met: bool) -> None:
+    assert ifeval_checkers()[name](answer, **kwargs).met is met
+
+
+def test_descriptions_name_what_is_asked_for() -> None:
+    frequency = {"letter": "#", "let_frequency": 4, "let_relation": "at least"}
+    assert "the letter # should appear at least 4 times" in describe("keywords:letter_frequency", frequency)
+    span = {"prompt_to_repeat": EIGHT, "n_start": 0, "n_end": 1}
+    assert "(and including) index 0 and 1" in describe("repeat:repeat_span", span)
+
+
+@pytest.mark.parametrize("name", ["language:response_language", "change_case:english_lowercase"])
+def test_an_answer_without_a_language_is_met_officially_and_unscorable_in_training(name: str) -> None:
+    kwargs = {"language": "de"} if name.startswith("language") else {}
+    answer = "x1" if not kwargs else "123"
+    assert ifeval_checkers(official=True)[name](answer, **kwargs).met is True
+    assert ifeval_checkers()[name](answer, **kwargs).met is (None if kwargs else True)
