@@ -1,5 +1,6 @@
 """`rtt data check`: what a file of data holds, and what is wrong with it, before a run is spent on it."""
 
+import ast
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -99,8 +100,8 @@ def _problem(checks: Checks, criterion: Criterion) -> str | None:
         return None
     if criterion.checker == CODE:
         try:
-            compile(criterion.kwargs.get("source", ""), "checker", "exec", dont_inherit=True)  # parsed, never run
-        except (SyntaxError, ValueError) as error:
+            ast.parse(criterion.kwargs.get("source", ""))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return f"checker code does not compile: {error}"
         return None
     if checks.find(criterion.checker) is None:

@@ -11,6 +11,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models/SmolLM2-135M-Instruct"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Pytest's workers, and the servers and processes that they start, share few cores: spinning threads would block others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 torch.set_num_threads(1)  # `make test` runs as many tests at a time as there are cores
 
 

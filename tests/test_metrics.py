@@ -31,7 +31,8 @@ def test_instruction_accuracy_leaves_undecided_responses_out_and_counts_them() -
 
 def test_kind_accuracy_follows_signs_and_counts_unscorable() -> None:
     metric = KindAccuracy(["rtt:question", "rtt:title"])
-    metric.update([judged(0, 1, True, True, None), judged(0, 1, False)])  # the second weight is negative
+    rows = [judged(0, 1, True, True, None), judged(0, 1, False)]  # the second weight is negative
+    metric.update([(row.sample, row.verdicts) for row in rows])
     result = metric.compute()
     assert result["rtt:question"] == pytest.approx(1 / 3)
     assert result["rtt:title"].isnan()

@@ -71,7 +71,7 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "text", "match"), [
     ("a.jsonl", "", "no records"),
-    ("a.csv", "x", "unknown kind"),
+    ("a.csv", "x", "give a .jsonl, .json or .parquet file"),
     (None, None, "no data file"),
 ])  # fmt: skip
 def test_unusable_files_are_refused(tmp_path: Path, name: str | None, text: str | None, match: str) -> None:

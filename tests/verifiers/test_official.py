@@ -81,9 +81,7 @@ def test_descriptions_name_what_is_asked_for() -> None:
     assert "(and including) index 0 and 1" in describe("repeat:repeat_span", span)
 
 
-@pytest.mark.parametrize("name", ["language:response_language", "change_case:english_lowercase"])
-def test_an_answer_without_a_language_is_met_officially_and_unscorable_in_training(name: str) -> None:
-    kwargs = {"language": "de"} if name.startswith("language") else {}
-    answer = "x1" if not kwargs else "123"
-    assert ifeval_checkers(official=True)[name](answer, **kwargs).met is True
-    assert ifeval_checkers()[name](answer, **kwargs).met is (None if kwargs else True)
+def test_an_answer_without_a_language_is_met_officially_and_unscorable_in_training() -> None:
+    name, kwargs = "language:response_language", {"language": "de"}
+    assert ifeval_checkers(official=True)[name]("123", **kwargs).met is True
+    assert ifeval_checkers()[name]("123", **kwargs).met is None
