@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.rollout import RolloutCallback
@@ -48,13 +49,19 @@ def _read(file: Path) -> list[tuple[str, str]]:
             problems.append(f"line {line} needs `prompt` (a text or a list of messages) and `response` (a text)")
         else:
             prompt = row["prompt"]
-            found.append((prompt if isinstance(prompt, str) else _key(prompt), row["response"]))
+            found.append((prompt if isinstance(prompt, str) else _key(_messages(prompt, line)), row["response"]))
     if problems:
         more = f" and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
         raise ValueError(f"{file}: {'; '.join(problems[:MAX_LISTED])}{more}")
     if not found:
         raise ValueError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
     return found
+
+
+def _messages(turns: list[Any], line: int) -> list[Message]:
+    if not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
+        raise ValueError(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {str(turns)[:80]}")
+    return turns
 
 
 def _rollouts(

@@ -1,5 +1,6 @@
 """Every shipped YAML is parsed, in the combinations that its header gives; the cluster files run, without a cluster."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 from rtt_lightning.cli import main
 from rtt_lightning.processes import free_port
 from rtt_lightning.shipped import find_configs, list_configs
+from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMIF, TRL
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS, MODELS = sorted(CONFIGS.glob("methods/*.yaml")), sorted(CONFIGS.glob("models/*.yaml"))
@@ -46,6 +48,20 @@ def test_clusters_engines_memory_and_strategies_compose(extra: Path, capsys: pyt
 @pytest.mark.parametrize("name", ["policy", "discriminator"])
 def test_demo_configs_parse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "SmolLM2-135M-Instruct" in parse("fit", capsys, CONFIGS / f"demo/{name}.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("benchmarks/*.yaml")), ids=lambda path: path.stem)
+def test_benchmarks_score_given_responses(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"muldimif": MULDIMIF, "advancedif": ADVANCEDIF}.get(path.stem, IFEVAL)
+    prompt = {"muldimif": MULDIMIF["conversations"], "advancedif": TRL["prompt"]}.get(path.stem, IFEVAL["prompt"])
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    (tmp_path / "responses.jsonl").write_text(json.dumps({"prompt": prompt, "response": "Green tea, in Somalia."}))
+    arguments = (f"--data.source.init_args.val={tmp_path}/rows.jsonl", f"--responses={tmp_path}/responses.jsonl")
+    main(["validate", f"--config={path}", *arguments, f"--rollout.output={tmp_path}"])
+    [line] = (tmp_path / "validate.jsonl").read_text().splitlines()
+    expected = {"muldimif": [True, True, False, None], "advancedif": [None, None]}.get(path.stem, [False, True])
+    assert json.loads(line)["verdicts_strict"] == expected
+    assert "1 responses to 1 prompts" in capsys.readouterr().out
 
 
 def test_every_yaml_has_a_header_and_is_short() -> None:

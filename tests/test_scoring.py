@@ -103,6 +103,7 @@ def test_conversations_are_told_apart_by_all_their_turns(tmp_path: Path) -> None
         ([{"prompt": "One."}], "line 1 needs `prompt` .* and `response`"),
         ([{"prompt": "One.", "response": None}], "line 1 needs `prompt` .* and `response`"),
         (["One."], "line 1 is no JSON object"),
+        ([{"prompt": ["One."], "response": "x"}], "line 1: `prompt` must be a text or a list of"),
         ([], "holds no responses"),
     ],
 )

@@ -2,10 +2,13 @@
 
 import difflib
 
+from rtt_lightning.datamodules.adapters.advancedif import AdvancedIF
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
+from rtt_lightning.datamodules.adapters.hir import HiR
 from rtt_lightning.datamodules.adapters.ifeval import IFEval
 from rtt_lightning.datamodules.adapters.muldimif import MulDimIF
 from rtt_lightning.datamodules.adapters.trl import TRL
+from rtt_lightning.datamodules.adapters.verif import VerIF
 from rtt_lightning.datamodules.adapters.weighted import Weighted
 
 FORMATS: dict[str, type[Adapter]] = {
@@ -13,6 +16,9 @@ FORMATS: dict[str, type[Adapter]] = {
     "ifeval": IFEval,
     "ifbench": IFEval,
     "muldimif": MulDimIF,
+    "verif": VerIF,
+    "hir": HiR,
+    "advancedif": AdvancedIF,
     "weighted": Weighted,
     "trl": TRL,
 }

@@ -48,3 +48,21 @@ def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
         name = {list: "a list", dict: "an object", str: "a string"}[expected]
         raise ValueError(f"field `{field}` must be {name}, got {str(value)[:80]!r}")
     return value
+
+
+def turns(row: Row) -> dict[str, Any]:
+    """The prompt of a row, a text or a conversation, under the field that our schema has for it.
+
+    Raises:
+        KeyError: If it is missing.
+        ValueError: If it is neither a text nor a list.
+    """
+    field = "messages" if "messages" in row else "prompt"
+    if isinstance(row[field], str) and not row[field].lstrip().startswith("["):
+        return {"prompt": row[field]}
+    try:
+        return {"messages": unpacked(row, field, list)}
+    except ValueError:
+        if isinstance(row[field], str):  # a text that begins with a bracket
+            return {"prompt": row[field]}
+        raise

@@ -1,5 +1,8 @@
 """IFEval, IFBench and what is made like them: ``prompt, instruction_id_list, kwargs``."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
 from rtt_lightning.verifiers.ifeval import describe, instruction_classes
 
@@ -10,15 +13,26 @@ class IFEval(Adapter):
     """
 
     def __call__(self, row: Row) -> Row:
-        names, arguments = unpacked(row, "instruction_id_list", list), unpacked(row, "kwargs", list)
-        if len(names) != len(arguments):
-            raise ValueError(f"field `kwargs` has {len(arguments)} entries for {len(names)} instructions")
-        criteria = []
-        for number, (name, kwargs) in enumerate(zip(names, arguments, strict=True)):
-            given = {key: value for key, value in (kwargs or {}).items() if value is not None}
-            try:
-                text = describe(name, given) if name in instruction_classes() else name
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
-            criteria.append({"text": text, "checker": name, "kwargs": given})
+        criteria = by_id(unpacked(row, "instruction_id_list", list), unpacked(row, "kwargs", list))
         return {"id": row.get("key"), "prompt": row["prompt"], "criteria": criteria}
+
+
+def by_id(names: Sequence[Any], arguments: Sequence[Any]) -> list[dict[str, Any]]:
+    """Criteria of instruction ids with the arguments that stand at the same places.
+
+    Raises:
+        ValueError: If their numbers differ, or arguments do not fit their instruction.
+    """
+    if len(names) != len(arguments):
+        raise ValueError(f"field `kwargs` has {len(arguments)} entries for {len(names)} instructions")
+    criteria = []
+    for number, (name, kwargs) in enumerate(zip(names, arguments, strict=True)):
+        if not isinstance(kwargs, dict | None):
+            raise ValueError(f"field `kwargs[{number}]` must be an object or null, got {kwargs!r:.60}")
+        given = {key: value for key, value in (kwargs or {}).items() if value is not None}
+        try:
+            text = describe(name, given) if name in instruction_classes() else str(name)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
+        criteria.append({"text": text, "checker": name, "kwargs": given})
+    return criteria

@@ -1,5 +1,8 @@
 """MulDimIF: ``conversations, constraints: [[category, subcategory, description]]``."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
 from rtt_lightning.datamodules.descriptions import parse_description
 from rtt_lightning.verifiers.checks import JUDGE
@@ -9,14 +12,24 @@ class MulDimIF(Adapter):
     """A constraint whose description is understood to the last word is checked by rule; the others need a judge."""
 
     def __call__(self, row: Row) -> Row:
-        criteria = []
-        for number, constraint in enumerate(unpacked(row, "constraints", list)):
-            if not isinstance(constraint, list | tuple) or len(constraint) != 3:
-                expected = "[category, subcategory, description]"
-                raise ValueError(f"field `constraints[{number}]` must be {expected}, got {constraint!r:.80}")
-            category, subcategory, text = map(str, constraint)
-            about_xml = "XML" in (category, subcategory)  # "at most 3 attributes" does not say of what
-            check = parse_description(text) or (parse_description(f"XML: {text}") if about_xml else None)
-            checker, kwargs = check or (JUDGE, {})
-            criteria.append({"text": text, "checker": checker, "kwargs": kwargs})
+        criteria = by_description(unpacked(row, "constraints", list))
         return {"id": row.get("id"), "messages": unpacked(row, "conversations", list), "criteria": criteria}
+
+
+def by_description(constraints: Sequence[Any]) -> list[dict[str, Any]]:
+    """Criteria of [category, subcategory, description] triples.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    criteria = []
+    for number, constraint in enumerate(constraints):
+        if not isinstance(constraint, list | tuple) or len(constraint) != 3:
+            expected = "[category, subcategory, description]"
+            raise ValueError(f"field `constraints[{number}]` must be {expected}, got {constraint!r:.80}")
+        category, subcategory, text = map(str, constraint)
+        about_xml = "XML" in (category, subcategory)  # "at most 3 attributes" does not say of what
+        check = parse_description(text) or (parse_description(f"XML: {text}") if about_xml else None)
+        checker, kwargs = check or (JUDGE, {})
+        criteria.append({"text": text, "checker": checker, "kwargs": kwargs})
+    return criteria

@@ -1,6 +1,6 @@
 """Prompts as TRL's trainers take them: ``prompt`` as a conversation, with criteria beside it."""
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
 from rtt_lightning.verifiers.checks import JUDGE
 
 
@@ -10,10 +10,8 @@ class TRL(Adapter):
     """
 
     def __call__(self, row: Row) -> Row:
-        prompt = row["prompt"]
-        turns = {"prompt": prompt} if isinstance(prompt, str) else {"messages": unpacked(row, "prompt", list)}
         criteria = [
             {"text": entry, "checker": JUDGE} if isinstance(entry, str) else entry
             for entry in unpacked(row, "criteria" if "criteria" in row else "rubric", list)
         ]
-        return {"id": row.get("id"), **turns, "criteria": criteria}
+        return {"id": row.get("id"), **turns(row), "criteria": criteria}

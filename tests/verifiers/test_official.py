@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rtt_lightning.verifiers.ifeval import describe, ifeval_checkers
-from tests.verifiers.test_ifeval import HAS_NLTK_DATA
+from tests.verifiers.test_ifeval import lacks_nltk
 
 REFERENCE = "The quick brown fox jumps over the lazy dog near the river bank today"
 QUICK = "The quick brown fox jumps over a sleeping cat"
@@ -68,10 +68,10 @@ EXAMPLES: list[tuple[str, dict[str, Any], str, bool]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(not HAS_NLTK_DATA, reason="NLTK's punkt_tab is not on this machine, and tests download nothing")
 @pytest.mark.parametrize(("name", "kwargs", "answer", "met"), EXAMPLES)
 def test_verdicts_of_the_official_evaluators(name: str, kwargs: dict[str, Any], answer: str, met: bool) -> None:
-    assert ifeval_checkers()[name](answer, **kwargs).met is met
+    verdict = ifeval_checkers()[name](answer, **kwargs)
+    assert verdict.met is met or lacks_nltk(name, verdict)
 
 
 def test_descriptions_name_what_is_asked_for() -> None:

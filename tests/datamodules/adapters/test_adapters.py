@@ -45,6 +45,32 @@ TRL = {
 }
 
 
+VERIF = {
+    "id": "v1",
+    "prompt": "[Draft] of tea",
+    "checker": ["[llm] Be vivid.", "[rule] No commas."],
+    "functions": ["", "def check_following(instruction, response):\n    return ',' not in response"],
+}
+ADVANCEDIF = {
+    "conversation_history": json.dumps(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+    ),
+    "response": json.dumps([{"role": "assistant", "content": "Hello."}]),
+    "benchmark_name": "if_system_steerability_oss",
+    "prompt_metadata": json.dumps({"rubrics": json.dumps(["Is it brief?", "Does it greet?"])}),
+}
+HIR = [
+    {"id": 1, "prompt": "Of tea.", "source": "type1", "criteria": ["Use no comma."],
+     "ground_truth": json.dumps({"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]})},
+    {"id": 2, "prompt": "Of tea.", "source": "type2", "rubrics": [{"id": 1, "description": "Use three numbers."}],
+     "ground_truth": {"instruction_id_list": ["count:numbers"], "kwargs": [{"N": 3, "word": None}]}},
+    {"id": 3, "prompt": "Of tea.", "source": "type3", "rubrics": ["It is short."],
+     "ground_truth": {"constraints": [["Length", "Words", "At most 50 words"]]}},
+    {"id": 4, "prompt": "Of tea.", "source": "type4", "rubrics": ["It is vivid.", "It has no comma."],
+     "ground_truth": {"checker": VERIF["checker"], "functions": VERIF["functions"]}},
+]  # fmt: skip
+
+
 def read(tmp_path: Path, format: str, *rows: Any) -> list[Record]:
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
@@ -91,6 +117,49 @@ def test_trl(tmp_path: Path) -> None:
     assert second.sample.criteria == (Criterion("No commas.", "rtt:no_commas"),)
 
 
+def test_verif(tmp_path: Path) -> None:
+    unmarked = {
+        "id": "NA",
+        "prompt": TRL["prompt"],
+        "checkers": ["Vivid", "Short"],
+        "functions": [
+            "from llm_call import llm_score\ndef check_following(i, r): return llm_score(i, r, 'x')",
+            "def f(): ...",
+        ],
+    }
+    first, second, third = read(tmp_path, "verif", VERIF, unmarked, unmarked)
+    assert [c.checker for c in second.sample.criteria] == ["judge", "code"]
+    assert third.sample.id == "data.jsonl:3"
+    assert first.sample.criteria == (
+        Criterion("Be vivid.", "judge"),
+        Criterion("No commas.", "code", {"source": VERIF["functions"][1]}),
+    )
+    assert first.sample.messages[0]["content"] == "[Draft] of tea"
+    assert len(second.sample.messages) == 2
+
+
+def test_hir(tmp_path: Path) -> None:
+    records = read(tmp_path, "hir", *HIR)
+    found = [(c.text, c.checker, dict(c.kwargs)) for record in records for c in record.sample.criteria]
+    assert found == [
+        ("Use no comma.", "punctuation:no_comma", {}),
+        ("Use three numbers.", "count:numbers", {"N": 3}),
+        ("It is short.", "rtt:count_words", {"low": 0, "high": 50}),
+        ("It is vivid.", "judge", {}),
+        ("It has no comma.", "code", {"source": VERIF["functions"][1]}),
+    ]
+
+
+def test_advancedif(tmp_path: Path) -> None:
+    [record] = read(tmp_path, "advancedif", ADVANCEDIF)
+    assert [message["role"] for message in record.sample.messages] == ["system", "user"]
+    assert [(c.text, c.checker) for c in record.sample.criteria] == [
+        ("Is it brief?", "judge"),
+        ("Does it greet?", "judge"),
+    ]
+    assert record.response is None
+
+
 @pytest.mark.parametrize(
     ("format", "row", "problem"),
     [
@@ -125,6 +194,17 @@ def test_trl(tmp_path: Path) -> None:
         ("trl", {"prompt": 3, "criteria": ["x"]}, "field `prompt` must be a list"),
         ("trl", {"prompt": "x", "criteria": [""]}, "criterion text is empty"),
         ("trl", {"prompt": "x"}, "field `rubric` is missing"),
+        ("verif", {**VERIF, "functions": [""]}, "field `functions` has 1 entries for 2 checkers"),
+        ("hir", {**HIR[0], "ground_truth": '{"instruction_id_list": ['}, "field `ground_truth` is not JSON"),
+        ("hir", {**HIR[0], "source": "type5"}, "field `source` must be type1, type2, type3 or type4, got 'type5'"),
+        (
+            "hir",
+            {**HIR[3], "rubrics": ["It is vivid."]},
+            "field `ground_truth` decides 2 criteria, but `rubrics` has 1",
+        ),
+        ("hir", {**HIR[2], "ground_truth": {}}, "field `constraints` is missing"),
+        ("advancedif", {**ADVANCEDIF, "prompt_metadata": "{}"}, "field `rubrics` is missing"),
+        ("advancedif", {**ADVANCEDIF, "conversation_history": "Hi."}, "field `conversation_history` is not JSON"),
         ("rtt", {"prompt": "x", "criteria": []}, "must be a list with at least one criterion"),
     ],
 )

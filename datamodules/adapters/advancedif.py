@@ -1,0 +1,16 @@
+"""AdvancedIF: ``conversation_history`` and ``prompt_metadata`` with rubrics, each as JSON text."""
+
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.verifiers.checks import JUDGE
+
+
+class AdvancedIF(Adapter):
+    """Conversations of several turns, some with a system message; all criteria are questions that a judge answers.
+
+    The response of another model that the released rows hold is left out.
+    """
+
+    def __call__(self, row: Row) -> Row:
+        rubrics = unpacked(unpacked(row, "prompt_metadata", dict), "rubrics", list)
+        criteria = [{"text": text, "checker": JUDGE} for text in rubrics]
+        return {"id": row.get("id"), "messages": unpacked(row, "conversation_history", list), "criteria": criteria}

@@ -1,0 +1,42 @@
+"""HiR-16K: ``prompt``, ``criteria``, and ``ground_truth``, whose shape follows from ``source``.
+
+The authors of RTT processed it: ``rubrics`` there are the criteria, as sentences or as objects with a description.
+
+| source | ground truth |
+|---|---|
+| type1, type2 | ``instruction_id_list`` and ``kwargs``, as in IFEval and IFBench |
+| type3 | ``constraints``, as in MulDimIF |
+| type4 | ``checker`` and ``functions``, as in VerIF |
+"""
+
+from typing import Any
+
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.datamodules.adapters.ifeval import by_id
+from rtt_lightning.datamodules.adapters.muldimif import by_description
+from rtt_lightning.datamodules.adapters.verif import by_function
+
+
+class HiR(Adapter):
+    """The n-th rubric is decided by the n-th entry of the ground truth; some rows hold the latter as JSON text."""
+
+    def __call__(self, row: Row) -> Row:
+        truth = unpacked(row, "ground_truth", dict)
+        criteria = _criteria(row["source"], truth)
+        name = "rubrics" if "rubrics" in row else "criteria"
+        rubrics = unpacked(row, name, list)
+        if len(rubrics) != len(criteria):
+            raise ValueError(f"field `ground_truth` decides {len(criteria)} criteria, but `{name}` has {len(rubrics)}")
+        texts = [entry.get("description") if isinstance(entry, dict) else entry for entry in rubrics]
+        named = [{**criterion, "text": text} for criterion, text in zip(criteria, texts, strict=True)]
+        return {"id": row.get("id"), **turns(row), "criteria": named}
+
+
+def _criteria(source: Any, truth: dict[str, Any]) -> list[dict[str, Any]]:
+    if source in ("type1", "type2"):
+        return by_id(unpacked(truth, "instruction_id_list", list), unpacked(truth, "kwargs", list))
+    if source == "type3":
+        return by_description(unpacked(truth, "constraints", list))
+    if source == "type4":
+        return by_function(unpacked(truth, "checker", list), unpacked(truth, "functions", list))
+    raise ValueError(f"field `source` must be type1, type2, type3 or type4, got {source!r:.40}")

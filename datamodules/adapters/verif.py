@@ -1,0 +1,37 @@
+"""VerIF and VerInstruct: ``prompt``, ``checker: ["[rule] ..." | "[llm] ..."]`` and ``functions``, code by checker."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.verifiers.checks import CODE, JUDGE
+
+
+class VerIF(Adapter):
+    """A rule is decided by its function, which is never run outside a sandbox; the others need a judge.
+
+    The checkers may stand under ``checkers`` as well. Ids are taken where they are more than a placeholder.
+    """
+
+    def __call__(self, row: Row) -> Row:
+        name = "checkers" if "checkers" in row else "checker"
+        criteria = by_function(unpacked(row, name, list), unpacked(row, "functions", list))
+        return {"id": None if row.get("id") == "NA" else row.get("id"), **turns(row), "criteria": criteria}
+
+
+def by_function(checkers: Sequence[Any], functions: Sequence[Any]) -> list[dict[str, Any]]:
+    """Criteria of checkers with the functions that stand at the same places.
+
+    A checker without a mark is a rule, unless its function asks a language model.
+
+    Raises:
+        ValueError: If their numbers differ.
+    """
+    if len(checkers) != len(functions):
+        raise ValueError(f"field `functions` has {len(functions)} entries for {len(checkers)} checkers")
+    criteria = []
+    for checker, function in zip(map(str, checkers), functions, strict=True):
+        asks = checker.startswith("[llm]") or ("llm_" in str(function) and not checker.startswith("[rule]"))
+        decided = {"checker": JUDGE} if asks else {"checker": CODE, "kwargs": {"source": function}}
+        criteria.append({"text": checker.removeprefix("[llm]").removeprefix("[rule]").strip(), **decided})
+    return criteria

@@ -1,0 +1,61 @@
+"""Figures of an evaluation with their intervals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rtt_lightning.callbacks.evaluation import figures, ratio_with_interval
+from rtt_lightning.scoring import _rollout
+from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
+
+
+def judged(
+    prompt: str, *met: bool | None, weights: tuple[float, ...] = (), loose: tuple[bool, ...] | None = None
+) -> JudgedRollout:
+    criteria = tuple(Criterion("A criterion.", "x", {}, weight) for weight in weights or (1.0,) * len(met))
+    sample = RubricSample(prompt, ({"role": "user", "content": prompt},), criteria)
+    forgiving = None if loose is None else tuple(Verdict(value, "") for value in loose)
+    return JudgedRollout(sample, _rollout(prompt, 0, 0, "x"), tuple(Verdict(value, "") for value in met), forgiving)
+
+
+def test_accuracies_count_what_is_decided() -> None:
+    rows = [judged("a", True, True), judged("b", True, False), judged("c", True, None), judged("d", False, None)]
+    found = figures(rows)
+    assert found["rubric_accuracy_strict"]["mean"] == pytest.approx(4 / 6)  # of 8 criteria two are unscorable
+    assert found["instruction_accuracy_strict"]["mean"] == pytest.approx(1 / 3)  # c is undecided, d has failed
+    assert "rubric_accuracy_loose" not in found
+
+
+def test_an_unwanted_criterion_is_as_desired_when_unmet() -> None:
+    found = figures([judged("a", True, False, weights=(1.0, -2.0)), judged("b", True, True, weights=(1.0, -2.0))])
+    assert found["instruction_accuracy_strict"]["mean"] == 0.5
+    assert found["rubric_accuracy_strict"]["mean"] == 0.75
+
+
+def test_loose_accuracies_are_there_where_all_were_judged_loosely() -> None:
+    rows = [judged("a", False, loose=(True,)), judged("b", False, loose=(False,))]
+    assert figures(rows)["instruction_accuracy_loose"]["mean"] == 0.5
+
+
+def test_the_interval_is_that_of_a_proportion_where_prompts_have_one_trial() -> None:
+    counts = np.array([[1, 1]] * 30 + [[0, 1]] * 70)
+    found = ratio_with_interval(counts)
+    error = math.sqrt(0.3 * 0.7 / 99)  # sample variance of a 0/1 variable over n
+    assert found["mean"] == pytest.approx(0.3)
+    assert found["low"] == pytest.approx(0.3 - 1.96 * error)
+    assert found["high"] == pytest.approx(0.3 + 1.96 * error)
+
+
+def test_samples_of_one_prompt_do_not_make_the_interval_narrow() -> None:
+    once = ratio_with_interval(np.array([[1, 1], [0, 1], [1, 1], [0, 1]]))
+    often = ratio_with_interval(np.array([[5, 5], [0, 5], [5, 5], [0, 5]]))  # all five of a prompt agree
+    assert often == pytest.approx(once)
+    assert 0 <= once["low"] < once["high"] <= 1
+
+
+def test_without_trials_there_is_no_figure_and_without_a_second_prompt_no_interval() -> None:
+    assert all(math.isnan(value) for value in ratio_with_interval(np.zeros((3, 2))).values())
+    found = ratio_with_interval(np.array([[1, 2]]))
+    assert found["mean"] == 0.5
+    assert math.isnan(found["low"])

@@ -1,0 +1,79 @@
+"""`rtt data check`: everything that is wrong with a file, by line, and an exit code for scripts."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtt_lightning.cli import run
+from rtt_lightning.datamodules.check import check
+from tests.datamodules.adapters.test_adapters import HIR, IFEVAL, MULDIMIF
+
+GOOD = {"prompt": "Of tea.", "criteria": [{"text": "Tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}]}
+
+
+def write(path: Path, *rows: Any) -> str:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return str(path)
+
+
+def of_criterion(**changes: Any) -> dict[str, Any]:
+    return {**GOOD, "criteria": [{**GOOD["criteria"][0], **changes}]}
+
+
+def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 prompts, 4 criteria; 75.0% decided by rule, 1 need a judge" in shown
+    assert "rtt:keywords" in shown
+    assert "nothing is wrong with it" in shown
+
+
+@pytest.mark.parametrize(
+    ("rows", "format", "problem"),
+    [
+        ([GOOD, '{"prompt": '], "rtt", "line 2: not JSON"),
+        ([GOOD, {"prompt": "x"}], "rtt", "line 2: field `criteria` must be a list"),
+        ([of_criterion(checker="rtt:include_wrod")], "rtt", "unknown checker 'rtt:include_wrod'; did you mean"),
+        ([of_criterion(kwargs={})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
+        ([of_criterion(kwargs={"word": "tea", "x": 1})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
+        ([of_criterion(checker="code", kwargs={"source": "def f(:"})], "rtt", "checker code does not compile"),
+        ([{**IFEVAL, "kwargs": [{}, {}]}], "ifeval", "line 1: field `kwargs[1]` does not fit 'keywords:existence'"),
+        ([{**HIR[0], "source": "type9"}], "hir", "line 1: field `source` must be type1"),
+        ([], "rtt", "holds no rows"),
+    ],
+)
+def test_what_is_wrong_is_named_and_ends_with_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[Any], format: str, problem: str
+) -> None:
+    assert check(write(tmp_path / "a.jsonl", *rows), format) == 1
+    assert problem in " ".join(capsys.readouterr().out.split())
+
+
+def test_prompts_in_both_files_are_a_leak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = write(tmp_path / "train.jsonl", GOOD, {**GOOD, "prompt": "Of milk."})
+    val = write(tmp_path / "val.jsonl", GOOD)
+    assert check(train, val=val) == 1
+    assert "1 prompts are in" in capsys.readouterr().out
+
+
+def test_prompts_that_occur_twice_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(write(tmp_path / "a.jsonl", GOOD, GOOD)) == 0
+    assert "1 prompts occur more than once" in capsys.readouterr().out
+
+
+def test_prompts_are_measured_in_tokens_of_a_model(
+    tmp_path: Path, real_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(write(tmp_path / "a.jsonl", GOOD), tokenizer=real_model) == 0
+    assert "tokens" in capsys.readouterr().out
+
+
+def test_the_console_script_passes_the_exit_code_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, row, code in (("good", GOOD, 0), ("bad", {}, 1)):
+        monkeypatch.setattr(sys, "argv", ["rtt", "data", "check", write(tmp_path / f"{name}.jsonl", row)])
+        with pytest.raises(SystemExit) as ended:
+            run()
+        assert ended.value.code == code
