@@ -138,6 +138,14 @@ def adapters_merged(model: Any) -> Iterator[None]:
             weight.data = original
 
 
+def adapters_count(model: nn.Module) -> bool:
+    """Whether a policy may differ from its reference: false while its adapters still add nothing. A collective."""
+    if not isinstance(model, PeftModel):
+        return True
+    added = [full(parameter.detach()) for name, parameter in model.named_parameters() if ".lora_B." in name]
+    return any(bool(weight.any()) for weight in added)
+
+
 def _lora_layers(model: nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 

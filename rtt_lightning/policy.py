@@ -27,6 +27,7 @@ from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.metrics import InstructionAccuracy, RubricAccuracy, UpdateMeans
 from rtt_lightning.models import (
     Lora,
+    adapters_count,
     add_adapters,
     checkpoint_activations,
     load_model,
@@ -188,17 +189,22 @@ class PolicyModule(TrainableModule):
         verdicts = (batch["met"], batch["scorable"], batch["weights"])
         self.rubric_accuracy.update(*verdicts)
         self.instruction_accuracy.update(*verdicts)
-        mask, logprobs = batch["response_mask"], batch["sampler_logprobs"]
-        # All processes run the policy or none does: one without data must not wait in its collectives alone.
-        if sum_over_ranks(logprobs[mask].isnan().sum().float()):
-            logprobs, _ = self.response_logprobs(batch)
-        kl = kl_k3(logprobs, self.reference_logprobs(batch))
+        mask = batch["response_mask"]
+        kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
         stage = self.trainer.state.stage
         prefix = "test" if stage == "test" else "val"
         self.log(f"{prefix}/rubric_accuracy", self.rubric_accuracy, prog_bar=True)
         self.log(f"{prefix}/instruction_accuracy", self.instruction_accuracy, prog_bar=True)
         self.log(f"{prefix}/kl", self.kl_to_reference)
         self.kl_to_reference.update(kl[mask])
+
+    def _kl(self, batch: Batch) -> Tensor:
+        """``[batch token]`` estimate of the KL to the reference."""
+        logprobs = batch["sampler_logprobs"]
+        # All processes run the policy or none does: one without data must not wait in its collectives alone.
+        if sum_over_ranks(logprobs[batch["response_mask"]].isnan().sum().float()):
+            logprobs, _ = self.response_logprobs(batch)
+        return kl_k3(logprobs, self.reference_logprobs(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 from bitsandbytes.optim import AdamW8bit
+from transformers import AutoModelForCausalLM
 
 from rtt_lightning import models
 from rtt_lightning.cli import main
 from rtt_lightning.forward import response_logprobs
-from rtt_lightning.models import Lora, adapters_merged, merged_weights
+from rtt_lightning.models import Lora, adapters_count, adapters_merged, add_adapters, load_model, merged_weights
 from rtt_lightning.policy import RTT
 from rtt_lightning.sharding import PACKED, shard
 
@@ -109,3 +110,14 @@ def test_4_bits_without_bitsandbytes_say_what_to_install(tiny_model: str, monkey
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"lora\.nf4 needs bitsandbytes.*pip install 'rtt-lightning\[quant\]'"):
         small_policy(tiny_model, lora=Lora(nf4=True))
+
+
+def test_adapters_count_once_they_add_something(tiny_model: str) -> None:
+    model = load_model(AutoModelForCausalLM, tiny_model, Lora(4, 8))
+    assert adapters_count(model)  # without adapters all weights may have moved
+    adapted = add_adapters(model, Lora(4, 8), "CAUSAL_LM")
+    assert not adapters_count(adapted)
+    [first, *_] = [p for name, p in adapted.named_parameters() if ".lora_B." in name]
+    with torch.no_grad():
+        first[0, 0] = 1e-9
+    assert adapters_count(adapted)

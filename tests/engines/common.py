@@ -36,7 +36,7 @@ def two_steps(model: str, folder: Path, *engine: str) -> list[str]:
         "--model.init_args.lora=null",
         "--model.init_args.optimizer.init_args.lr=1e-5",
         *engine,
-        "--rollout.sampling={n: 8, max_new_tokens: 24}",
+        "--rollout.sampling={n: 4, max_new_tokens: 16}",
         f"--trainer.default_root_dir={folder}",
     ]
 

@@ -32,7 +32,7 @@ QUESTIONS = (
     "Why is the sky blue?",
     "Describe an owl in a few words, without commas.",
 )
-SHORT = Sampling(max_new_tokens=12)
+SHORT = Sampling(max_new_tokens=8)
 
 
 class Watched(VLLMEngine):
@@ -119,8 +119,8 @@ def test_a_run_on_vllm_trains_on_log_probs_near_its_own(run: RTTCommandLine) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_are_near_those_of_the_trainer(engine: VLLMEngine, policy: RTT, temperature: float) -> None:
-    sampling = Sampling(max_new_tokens=32, temperature=temperature)
-    rows = sample(engine, ask(policy, *QUESTIONS, n=8), sampling)
+    sampling = Sampling(max_new_tokens=24, temperature=temperature)
+    rows = sample(engine, ask(policy, *QUESTIONS), sampling)
     assert 0 < logprob_gap(policy, rows).mean() <= GAP
 
 
@@ -128,7 +128,7 @@ def test_log_probs_are_near_those_of_the_trainer(engine: VLLMEngine, policy: RTT
 def test_synced_adapters_are_sampled_from(engine: VLLMEngine, policy: RTT) -> None:
     with trained(policy):
         engine.sync(policy)
-        rows = sample(engine, ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=32))
+        rows = sample(engine, ask(policy, *QUESTIONS), Sampling(max_new_tokens=24))
         fresh = logprob_gap(policy, rows).mean()
     stale = logprob_gap(policy, rows).mean()  # what it would be, had the sync done nothing
     assert fresh <= GAP
@@ -216,7 +216,7 @@ def test_sampling_and_syncing_leave_the_random_state_of_the_process(engine: VLLM
 def test_a_generator_closed_early_leaves_the_engine_as_it_was(engine: VLLMEngine, policy: RTT) -> None:
     requests = ask(policy, *QUESTIONS)
     before = sample(engine, requests, SHORT)
-    rows = engine.generate(requests, Sampling(max_new_tokens=40), 0)
+    rows = engine.generate(requests, Sampling(max_new_tokens=24), 0)
     next(rows)
     rows.close()
     assert not engine._engine.has_unfinished_requests()

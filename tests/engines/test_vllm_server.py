@@ -58,7 +58,7 @@ def engine(servers: list[VLLMProcess], policy: RTT) -> VLLMServerEngine:
 @pytest.mark.slow
 def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServerEngine, policy: RTT) -> None:
     requests = ask(policy, *QUESTIONS)
-    rows = sample(engine, requests, Sampling(max_new_tokens=24, temperature=0.8), version=3)
+    rows = sample(engine, requests, Sampling(max_new_tokens=16, temperature=0.8), version=3)
     assert [(row.group_id, row.sample_index) for row in rows] == [(g, i) for g in range(3) for i in range(4)]
     end = policy.tokenizer.eos_token_id
     for row in rows:
@@ -66,7 +66,7 @@ def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServe
         assert row.text == policy.tokenizer.decode(row.response_ids, skip_special_tokens=True)
         assert row.finish_reason == ("stop" if row.response_ids[-1] == end else "length")
     assert logprob_gap(policy, rows).mean() <= GAP
-    assert tokens(sample(engine, requests, Sampling(max_new_tokens=24, temperature=0.8))) == tokens(rows)
+    assert tokens(sample(engine, requests, Sampling(max_new_tokens=16, temperature=0.8))) == tokens(rows)
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_what_any_server_would_refuse_ends_the_run_at_once(engine: VLLMServerEng
 def test_a_closed_generator_stops_the_servers(
     engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess]
 ) -> None:
-    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=200), 0)
+    rows = engine.generate(ask(policy, *QUESTIONS), Sampling(max_new_tokens=96), 0)
     next(rows)
     rows.close()
     ends = time.monotonic() + 30
@@ -142,7 +142,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
 ) -> None:
     engine.sync(policy)  # the run before left its own weights
     # Long enough that short answers come while others are still being sampled.
-    rows = engine.generate(ask(policy, *QUESTIONS, n=8), Sampling(max_new_tokens=200), 0)
+    rows = engine.generate(ask(policy, *QUESTIONS), Sampling(max_new_tokens=96), 0)
     first = next(rows)
 
     def lose_a_server() -> list[Rollout]:
@@ -151,7 +151,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
 
     with pytest.warns(UserWarning, match=f"{servers[1].url} is left out until the next change of weights"):
         all_rows = lose_a_server()
-    assert sorted((row.group_id, row.sample_index) for row in all_rows) == [(g, i) for g in range(3) for i in range(8)]
+    assert sorted((row.group_id, row.sample_index) for row in all_rows) == [(g, i) for g in range(3) for i in range(4)]
     assert logprob_gap(policy, all_rows).mean() <= GAP
 
     # Now a run with the one that is left, which dies within the second window.
