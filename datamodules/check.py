@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rtt_lightning.datamodules.adapters import adapter_named
+from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.records import MAX_LISTED, Record, each_record
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
@@ -31,12 +31,13 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def check(file: str, format: str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
+def check(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
     """Check a file of prompts with rubrics; exit code 1 where something is wrong with it.
 
     Args:
         file: JSONL, JSON or parquet file, or a dataset of the hub as owner/name or owner/name:split.
-        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl.
+        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl; or the class path
+            of an adapter of your own.
         val: Data to validate on, in the same format; no prompt may be in both.
         tokenizer: Folder or hub name, to measure prompts in tokens of its chat template; words without it.
     """
@@ -50,7 +51,8 @@ def check(file: str, format: str = "rtt", val: str | None = None, tokenizer: str
             found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
     console = Console()
     if found.samples:
-        for table in _tables(found.samples, file, format, tokenizer):
+        for title, table in _tables(found.samples, tokenizer):
+            console.print(Text(title, style="bold"))
             console.print(table)
     for note in found.notes:
         console.print(Text(note, style="yellow"))
@@ -60,14 +62,15 @@ def check(file: str, format: str = "rtt", val: str | None = None, tokenizer: str
     return 1 if found.problems else 0
 
 
-def inspect(file: str, format: str = "rtt") -> Findings:
+def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
     """Read a file and try the checkers that it names.
 
     Raises:
         ValueError: If it cannot be read at all, or the format is unknown.
     """
+    adapter = adapter_named(format) if isinstance(format, str) else format
     rows, found, bad = read_rows(file), Findings(), []
-    for line, result in each_record(rows, adapter_named(format)):
+    for line, result in each_record(rows, adapter):
         if isinstance(result, Record):
             found.samples.append(result.sample)
         else:
@@ -111,25 +114,27 @@ def _problem(checks: Checks, criterion: Criterion) -> str | None:
     return f"wrong arguments: {verdict.reason}" if broken else None
 
 
-def _tables(samples: Sequence[RubricSample], file: str, format: str, tokenizer: str | None) -> Iterator[Table]:
+def _tables(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[tuple[str, Table]]:
     kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
     total, judged, code = kinds.total(), kinds[JUDGE], kinds[CODE]
-    rules = total - judged - code
-    title = f"{file} ({format}): {len(samples)} prompts, {total} criteria; {rules / total:.1%} decided by rule"
-    yield _table(f"{title}, {judged} need a judge, {code} run code", "checker", kinds.most_common())
+    rules = (total - judged - code) / total
+    title = (
+        f"{len(samples)} prompts, {total} criteria; {rules:.1%} decided by rule, {judged} need a judge, {code} run code"
+    )
+    yield title, _table("checker", kinds.most_common())
     numbers = Counter(len(sample.criteria) for sample in samples)
-    yield _table("criteria per prompt", "criteria", sorted(numbers.items()))
+    yield "criteria per prompt", _table("criteria", sorted(numbers.items()))
     lengths = list(_lengths(samples, tokenizer))
     bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
-    rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
     unit = "tokens" if tokenizer else "words"
-    yield _table(f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", unit, rows)
+    rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
+    yield f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", _table(unit, rows)
 
 
-def _table(title: str, name: str, rows: Sequence[tuple[object, int]]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(name: str, rows: Sequence[tuple[object, int]]) -> Table:
+    table = Table()
     table.add_column(name)
-    table.add_column("number", justify="right")
+    table.add_column("prompts" if name != "checker" else "criteria", justify="right")
     for value, count in rows:
         table.add_row(Text(str(value)), str(count))
     return table

@@ -52,6 +52,15 @@ def test_what_is_wrong_is_named_and_ends_with_code_1(
     assert problem in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_adapter_of_one_s_own_is_named_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "a.jsonl", {"ask": "Of tea.", "words": ["tea"]})
+    own = "tests.datamodules.adapters.test_adapters.Mine"
+    monkeypatch.setattr(sys, "argv", ["rtt", "data", "check", file, "--format", own])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 0
+
+
 def test_prompts_in_both_files_are_a_leak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write(tmp_path / "train.jsonl", GOOD, {**GOOD, "prompt": "Of milk."})
     val = write(tmp_path / "val.jsonl", GOOD)
