@@ -1,7 +1,7 @@
 """What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from rich.table import Table
 from rtt_lightning.callbacks.completions import show_kinds, write_completions
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
-Verdicts = Callable[[JudgedRollout], Sequence[Verdict]]
+Counts = Callable[[RubricSample, Sequence[Verdict]], tuple[int, int]]
+"""Successes and trials of one response."""
 
 
 def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
@@ -29,7 +30,7 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     found = figures(judged)
     show_kinds(judged, title)
     table = Table(title="mean and 95 % interval over prompts", title_justify="left")
-    columns = ["strict", *(["loose"] if judged[0].loose is not None else [])]
+    columns = [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found]
     for column in ("accuracy", *columns):
         table.add_column(column, justify="left" if column == "accuracy" else "right")
     for level in ("instruction", "rubric"):
@@ -50,18 +51,27 @@ def figures(judged: Sequence[JudgedRollout]) -> dict[str, dict[str, float]]:
 
     Loose ones are there where all responses were judged loosely. See `rtt_lightning.metrics` for what is counted.
     """
-    ways: dict[str, Verdicts] = {"strict": lambda item: item.verdicts}
+    ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
     if all(item.loose is not None for item in judged):
-        ways["loose"] = lambda item: item.loose or ()
+        ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
     found = {}
-    for way, verdicts in ways.items():
-        for level, count in (("instruction", _instruction_counts), ("rubric", _rubric_counts)):
-            by_prompt: dict[str, np.ndarray] = {}
-            for item in judged:
-                counts = np.array(count(item.sample, verdicts(item)))
-                by_prompt[item.sample.id] = by_prompt.get(item.sample.id, np.zeros(2)) + counts
+    for way, pairs in ways.items():
+        for level, counts in (("instruction", instruction_counts), ("rubric", rubric_counts)):
+            by_prompt = counts_by_prompt(pairs, counts)
             found[f"{level}_accuracy_{way}"] = ratio_with_interval(np.array(list(by_prompt.values())))
     return found
+
+
+def counts_by_prompt(
+    judged: Iterable[tuple[RubricSample, Sequence[Verdict]]], counts: Counts
+) -> dict[str, tuple[int, int]]:
+    """Sums of the counts of each prompt's responses, by prompt id."""
+    totals: dict[str, tuple[int, int]] = {}
+    for sample, verdicts in judged:
+        passed, counted = totals.get(sample.id, (0, 0))
+        more_passed, more_counted = counts(sample, verdicts)
+        totals[sample.id] = passed + more_passed, counted + more_counted
+    return totals
 
 
 def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
@@ -85,23 +95,20 @@ def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
     return {"mean": float(mean), "low": float(low), "high": float(high)}
 
 
-def _rubric_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
+def rubric_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
     """Criteria as desired, and criteria that could be decided."""
     desired = _desired(sample.criteria, verdicts)
     return sum(known is True for known in desired), sum(known is not None for known in desired)
 
 
-def _instruction_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    """Whether all criteria are as desired, and whether that could be decided."""
+def instruction_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
+    """Whether all criteria are as desired, and whether that could be decided: (0, 0) where it could not."""
     desired = _desired(sample.criteria, verdicts)
     return int(all(desired)), int(False in desired or None not in desired)
 
 
 def _desired(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> list[bool | None]:
-    return [
-        None if verdict.met is None else verdict.met == (criterion.weight > 0)
-        for criterion, verdict in zip(criteria, verdicts, strict=True)
-    ]
+    return [verdict.as_desired(criterion) for criterion, verdict in zip(criteria, verdicts, strict=True)]
 
 
 def _verdict_row(item: JudgedRollout) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
-from rtt_lightning.datamodules.records import MAX_LISTED, Record, each_record
+from rtt_lightning.datamodules.records import Record, each_record, listed
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, RubricSample
@@ -45,8 +45,8 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
     if val:
         held_out = inspect(val, format)
         found.problems += held_out.problems
-        texts = {_text(sample) for sample in held_out.samples}
-        shared = [sample.id for sample in found.samples if _text(sample) in texts]
+        texts = {sample.text for sample in held_out.samples}
+        shared = [sample.id for sample in found.samples if sample.text in texts]
         if shared:
             found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
     console = Console()
@@ -76,12 +76,11 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
         else:
             bad.append(f"line {line}: {result}")
     if bad:
-        more = f"\n  ... and {len(bad) - MAX_LISTED} more" if len(bad) > MAX_LISTED else ""
-        found.problems.append(f"{rows.name}: {len(bad)} bad rows\n  " + "\n  ".join(bad[:MAX_LISTED]) + more)
+        found.problems.append(f"{rows.name}: {len(bad)} bad rows\n{listed(bad)}")
     if not bad and not found.samples:
         found.problems.append(f"{rows.name} holds no rows")
     found.problems += [f"{rows.name}: {problem}" for problem in _broken_checkers(found.samples)]
-    counts = Counter(_text(sample) for sample in found.samples)
+    counts = Counter(sample.text for sample in found.samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
         found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
     return found
@@ -143,11 +142,7 @@ def _table(name: str, rows: Sequence[tuple[object, int]]) -> Table:
 def _lengths(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[int]:
     loaded = load_tokenizer(tokenizer) if tokenizer else None
     for sample in samples:
-        yield len(render_prompt(loaded, sample.messages)) if loaded else len(_text(sample).split())
-
-
-def _text(sample: RubricSample) -> str:
-    return "\n".join(message["content"] for message in sample.messages)
+        yield len(render_prompt(loaded, sample.messages)) if loaded else len(sample.text.split())
 
 
 def _some(names: Sequence[str]) -> str:

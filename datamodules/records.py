@@ -11,7 +11,7 @@ A record is a prompt with its rubric, and optionally one judged response to it:
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,24 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
     Raises:
         ValueError: One error that lists every bad row by line and field; or for no rows at all.
     """
-    records, problems, number = [], [], 0
-    for number, (line, result) in enumerate(each_record(rows, adapter), start=1):  # noqa: B007
+    records, problems = [], []
+    for line, result in each_record(rows, adapter):
         if isinstance(result, Record):
             records.append(result)
         else:
-            problems.append(f"  line {line}: {result}")
+            problems.append(f"line {line}: {result}")
     if problems:
-        more = [f"  ... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
-        listed = "\n".join(problems[:MAX_LISTED] + more)
-        raise ValueError(f"{rows.name}: {len(problems)} of {number} rows are not valid records\n{listed}")
+        total = len(records) + len(problems)
+        raise ValueError(f"{rows.name}: {len(problems)} of {total} rows are not valid records\n{listed(problems)}")
     if not records:
         raise ValueError(f"{rows.name} holds no records; it needs at least one row")
     return records
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first of them, a line each, and how many more there are."""
+    more = [f"... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
+    return "\n".join(f"  {line}" for line in [*problems[:MAX_LISTED], *more])
 
 
 def each_record(rows: Rows, adapter: Adapter) -> Iterator[tuple[int, Record | ValueError]]:
@@ -114,6 +119,18 @@ def sample_row(sample: RubricSample) -> dict[str, Any]:
     return {"id": sample.id, "messages": list(sample.messages), "task": sample.task, "criteria": criteria}
 
 
+def is_conversation(value: Any) -> bool:
+    """Whether it is a list of {role, content} texts, at least one."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(
+            isinstance(m, Mapping) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+            for m in value
+        )
+    )
+
+
 def _messages(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
     messages = row.get("messages")
     if messages is None:
@@ -121,11 +138,7 @@ def _messages(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
         if not prompt:
             raise ValueError("field `prompt` (a string) or `messages` (a list) is missing; add one of them")
         return ({"role": "user", "content": prompt},)
-    valid = isinstance(messages, list) and all(
-        isinstance(m, Mapping) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
-        for m in messages
-    )
-    if not valid or not messages:
+    if not is_conversation(messages):
         raise ValueError(f"field `messages` must be a list of {{role, content}} strings, got {str(messages)[:80]}")
     return tuple({"role": m["role"], "content": m["content"]} for m in messages)
 

@@ -136,5 +136,4 @@ class RubricDataModule(LightningDataModule):
 
 def held_out(record: Record, share: float) -> bool:
     """Whether a prompt is for validation when ``share`` of them are; depends on its text alone."""
-    prompt = "\n".join(message["content"] for message in record.sample.messages)
-    return sampling_seed(0, 0, prompt, 0) % 10_000 < share * 10_000
+    return sampling_seed(0, 0, record.sample.text, 0) % 10_000 < share * 10_000

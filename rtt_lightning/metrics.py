@@ -85,10 +85,11 @@ class KindAccuracy(Metric):
         for sample, verdicts in judged:
             for criterion, verdict in zip(sample.criteria, verdicts, strict=True):
                 kind = self.kinds.index(criterion.checker)
-                if verdict.met is None:
+                desired = verdict.as_desired(criterion)
+                if desired is None:
                     self.unscorable[kind] += 1
                     continue
-                self.desired[kind] += verdict.met == (criterion.weight > 0)
+                self.desired[kind] += desired
                 self.total[kind] += 1
 
     def compute(self) -> dict[str, Tensor]:

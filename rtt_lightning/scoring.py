@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.datamodules import RubricDataModule
-from rtt_lightning.datamodules.rows import Unreadable, read_rows
+from rtt_lightning.datamodules.records import is_conversation
+from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.engines.base import answer_span
 from rtt_lightning.types import Message, Rollout, RubricSample
 from rtt_lightning.verifiers.judging import judge
@@ -43,25 +43,23 @@ def _read(file: Path) -> list[tuple[str, str]]:
     """Prompts, as `_key` makes them, with responses."""
     found, problems = [], []
     for line, row in read_rows(file).numbered:
-        if isinstance(row, Unreadable) or not isinstance(row, dict):
+        if not isinstance(row, dict):
             problems.append(f"line {line} is no JSON object")
         elif not isinstance(row.get("prompt"), str | list) or not isinstance(row.get("response"), str):
             problems.append(f"line {line} needs `prompt` (a text or a list of messages) and `response` (a text)")
+        elif isinstance(row["prompt"], str):
+            found.append((row["prompt"], row["response"]))
+        elif is_conversation(row["prompt"]):
+            found.append((_key(row["prompt"]), row["response"]))
         else:
-            prompt = row["prompt"]
-            found.append((prompt if isinstance(prompt, str) else _key(_messages(prompt, line)), row["response"]))
+            shown = str(row["prompt"])[:80]
+            problems.append(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {shown}")
     if problems:
         more = f" and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
         raise ValueError(f"{file}: {'; '.join(problems[:MAX_LISTED])}{more}")
     if not found:
         raise ValueError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
     return found
-
-
-def _messages(turns: list[Any], line: int) -> list[Message]:
-    if not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns):
-        raise ValueError(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {str(turns)[:80]}")
-    return turns
 
 
 def _rollouts(

@@ -73,6 +73,11 @@ class RubricSample:
         if not self.criteria:
             raise ValueError("criteria is empty; a sample needs at least one criterion")
 
+    @property
+    def text(self) -> str:
+        """What all turns say, one below the other."""
+        return "\n".join(message["content"] for message in self.messages)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -89,6 +94,10 @@ class Verdict:
     met: bool | None
     reason: str
     spans: tuple[Span, ...] | None = None
+
+    def as_desired(self, criterion: Criterion) -> bool | None:
+        """Whether a wanted criterion is met or an unwanted one is not; ``None`` where unscorable."""
+        return None if self.met is None else self.met == (criterion.weight > 0)
 
     @classmethod
     def unscorable(cls, reason: str) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
-from rtt_lightning.verifiers.ifeval import describe, instruction_classes
+from rtt_lightning.verifiers.ifeval import describe, given, instruction_classes
 
 
 class IFEval(Adapter):
@@ -29,10 +29,10 @@ def by_id(names: Sequence[Any], arguments: Sequence[Any]) -> list[dict[str, Any]
     for number, (name, kwargs) in enumerate(zip(names, arguments, strict=True)):
         if not isinstance(kwargs, dict | None):
             raise ValueError(f"field `kwargs[{number}]` must be an object or null, got {kwargs!r:.60}")
-        given = {key: value for key, value in (kwargs or {}).items() if value is not None}
+        arguments_given = given(kwargs or {})
         try:
-            text = describe(name, given) if name in instruction_classes() else str(name)
+            text = describe(name, arguments_given) if name in instruction_classes() else str(name)
         except (TypeError, ValueError) as error:
             raise ValueError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
-        criteria.append({"text": text, "checker": name, "kwargs": given})
+        criteria.append({"text": text, "checker": name, "kwargs": arguments_given})
     return criteria

@@ -15,6 +15,5 @@ def parse_description(description: str) -> Check | None:
     """The checker id and its arguments that a constraint in words asks for; ``None`` where no rule is certain."""
     description = bare(description)
     if bounds := parse_bounds(description, UNITS):
-        high = {} if bounds.high is None else {"high": bounds.high}
-        return f"rtt:count_{bounds.unit}", {"low": bounds.low, **high}
+        return f"rtt:count_{bounds.unit}", bounds.limits
     return parse_wording(description) or parse_structure(description)

@@ -77,6 +77,11 @@ class Bounds:
     low: int
     high: int | None
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """As arguments of a checker."""
+        return {"low": self.low} if self.high is None else {"low": self.low, "high": self.high}
+
 
 def parse_bounds(description: str, units: Mapping[str, str], fillers: frozenset[str] = frozenset()) -> Bounds | None:
     """Bounds that a description states with certainty, or ``None``.

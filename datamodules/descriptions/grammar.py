@@ -18,10 +18,11 @@ LIST = rf"{QUOTED}(?:(?:, ?(?:and )?| and ){QUOTED})*"
 LIST_OR = rf"{QUOTED}(?:(?:, ?(?:and |or )?| and | or | nor ){QUOTED})*"
 
 
-def match(pattern: str, description: str) -> re.Match[str] | None:
-    """Where a pattern fits a whole description, whatever its case, spaces and last full stop."""
+def match(description: str, *patterns: str) -> re.Match[str] | None:
+    """The first of the patterns that fits a whole description, whatever its case, spaces and last full stop."""
     text = " ".join(description.split()).removesuffix(".")
-    return re.fullmatch(pattern, text, re.IGNORECASE)
+    found = (re.fullmatch(pattern, text, re.IGNORECASE) for pattern in patterns)
+    return next((match for match in found if match), None)
 
 
 def quoted(text: str) -> list[str] | None:

@@ -4,7 +4,7 @@ import re
 
 from rtt_lightning.datamodules.descriptions.bounds import parse_bounds
 from rtt_lightning.datamodules.descriptions.grammar import HAVE, QUOTED, SUBJECT, match, quoted
-from rtt_lightning.datamodules.descriptions.wording import Check, _limits
+from rtt_lightning.datamodules.descriptions.wording import Check
 
 _GIVEN = r"(?:be )?(?:formatted |presented |provided |given |returned |written |output |structured |expressed )?"
 _LEVEL = r"(?:level[ -]?([1-6])|h([1-6]))"
@@ -18,7 +18,7 @@ def parse_structure(description: str) -> Check | None:
 
 def _json(description: str) -> Check | None:
     if match(
-        rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid )?json(?: format| object| array)?", description
+        description, rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid )?json(?: format| object| array)?"
     ):
         return "rtt:is_json", {}
     if not re.search(r"\bnest(?:ing|ed)\b", description, re.IGNORECASE):
@@ -28,46 +28,48 @@ def _json(description: str) -> Check | None:
     if bounds is None:  # "nesting levels must not exceed 3", without a unit behind the number
         levels = re.sub(r"(\b(?:\d+|one|two|three|four|five))(?=\.?$)", r"\1 levels", description.strip())
         bounds = parse_bounds(levels, {"level": "levels"}, nouns) if levels != description.strip() else None
-    return bounds and ("rtt:is_json", _limits(bounds.low, bounds.high))
+    return bounds and ("rtt:is_json", bounds.limits)
 
 
 def _xml(description: str) -> Check | None:
     if match(
-        rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid |well-formed )?xml(?: format| document)?",
         description,
+        rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid |well-formed )?xml(?: format| document)?",
     ):
         return "rtt:is_xml", {}
     if not re.search(r"\bxml\b", description, re.IGNORECASE):
         return None
     bounds = parse_bounds(description, {"attribute": "attributes"}, frozenset({"xml", "format", "document"}))
-    return bounds and ("rtt:is_xml", _limits(bounds.low, bounds.high))
+    return bounds and ("rtt:is_xml", bounds.limits)
 
 
 def _table(description: str) -> Check | None:
-    if match(rf"{SUBJECT}{HAVE} (?:an? )?(?:markdown )?table", description):
-        return "rtt:table", {}
-    if match(rf"{SUBJECT}{_GIVEN}(?:in|as) (?:an? )?(?:markdown )?(?:table|tabular)(?: format| form)?", description):
+    if match(
+        description,
+        rf"{SUBJECT}{HAVE} (?:an? )?(?:markdown )?table",
+        rf"{SUBJECT}{_GIVEN}(?:in|as) (?:an? )?(?:markdown )?(?:table|tabular)(?: format| form)?",
+    ):
         return "rtt:table", {}
     if not re.search(r"\btab(?:le|ular)\b", description, re.IGNORECASE):
         return None
     nouns = frozenset("table tables tabular data format with limit limited markdown that".split())
-    optional = match(r"(?:any|if)\b.*", description) is not None
+    optional = match(description, r"(?:any|if)\b.*") is not None
     fillers = nouns | frozenset("any if is are used included present".split()) if optional else nouns
     bounds = parse_bounds(description, {"row": "rows", "column": "columns"}, fillers)
     if bounds is None:
         return None
     required = False if optional else None
-    if match(rf"{SUBJECT}{HAVE} (?:an? )(?:markdown )?table .*", description):
+    if match(description, rf"{SUBJECT}{HAVE} (?:an? )(?:markdown )?table .*"):
         required = True
-    limits = {f"{name}_{bounds.unit}": count for name, count in _limits(bounds.low, bounds.high).items()}
+    limits = {f"{name}_{bounds.unit}": count for name, count in bounds.limits.items()}
     return "rtt:table", {**limits, "required": required}
 
 
 def _heading(description: str) -> Check | None:
     found = match(
+        description,
         rf"{SUBJECT}(?:{HAVE}|be formatted with|start with) (?:(?P<number>an?|at least \w+|exactly \w+) )?"
         rf"{_LEVEL} (?:markdown )?headings?(?: (?:titled|named|called|with the title) (?P<title>{QUOTED}))?",
-        description,
     )
     if not found:
         return None
@@ -77,28 +79,26 @@ def _heading(description: str) -> Check | None:
     title = quoted(found["title"]) if found["title"] else None
     if found["title"] and (not title or len(title) > 1):
         return None
-    limits = _limits(bounds.low, bounds.high) if bounds else {}
+    limits = bounds.limits if bounds else {}
     return "rtt:heading", {"level": int(found[2] or found[3]), **({"title": title[0]} if title else {}), **limits}
 
 
 def _heading_levels(description: str) -> Check | None:
     found = match(
-        rf"{SUBJECT}(?:not exceed|{HAVE} (?:at most|up to)) (?:heading )?level ([1-6]) headings?", description
+        description,
+        rf"{SUBJECT}(?:not exceed|{HAVE} (?:at most|up to)) (?:heading )?level ([1-6]) headings?",
+        r"(?:the )?heading levels (?:must|should) not exceed (?:level )?([1-6])",
     )
-    found = found or match(r"(?:the )?heading levels (?:must|should) not exceed (?:level )?([1-6])", description)
     return ("rtt:heading_levels", {"high": int(found[1])}) if found else None
 
 
 def _bullets(description: str) -> Check | None:
-    if match(rf"{SUBJECT}{HAVE} (?:an? )?(?:bullet(?:ed)?|unordered)(?: points?| lists?)", description):
-        return "rtt:bullets", {}
-    if match(
-        rf"{SUBJECT}{_GIVEN}(?:in|as) (?:an? )?(?:bullet(?:ed)?|unordered)(?: points?| lists?)(?: format)?", description
-    ):
+    listed = r"(?:an? )?(?:bullet(?:ed)?|unordered)(?: points?| lists?)"
+    if match(description, rf"{SUBJECT}{HAVE} {listed}", rf"{SUBJECT}{_GIVEN}(?:in|as) {listed}(?: format)?"):
         return "rtt:bullets", {}
     bounds = parse_bounds(description, {"bullet point": "bullets", "bullet": "bullets"})
-    return bounds and ("rtt:bullets", _limits(bounds.low, bounds.high))
+    return bounds and ("rtt:bullets", bounds.limits)
 
 
 def _bold(description: str) -> Check | None:
-    return ("rtt:bold", {}) if match(rf"{SUBJECT}{HAVE} bold(?: text| formatting| font)?", description) else None
+    return ("rtt:bold", {}) if match(description, rf"{SUBJECT}{HAVE} bold(?: text| formatting| font)?") else None

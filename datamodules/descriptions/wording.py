@@ -38,13 +38,13 @@ def _keywords(description: str) -> Check | None:
         rf"{SUBJECT}{HAVE} {_NAMED}({LIST})(?: {_WORDS})?(?: at least once)?",
         rf"(?:the )?{_WORDS} ({LIST}) (?:must|should) be (?:included|used|mentioned)(?: in {_WHOLE})?",
     )
-    found = next((found for pattern in patterns if (found := match(pattern, description))), None)
+    found = match(description, *patterns)
     words = quoted(found[1]) if found else None
     return ("rtt:keywords", {"words": words}) if words else None
 
 
 def _no_keywords(description: str) -> Check | None:
-    if found := match(rf"{NOT_HAVE} (?:any of )?{_NAMED}({LIST_OR})(?: {_WORDS})?", description):
+    if found := match(description, rf"{NOT_HAVE} (?:any of )?{_NAMED}({LIST_OR})(?: {_WORDS})?"):
         words = quoted(found[1])
         return ("rtt:no_keywords", {"words": words}) if words else None
     return None
@@ -58,10 +58,13 @@ def _keyword_count(description: str) -> Check | None:
         rf"{SUBJECT}{HAVE} (?:the )?(?:{_WORDS} )?(?P<word>{QUOTED}) {times}",
         rf"(?:the )?(?:{_WORDS} )?(?P<word>{QUOTED}) (?:must|should) (?:appear|occur|be used|be included) {times}",
     )
-    for pattern in patterns:
-        if found := match(pattern, description):
-            return _counted("rtt:keyword_count", "word", quoted(found["word"]), found[2])
-    return None
+    found = match(description, *patterns)
+    words = quoted(found["word"]) if found else None
+    if not found or not words or len(words) > 1:
+        return None
+    times = re.sub(r"\bonce\b", "1 time", re.sub(r"\btwice\b", "2 times", found[2].lower()))
+    bounds = parse_bounds(times, {"time": "times"})
+    return bounds and ("rtt:keyword_count", {"word": words[0], **bounds.limits})
 
 
 def _end_mark(description: str) -> Check | None:
@@ -70,7 +73,7 @@ def _end_mark(description: str) -> Check | None:
         rf"(?:must|should|has to) be (?:an? )?{_MARK}",
         rf"{SUBJECT}(?:end|conclude|finish)s? with (?:an? )?{_MARK}",
     )
-    found = next((found for pattern in patterns if (found := match(pattern, description))), None)
+    found = match(description, *patterns)
     return ("rtt:end_mark", {"mark": MARKS[found[1].lower()]}) if found else None
 
 
@@ -80,20 +83,15 @@ def _no_mark(description: str) -> Check | None:
         rf"{SUBJECT}{HAVE} no {_MARK}",
         rf"no {_MARK}(?: (?:are|is) allowed| (?:should|may|must) be used| at all)?",
     )
-    found = next((found for pattern in patterns if (found := match(pattern, description))), None)
+    found = match(description, *patterns)
     return ("rtt:no_mark", {"mark": MARKS[found[1].lower()]}) if found else None
 
 
 def _mark_count(description: str) -> Check | None:
-    if found := match(rf"{SUBJECT}{HAVE} an? {_MARK}", description):
+    if found := match(description, rf"{SUBJECT}{HAVE} an? {_MARK}"):
         return "rtt:mark_count", {"mark": MARKS[found[1].lower()], "low": 1}
-    bounds = parse_bounds(description, {name: sign for name, sign in MARKS.items() if " " not in name})
-    names = {name: name for name in MARKS if " " in name}
-    bounds = bounds or parse_bounds(description, names)
-    return bounds and (
-        "rtt:mark_count",
-        {"mark": MARKS.get(bounds.unit, bounds.unit), **_limits(bounds.low, bounds.high)},
-    )
+    bounds = parse_bounds(description, MARKS)
+    return bounds and ("rtt:mark_count", {"mark": bounds.unit, **bounds.limits})
 
 
 def _case(description: str) -> Check | None:
@@ -108,7 +106,7 @@ def _case(description: str) -> Check | None:
             rf"(?:in )?(?:all )?{names}{_LETTERS}",
             rf"{SUBJECT}use (?:all|only) {names}{_LETTERS}",
         )
-        if any(match(pattern, description) for pattern in patterns):
+        if match(description, *patterns):
             return f"rtt:{kind}", {}
     each = rf"(?:each|every) word(?: (?:of|in) {_WHOLE})?"
     capital = r"(?:capital|uppercase|capitali[sz]ed)"
@@ -119,7 +117,7 @@ def _case(description: str) -> Check | None:
         rf"(?:the )?first letter of {each} (?:must|should) be (?:a )?{capital}(?: letter)?",
         rf"{each} (?:must|should) (?:be capitali[sz]ed|(?:begin|start) with an? (?:capital|uppercase) letter)",
     )
-    return ("rtt:capitalized", {}) if any(match(pattern, description) for pattern in patterns) else None
+    return ("rtt:capitalized", {}) if match(description, *patterns) else None
 
 
 def _language(description: str) -> Check | None:
@@ -129,17 +127,5 @@ def _language(description: str) -> Check | None:
         rf"(?:use|answer in|respond in|write in|reply in) ({names})(?: only)?",
         rf"(?:the )?language (?:of the (?:answer|response|output) )?(?:must|should) be ({names})",
     )
-    found = next((found for pattern in patterns if (found := match(pattern, description))), None)
+    found = match(description, *patterns)
     return ("rtt:language", {"language": LANGUAGES[found[1].lower()]}) if found else None
-
-
-def _counted(checker: str, name: str, words: list[str] | None, times: str) -> Check | None:
-    times = re.sub(r"\bonce\b", "1 time", re.sub(r"\btwice\b", "2 times", times.lower()))
-    bounds = parse_bounds(times, {"time": "times"})
-    if not words or len(words) > 1 or bounds is None:
-        return None
-    return checker, {name: words[0], **_limits(bounds.low, bounds.high)}
-
-
-def _limits(low: int, high: int | None) -> dict[str, int]:
-    return {"low": low} if high is None else {"low": low, "high": high}

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from rtt_lightning.callbacks.evaluation import Counts, counts_by_prompt, instruction_counts, rubric_counts
 from rtt_lightning.datamodules.records import parse_record
 from rtt_lightning.types import RubricSample, Span, Verdict
 
@@ -82,9 +83,9 @@ def summarize(path: Path) -> dict[str, float]:
     completions = read_completions(path)
     bigrams = [pairs for item in completions if (pairs := _bigrams(item.response))]
     criteria = sum(len(item.verdicts) for item in completions)
-    scorable = sum(criteria_counts(item)[1] for item in completions)
+    scorable = sum(rubric_counts(item.sample, item.verdicts)[1] for item in completions)
     return {
-        "rubric_accuracy": _accuracy(completions, criteria_counts),
+        "rubric_accuracy": _accuracy(completions, rubric_counts),
         "instruction_accuracy": _accuracy(completions, instruction_counts),
         "length": _mean([len(item.offsets) for item in completions]),
         "distinct_2": _distinct([pair for pairs in bigrams for pair in pairs]),
@@ -113,7 +114,10 @@ def paired_difference(before: Path, after: Path, metric: str, seed: int = 0) -> 
     """
     if metric not in COUNTS:
         raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(COUNTS)}")
-    old, new = (_counts_by_prompt(read_completions(path), COUNTS[metric]) for path in (before, after))
+    old, new = (
+        counts_by_prompt(((item.sample, item.verdicts) for item in read_completions(path)), COUNTS[metric])
+        for path in (before, after)
+    )
     if old.keys() != new.keys():
         raise ValueError(
             f"{before} and {after} must hold the same prompts to be paired; "
@@ -136,36 +140,11 @@ def accuracy_by_kind(completions: Sequence[Completion]) -> dict[str, tuple[float
     return {kind: (_mean(found), len(found)) for kind, found in desired.items()}
 
 
-def criteria_counts(completion: Completion) -> tuple[int, int]:
-    """Criteria as desired, and scorable criteria."""
-    pairs = zip(completion.sample.criteria, completion.verdicts, strict=True)
-    desired = [verdict.met == (criterion.weight > 0) for criterion, verdict in pairs if verdict.met is not None]
-    return sum(desired), len(desired)
-
-
-def instruction_counts(completion: Completion) -> tuple[int, int]:
-    """Whether every criterion is as desired, and whether that is decided: (0, 0) where it is not."""
-    desired, scorable = criteria_counts(completion)
-    if desired < scorable:
-        return 0, 1
-    return (1, 1) if scorable == len(completion.verdicts) else (0, 0)
-
-
-Counts = Callable[[Completion], tuple[int, int]]
-COUNTS: dict[str, Counts] = {"rubric_accuracy": criteria_counts, "instruction_accuracy": instruction_counts}
-
-
-def _counts_by_prompt(completions: Sequence[Completion], counts: Counts) -> dict[str, tuple[int, int]]:
-    totals: dict[str, tuple[int, int]] = {}
-    for item in completions:
-        passed, counted = totals.get(item.sample.id, (0, 0))
-        more_passed, more_counted = counts(item)
-        totals[item.sample.id] = passed + more_passed, counted + more_counted
-    return totals
+COUNTS: dict[str, Counts] = {"rubric_accuracy": rubric_counts, "instruction_accuracy": instruction_counts}
 
 
 def _accuracy(completions: Sequence[Completion], counts: Counts) -> float:
-    passed, counted = np.sum([counts(item) for item in completions], axis=0)
+    passed, counted = np.sum([counts(item.sample, item.verdicts) for item in completions], axis=0)
     return float(passed / counted) if counted else float("nan")
 
 

@@ -114,7 +114,7 @@ def _verdicts(item: Completion) -> str:
 
 def _criterion(criterion: Criterion, verdict: Verdict) -> str:
     """The criterion behind its mark; a negative weight is said, since ✓ then means that it is not met."""
-    desired = None if verdict.met is None else verdict.met == (criterion.weight > 0)
+    desired = verdict.as_desired(criterion)
     unwanted = ' <span class="quiet">(unwanted)</span>' if criterion.weight < 0 else ""
     return f"{MARKS[desired]} {escape(criterion.text)}{unwanted}"
 

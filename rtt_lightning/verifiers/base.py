@@ -18,11 +18,11 @@ class Verifier(ABC):
         reason; it never becomes "not met".
         """
 
-    async def verify_loosely(self, sample: RubricSample, answer: str) -> list[Verdict]:
-        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.loose`; the strict ones where a
-        verifier has no loose reading.
+    async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
+        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.loose`; the strict ones, as
+        given, where a verifier has no loose reading.
         """
-        return await self.verify(sample, answer)
+        return list(strict)
 
     def problems(self, sample: RubricSample) -> list[str]:
         """What this verifier cannot decide in a rubric, in words; asked when data is loaded."""

@@ -138,32 +138,32 @@ def no_repetition(answer: str, n: int) -> Verdict:
 def min_words(answer: str, n: int) -> Verdict:
     """At least ``n`` words."""
     count = len(WORD.findall(answer))
-    return _whole(answer, count >= n, f"{count} words")
+    return whole(answer, count >= n, f"{count} words")
 
 
 def max_words(answer: str, n: int) -> Verdict:
     """At most ``n`` words."""
     count = len(WORD.findall(answer))
-    return _whole(answer, count <= n, f"{count} words")
+    return whole(answer, count <= n, f"{count} words")
 
 
 def sentence_count(answer: str, low: int, high: int) -> Verdict:
     """From ``low`` to ``high`` finished sentences, and no unfinished one behind them."""
     ends = [match.end() for match in SENTENCE_END.finditer(answer)]
     finished = bool(ends) and not WORD.search(answer[ends[-1] :])
-    return _whole(answer, finished and low <= len(ends) <= high, f"{len(ends)} finished sentences")
+    return whole(answer, finished and low <= len(ends) <= high, f"{len(ends)} finished sentences")
 
 
 def distinct_words(answer: str, n: int) -> Verdict:
     """At least ``n`` different words."""
     count = len({word.lower() for word in WORD.findall(answer)})
-    return _whole(answer, count >= n, f"{count} different words")
+    return whole(answer, count >= n, f"{count} different words")
 
 
 def paragraphs(answer: str, n: int) -> Verdict:
     """Exactly ``n`` paragraphs, separated by blank lines."""
     count = len([part for part in re.split(r"\n\s*\n", answer) if part.strip()])
-    return _whole(answer, count == n, f"{count} paragraphs")
+    return whole(answer, count == n, f"{count} paragraphs")
 
 
 Checker = Callable[..., Verdict]
@@ -198,7 +198,7 @@ def _unwanted(answer: str, spans: tuple[Span, ...], because: str) -> Verdict:
     return Verdict(False, because, spans) if spans else Verdict(True, "does not occur", ())
 
 
-def _whole(answer: str, met: Any, reason: str) -> Verdict:
+def whole(answer: str, met: Any, reason: str) -> Verdict:
     """Global: every character decides."""
     if not answer.strip():
         return Verdict(False, "empty answer", ())

@@ -8,8 +8,8 @@ where none of it is, and unscorable between: a reader's choice must not earn rew
 import re
 
 from rtt_lightning.types import Verdict
+from rtt_lightning.verifiers.constraints import WORD, whole
 
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
 CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 """Characters of Chinese and Japanese, each of which counts as a word."""
 MARKER = re.compile(r"^[ \t]*(?:[-*+•]|\d+[.)]|#{1,6}|>)[ \t]+", re.MULTILINE)
@@ -59,14 +59,11 @@ def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verd
 
 def within(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
     """The verdict on a count that readers put between ``least`` and ``most``; it is to be from ``low`` to ``high``."""
-    if not answer.strip():
-        return Verdict(False, "empty answer", ())
     highest = float("inf") if high is None else high
     count = f"{least}" if least == most else f"{least} to {most}"
-    if low <= least and most <= highest:
-        return Verdict(True, f"{count} {unit}", ((0, len(answer)),))
-    if most < low or highest < least:
-        return Verdict(False, f"{count} {unit}", ((0, len(answer)),))
+    met = low <= least and most <= highest
+    if met or most < low or highest < least or not answer.strip():
+        return whole(answer, met, f"{count} {unit}")
     return Verdict.unscorable(f"{count} {unit}, depending on how they are counted")
 
 

@@ -55,7 +55,7 @@ def describe(name: str, kwargs: Mapping[str, Any]) -> str:
         TypeError: If an argument is unknown or has the wrong type.
         ValueError: If an argument is missing or out of range.
     """
-    return _build(instruction_classes()[name](name), _given(kwargs))
+    return _build(instruction_classes()[name](name), given(kwargs))
 
 
 def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwargs: Any) -> Verdict:
@@ -71,7 +71,7 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
         return Verdict(False, "empty answer")
     try:
         instruction = instruction_class(name)
-        _build(instruction, _given(kwargs))
+        _build(instruction, given(kwargs))
         met = bool(instruction.check_following(answer))
         if met and not official and name in DETECT_LANGUAGE:
             detect(answer)
@@ -85,7 +85,8 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
     return Verdict(met, "met" if met else "not met")
 
 
-def _given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without nulls, which stand for those that are not given."""
     return {key: value for key, value in kwargs.items() if value is not None}
 
 

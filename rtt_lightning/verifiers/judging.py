@@ -22,24 +22,21 @@ def judge(
     Returns:
         One row per response, by group and sample index.
     """
+
+    async def verdicts(sample: RubricSample, row: Rollout) -> JudgedRollout:
+        strict = await verifier.verify(sample, row.answer)
+        forgiving = await verifier.verify_loosely(sample, row.answer, strict) if loose else None
+        mask = mask_truncated and row.finish_reason == "length"
+        return JudgedRollout(
+            sample, row, _masked(strict, mask), None if forgiving is None else _masked(forgiving, mask)
+        )
+
     with start_blocking_portal() as portal:
-        pending = [
-            (
-                sample,
-                row,
-                portal.start_task_soon(verifier.verify, sample, row.answer),
-                portal.start_task_soon(verifier.verify_loosely, sample, row.answer) if loose else None,
-            )
-            for sample, row in rollouts
-        ]
-        judged = []
-        for sample, row, strict, forgiving in pending:
-            mask = mask_truncated and row.finish_reason == "length"
-            loosely = None if forgiving is None else _verdicts(forgiving.result(), mask)
-            judged.append(JudgedRollout(sample, row, _verdicts(strict.result(), mask), loosely))
+        pending = [portal.start_task_soon(verdicts, sample, row) for sample, row in rollouts]
+        judged = [future.result() for future in pending]
     return sorted(judged, key=lambda item: (item.rollout.group_id, item.rollout.sample_index))
 
 
-def _verdicts(found: Sequence[Verdict], mask: bool) -> tuple[Verdict, ...]:
+def _masked(found: Sequence[Verdict], mask: bool) -> tuple[Verdict, ...]:
     masked = Verdict.unscorable("response truncated at the token limit")
     return tuple(masked if mask else verdict for verdict in found)

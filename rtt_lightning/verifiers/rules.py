@@ -1,11 +1,11 @@
 """Verdicts by rule."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
-from rtt_lightning.types import RubricSample, Verdict
+from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import UNDECIDABLE, Checks
 from rtt_lightning.verifiers.constraints import Checker
@@ -40,14 +40,18 @@ class RuleVerifier(Verifier):
         self._checks = Checks(self._own, official)
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
-        if not self._number:
-            return [self._checks.check(criterion, answer) for criterion in sample.criteria]
-        return await asyncio.wrap_future(self._workers.check(sample.criteria, answer))
+        return await self._check(sample.criteria, answer, loosely=False)
 
-    async def verify_loosely(self, sample: RubricSample, answer: str) -> list[Verdict]:
-        if not self._number:
-            return [self._checks.check_loosely(criterion, answer) for criterion in sample.criteria]
-        return await asyncio.wrap_future(self._workers.check(sample.criteria, answer, loosely=True))
+    async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
+        left = [criterion for criterion, verdict in zip(sample.criteria, strict, strict=True) if not verdict.met]
+        found = iter(await self._check(left, answer, loosely=True))
+        return [verdict if verdict.met else next(found) for verdict in strict]
+
+    async def _check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+        if self._number:
+            return await asyncio.wrap_future(self._workers.check(criteria, answer, loosely))
+        check = self._checks.check_loosely if loosely else self._checks.check
+        return [check(criterion, answer) for criterion in criteria]
 
     def problems(self, sample: RubricSample) -> list[str]:
         """Criteria whose checker is unknown, in words."""

@@ -10,6 +10,7 @@ from typing import Any
 from xml.parsers import expat
 
 from rtt_lightning.types import Span, Verdict
+from rtt_lightning.verifiers.constraints import whole
 from rtt_lightning.verifiers.counts import within
 
 FENCE = re.compile(r"\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
@@ -27,11 +28,11 @@ def is_json(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     try:
         value = json.loads(_unfenced(answer))
     except (json.JSONDecodeError, RecursionError) as error:
-        return _all(answer, False, f"not JSON: {error}")
+        return whole(answer, False, f"not JSON: {error}")
     if not isinstance(value, dict | list):
         return Verdict.unscorable("a single JSON value, neither object nor list")
     if (low, high) == (0, None):
-        return _all(answer, True, "JSON")
+        return whole(answer, True, "JSON")
     depth = _depth(value)
     return within(answer, max(depth - 1, 0), depth, low, high, "levels")
 
@@ -48,9 +49,9 @@ def is_xml(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     try:
         parser.Parse(_unfenced(answer).strip().encode("utf-8", "replace"), True)
     except (expat.ExpatError, ValueError) as error:
-        return _all(answer, False, f"not XML: {error}")
+        return whole(answer, False, f"not XML: {error}")
     if (low, high) == (0, None):
-        return _all(answer, True, "XML")
+        return whole(answer, True, "XML")
     return within(answer, max(counts), sum(counts), low, high, "attributes")
 
 
@@ -76,7 +77,7 @@ def table(
     if not tables:
         if required is None:
             return Verdict.unscorable("no table, and the constraint does not say whether there must be one")
-        return _all(answer, not required, "no table") if answer.strip() else Verdict(False, "empty answer", ())
+        return whole(answer, not required, "no table")
     verdicts = [
         verdict
         for _, rows, columns in tables
@@ -169,11 +170,6 @@ def _same(found: str, title: str) -> bool:
         return re.sub(r"[*_`\"'“”‘’:]", "", text).strip().casefold()
 
     return plain(found) == plain(title)
-
-
-def _all(answer: str, met: bool, reason: str) -> Verdict:
-    """Global: every character decides."""
-    return Verdict(met, reason, ((0, len(answer)),) if answer.strip() else ())
 
 
 STRUCTURE = {

@@ -44,10 +44,9 @@ class Workers:
     """
 
     def __init__(self, checkers: Mapping[str, Checker], official: bool, number: int, deadline: float) -> None:
-        self._workers = [_Worker(_pickled(checkers), official, deadline) for _ in range(number)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
+        for _ in range(number):
+            self._idle.put(_Worker(_pickled(checkers), official, deadline))
         self._threads = ThreadPoolExecutor(number, thread_name_prefix="checks")
 
     def check(self, criteria: Sequence[Criterion], answer: str, loosely: bool = False) -> Future[list[Verdict]]:
@@ -57,16 +56,23 @@ class Workers:
     def _check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
         worker = self._idle.get()
         try:
-            verdicts = worker.check(criteria, answer, loosely)
-            if isinstance(verdicts, str) and len(criteria) > 1:  # which of them was it?
-                return [_only(worker.check([criterion], answer, loosely), criterion) for criterion in criteria]
-            return [_only(verdicts, criteria[0])] if isinstance(verdicts, str) else verdicts
+            return _verdicts(worker, criteria, answer, loosely)
         finally:
             self._idle.put(worker)
 
 
-def _only(verdicts: list[Verdict] | str, criterion: Criterion) -> Verdict:
-    return unscorable(f"{criterion.checker} {verdicts}") if isinstance(verdicts, str) else verdicts[0]
+class _Lost(Exception):
+    """A process had to be replaced; says what one of the checks did."""
+
+
+def _verdicts(worker: "_Worker", criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+    """One verdict per criterion; where the process is lost, each is checked alone to find the one that did it."""
+    try:
+        return worker.check(criteria, answer, loosely)
+    except _Lost as lost:
+        if len(criteria) == 1:
+            return [unscorable(f"{criteria[0].checker} {lost}")]
+        return [verdict for criterion in criteria for verdict in _verdicts(worker, [criterion], answer, loosely)]
 
 
 class _Worker:
@@ -76,17 +82,21 @@ class _Worker:
         self._checkers, self._official, self._deadline = checkers, official, deadline
         self._connection: Connection | None = None
 
-    def check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict] | str:
-        """Verdicts in order; or what one of the checks did, so that the process had to be replaced."""
+    def check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+        """Verdicts in order.
+
+        Raises:
+            _Lost: If the process had to be replaced.
+        """
         connection = self._connection or self._start()
         try:
             connection.send((criteria, answer, loosely))
             return self._receive(connection, len(criteria) * self._deadline + GRACE)
-        except TimeoutError:
+        except TimeoutError as error:
             self._end()
-            return f"took longer than {self._deadline:g} seconds"
-        except (EOFError, OSError):
-            return f"ended its process with exit code {self._end()}"
+            raise _Lost(f"took longer than {self._deadline:g} seconds") from error
+        except (EOFError, OSError) as error:
+            raise _Lost(f"ended its process with exit code {self._end()}") from error
 
     def _receive(self, connection: Connection, deadline: float) -> Any:
         if not self._answers.poll(deadline * 1000):

@@ -38,7 +38,9 @@ def test_a_criterion_is_met_loosely_if_met_by_any_variant(answer: str, strict: b
     assert Checks({}).check_loosely(criterion, answer).met is loose
     sample = RubricSample("one", ({"role": "user", "content": "x"},), (criterion,))
     for workers in (0, 1):
-        [verdict] = asyncio.run(RuleVerifier(workers=workers).verify_loosely(sample, answer))
+        verifier = RuleVerifier(workers=workers)
+        [given] = verifier.verify_all([(sample, answer)])
+        [verdict] = asyncio.run(verifier.verify_loosely(sample, answer, given))
         assert verdict.met is loose
 
 
