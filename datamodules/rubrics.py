@@ -2,19 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from jsonargparse.typing import lazy_instance
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
+from rtt_lightning.datamodules.lengths import Overlong, within_length
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
 from rtt_lightning.seeds import sampling_seed
-from rtt_lightning.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.types import RubricSample
 
 SPLITS_OF_STAGE: dict[str, tuple[Split, ...]] = {
@@ -31,10 +30,12 @@ class RubricDataModule(LightningDataModule):
     Args:
         source: Where rows come from.
         format: How they are read: the name of a known format, or an adapter of your own.
+        val_format: How validation and test rows are read, where that is not as training rows are.
         view: What a batch is: windows of prompts, or labelled pairs.
         tokenizer: Folder or hub name; prompts are rendered with its chat template to measure them.
         max_prompt_tokens: Longest rendered prompt.
-        overlong: What to do with longer ones: end with an error, or drop them and say how many.
+        overlong: What to do with longer ones: end with an error, drop them, or truncate them from their beginning; the
+            latter two with a warning that names them.
         val_share: Share of the training prompts held out where the source has no validation rows, in [0, 1); by prompt,
             so that no prompt is on both sides.
         seed: Order of the training data.
@@ -47,10 +48,11 @@ class RubricDataModule(LightningDataModule):
         self,
         source: RecordSource = lazy_instance(ConstraintPrompts),
         format: Adapter | str = "rtt",
+        val_format: Adapter | str | None = None,
         view: View = lazy_instance(PromptWindows),
         tokenizer: str | None = None,
         max_prompt_tokens: int = 2048,
-        overlong: Literal["error", "drop"] = "error",
+        overlong: Overlong = "error",
         val_share: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -58,7 +60,8 @@ class RubricDataModule(LightningDataModule):
         if not 0 <= val_share < 1:
             raise ValueError(f"data.val_share must be in [0, 1), got {val_share}")
         self.source, self.view, self.val_share = source, view, val_share
-        self.adapter = adapter_named(format) if isinstance(format, str) else format
+        self.adapter = _adapter(format)
+        self.val_adapter = _adapter(val_format) if val_format else self.adapter
         self.tokenizer = tokenizer
         self.max_prompt_tokens, self.overlong, self.seed = max_prompt_tokens, overlong, seed
         self.records: dict[Split, list[Record]] = {}
@@ -67,19 +70,23 @@ class RubricDataModule(LightningDataModule):
         for split in SPLITS_OF_STAGE[stage]:
             if split not in self.records:
                 records = self._read(split)
-                self.records[split] = self._within_length(records) if self.tokenizer else records
+                if self.tokenizer and records:
+                    tokenizer = load_tokenizer(self.tokenizer)
+                    records = within_length(records, tokenizer, self.max_prompt_tokens, self.overlong)
+                self.records[split] = records
 
     def _read(self, split: Split) -> list[Record]:
         if not self.val_share or split == "test":
-            rows = self.source.rows(split)
-            return parse_rows(rows, self.adapter) if rows else []
+            return self._parsed(split)
         if self.source.rows("val"):
             raise ValueError(
                 "data.val_share holds out training prompts, but the source has validation rows; set one of them"
             )
-        rows = self.source.rows("train")
-        records = parse_rows(rows, self.adapter) if rows else []
-        return [record for record in records if held_out(record, self.val_share) == (split == "val")]
+        return [r for r in self._parsed("train") if held_out(r, self.val_share) == (split == "val")]
+
+    def _parsed(self, split: Split) -> list[Record]:
+        rows = self.source.rows(split)
+        return parse_rows(rows, self.adapter if split == "train" else self.val_adapter) if rows else []
 
     def train_dataloader(self) -> StatefulLoader:
         assert self.trainer is not None, "loaders are made for a trainer"
@@ -120,18 +127,9 @@ class RubricDataModule(LightningDataModule):
             raise ValueError(f"the data has no {split!r} split; set data.source.init_args.{split}")
         return self.records[split]
 
-    def _within_length(self, records: list[Record]) -> list[Record]:
-        tokenizer = load_tokenizer(self.tokenizer or "")
-        lengths = [len(render_prompt(tokenizer, record.sample.messages)) for record in records]
-        long = [(r.sample.id, n) for r, n in zip(records, lengths, strict=True) if n > self.max_prompt_tokens]
-        if not long:
-            return records
-        shown = ", ".join(f"{name} ({n} tokens)" for name, n in long[:10])
-        message = f"{len(long)} of {len(records)} prompts are longer than {self.max_prompt_tokens} tokens: {shown}"
-        if self.overlong == "error":
-            raise ValueError(f"{message}; raise data.max_prompt_tokens or set data.overlong to drop")
-        rank_zero_warn(f"{message}; dropped")
-        return [r for r, n in zip(records, lengths, strict=True) if n <= self.max_prompt_tokens]
+
+def _adapter(format: Adapter | str) -> Adapter:
+    return adapter_named(format) if isinstance(format, str) else format
 
 
 def held_out(record: Record, share: float) -> bool:

@@ -73,7 +73,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
         lambda f: records(f, GOOD, WRONG_CHECKER),
         "unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (1 criteria)",
     ),
-    "an overlong prompt": (lambda f: ("--data.max_prompt_tokens=3",), "raise data.max_prompt_tokens or set data."),
+    "an overlong prompt": (lambda f: ("--data.max_prompt_tokens=3",), "raise data.max_prompt_tokens, or set data."),
     "an empty data file": (lambda f: records(f), "data.jsonl holds no records; it needs at least one row"),
     "too few prompts": (lambda f: ("--data.view.init_args.prompts=9",), "8 training prompts do not fill a window of 9"),
     "a share above 1": (lambda f: (*records(f, GOOD), "--data.val_share=2"), "must be in [0, 1)"),

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rtt_lightning.types import Criterion, Verdict
 from rtt_lightning.verifiers.constraints import CHECKERS, Checker
@@ -59,7 +60,8 @@ class Checks:
             return strict
         others = [self.check(criterion, variant) for variant in dict.fromkeys(variants(answer)) if variant != answer]
         undecided = [verdict for verdict in (strict, *others) if verdict.met is None]
-        return next((verdict for verdict in others if verdict.met), undecided[0] if undecided else strict)
+        found = next((verdict for verdict in others if verdict.met), undecided[0] if undecided else strict)
+        return replace(found, spans=None)  # they would be those of a variant
 
     def unknown(self, checker: str) -> str:
         """That a checker is unknown, and which one may be meant."""

@@ -1,6 +1,6 @@
 """The checkers of IFEval and IFBench: verdicts of their official evaluators, through the package `if-verifiable`.
 
-Their ids are the benchmarks' own, e.g. ``keywords:existence``. Which characters decide is not known (spans ``None``).
+Their ids are the benchmarks' own, e.g. ``keywords:existence``. Which characters decide, we add, where it can be told.
 An answer is looked at as it is, whitespace around it included; a blank one meets nothing. A verdict that would be an
 accident is none:
 
@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.deciding import deciding
 from rtt_lightning.verifiers.official import mended
 
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
@@ -82,7 +83,7 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
         if resource is None:
             raise
         return Verdict.unscorable(f"NLTK resource {resource[1]!r} is missing; set NLTK_DATA to a folder with it")
-    return Verdict(met, "met" if met else "not met")
+    return Verdict(met, "met" if met else "not met", deciding(name, answer, met, given(kwargs)))
 
 
 def given(kwargs: Mapping[str, Any]) -> dict[str, Any]:

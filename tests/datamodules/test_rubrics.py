@@ -63,7 +63,7 @@ def test_overlong_prompts_end_with_their_names_and_the_ways_out(tmp_path: Path, 
     data, rendered = of_lengths(tmp_path, tiny_model)
     data.max_prompt_tokens = rendered[2]
     named = rf"row 1 \({rendered[1]} tokens\), row 3 \({rendered[3]} tokens\)"
-    ways_out = "raise data.max_prompt_tokens or set data.overlong to drop"
+    ways_out = "raise data.max_prompt_tokens, or set data.overlong to drop or truncate"
     with pytest.raises(ValueError, match=rf"2 of 4 prompts are longer than {rendered[2]} tokens: {named}; {ways_out}"):
         data.setup("predict")
 

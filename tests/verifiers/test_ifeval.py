@@ -18,7 +18,8 @@ import nltk
 import pytest
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.ifeval import ifeval_checkers
+from rtt_lightning.verifiers.deciding import deciding
+from rtt_lightning.verifiers.ifeval import given, ifeval_checkers
 from rtt_lightning.verifiers.official import CHECKS
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +150,7 @@ def test_hand_made_verdicts(file: Path) -> None:
             for answer, met in ((row["met"], True), (row["unmet"], False)):
                 verdict = ifeval_checkers()[name](answer, **kwargs)
                 assert verdict.met is met or lacks_nltk(name, verdict), (row["key"], name, answer, verdict)
-                assert verdict.spans is None
+                assert verdict.met is None or verdict.spans == deciding(name, answer, met, given(kwargs))
 
 
 @pytest.mark.parametrize("answer", STRANGE, ids=ascii)
@@ -226,7 +227,8 @@ def forbidden(*args, **kwargs):
 
 socket.socket.connect = socket.getaddrinfo = nltk.download = forbidden
 nltk.data.path[:] = []
-from rtt_lightning.verifiers.ifeval import ifeval_checkers
+from rtt_lightning.verifiers.deciding import deciding
+from rtt_lightning.verifiers.ifeval import given, ifeval_checkers
 from rtt_lightning.verifiers.official import CHECKS
 
 answer, arguments = json.load(sys.stdin)

@@ -271,6 +271,16 @@ def test_a_format_is_picked_by_name_or_by_class_path(tmp_path: Path, tiny_model:
         assert 0 <= float(run.trainer.callback_metrics["val/rubric_accuracy"]) <= 1
 
 
+def test_training_and_validation_may_have_formats_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(TRL))
+    (tmp_path / "val.jsonl").write_text(json.dumps(IFEVAL))
+    source = RecordFiles(train=str(tmp_path / "train.jsonl"), val=str(tmp_path / "val.jsonl"))
+    data = RubricDataModule(source, format="trl", val_format="ifeval")
+    data.setup("fit")
+    assert [len(data.records[split]) for split in ("train", "val")] == [1, 1]
+    assert data.records["val"][0].sample.criteria[0].checker == IFEVAL["instruction_id_list"][0]
+
+
 def test_a_folder_with_a_dataset_is_read_as_one_of_the_hub(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps(TRL))
     data = RubricDataModule(RecordFiles(val=f"{tmp_path}:test"), format="trl")
