@@ -123,6 +123,7 @@ class RolloutCallback(Callback):
         if batch["updates"] > 1:
             self._anchor(trainer, policy, window)
         metrics |= rollout_figures(experience, judged)
+        metrics |= {name: torch.tensor(value) for name, value in self.verifier.figures().items()}
         metrics |= {"seconds_sampling": torch.tensor(sampled - started)}
         metrics |= {"seconds_weighing": torch.tensor(time.monotonic() - sampled)}
         metrics = mean_over_ranks(metrics, weight=len(judged))

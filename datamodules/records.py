@@ -110,7 +110,9 @@ def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[
         "kwargs": dict(criterion.kwargs),
         "weight": criterion.weight,
     }
-    return row if verdict is None else row | {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans}
+    if verdict is None:
+        return row
+    return row | {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans, "flags": verdict.flags}
 
 
 def sample_row(sample: RubricSample) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def _verdict(entry: Mapping[str, Any], where: str) -> Verdict:
     if spans is not None and not all(isinstance(s, list | tuple) and len(s) == 2 for s in spans):
         raise ValueError(f"field `{where}.spans` must be a list of [start, end] pairs, got {str(spans)[:80]}")
     ranges = None if spans is None else tuple((int(a), int(b)) for a, b in spans)
-    return Verdict(met, str(entry.get("reason") or ""), ranges)
+    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(map(str, entry.get("flags") or ())))
 
 
 def _text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:

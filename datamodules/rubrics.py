@@ -63,7 +63,8 @@ class RubricDataModule(LightningDataModule):
         self.adapter = _adapter(format)
         self.val_adapter = _adapter(val_format) if val_format else self.adapter
         self.tokenizer = tokenizer
-        self.max_prompt_tokens, self.overlong, self.seed = max_prompt_tokens, overlong, seed
+        self.max_prompt_tokens, self.seed = max_prompt_tokens, seed
+        self.overlong: Overlong = overlong
         self.records: dict[Split, list[Record]] = {}
 
     def setup(self, stage: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -13,8 +13,9 @@ from rtt_lightning.hub import reading
 from rtt_lightning.types import Message, Span
 
 
+@cache
 def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Tokenizer of a model folder or hub name.
+    """Tokenizer of a model folder or hub name; the same object each time, as loading takes a second.
 
     Raises:
         ValueError: If the folder or hub name cannot be reached.

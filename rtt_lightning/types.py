@@ -79,6 +79,10 @@ class RubricSample:
         return "\n".join(message["content"] for message in self.messages)
 
 
+STEERING, SHORTENED = "steering", "shortened"
+"""Flags of verdicts: the response speaks to its judge; the judge was shown a part of it only."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a checker says of one criterion and one answer.
@@ -89,11 +93,13 @@ class Verdict:
         spans: The characters of the answer that decide the verdict, by the scope and polarity of the criterion:
             the whole answer for a global criterion, the words that satisfy or violate a local one, nothing where
             a local criterion is decided by an absence. ``None`` where the checker cannot tell.
+        flags: What whoever reads it should know, `STEERING` and `SHORTENED`; they are counted and logged.
     """
 
     met: bool | None
     reason: str
     spans: tuple[Span, ...] | None = None
+    flags: tuple[str, ...] = ()
 
     def as_desired(self, criterion: Criterion) -> bool | None:
         """Whether a wanted criterion is met or an unwanted one is not; ``None`` where unscorable."""

@@ -96,21 +96,9 @@ def test_a_mistake_ends_with_one_short_message_and_exit_code_2(
     assert expected in message_of(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        (lambda f: config(f, "rollout: {sampeling: {n: 3}}"), "'rollout.sampeling.n'"),
-        (
-            lambda f: records(f, GOOD, {"criteria": GOOD["criteria"]}),
-            "  line 2: field `prompt` (a string) or `messages`",
-        ),
-        (lambda f: ("--model.init_args.model=no/model",), "cannot read a tokenizer from 'no/model'"),
-    ],
-    ids=["while parsing", "while loading data", "while loading a model offline"],
-)
-def test_the_console_shows_the_message_and_no_traceback(policy_args, tmp_path: Path, flags, expected: str) -> None:
+def test_the_console_shows_the_message_and_no_traceback(policy_args) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "rtt_lightning", *policy_args("fit", *flags(tmp_path))],
+        [sys.executable, "-m", "rtt_lightning", *policy_args("fit", "--model.init_args.model=no/model")],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         cwd=ROOT,
         capture_output=True,
@@ -118,7 +106,7 @@ def test_the_console_shows_the_message_and_no_traceback(policy_args, tmp_path: P
         timeout=300,
     )
     assert ended.returncode == 2
-    assert expected in message_of(ended.stderr)
+    assert "cannot read a tokenizer from 'no/model'" in message_of(ended.stderr)
 
 
 def test_an_unreachable_hub_is_an_error_of_the_model(policy_args, monkeypatch: pytest.MonkeyPatch) -> None:

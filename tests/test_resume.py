@@ -56,22 +56,43 @@ def assert_same(one: Path, other: Path) -> None:
     assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
 
 
+@pytest.fixture(scope="module")
+def unbroken() -> dict[str, Path]:
+    """Folders of unbroken runs by the module they train, each made by the first test that needs it."""
+    return {}
+
+
+@pytest.fixture
+def whole(policy_args, unbroken: dict[str, Path], tmp_path: Path) -> Path:
+    """The unbroken run of the policy."""
+    if "policy" not in unbroken:
+        unbroken["policy"] = tmp_path / "whole"
+        unbroken["policy"].mkdir()
+        main(policy_args("fit", *TWO_UPDATES, *saving(unbroken["policy"])))
+    return unbroken["policy"]
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_resumed_policy_equals_the_unbroken_one(policy_args, tmp_path: Path, stop: int) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir(), broken.mkdir()
-    main(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+def test_a_resumed_policy_equals_the_unbroken_one(policy_args, whole: Path, tmp_path: Path, stop: int) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
     main(policy_args("fit", *TWO_UPDATES, *saving(broken, updates=stop)))
     main(policy_args("fit", *TWO_UPDATES, *saving(broken)))
     assert_same(whole, broken)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 5])
-def test_a_resumed_discriminator_equals_the_unbroken_one(tiny_model: str, tmp_path: Path, stop: int) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir(), broken.mkdir()
+def test_a_resumed_discriminator_equals_the_unbroken_one(
+    tiny_model: str, unbroken: dict[str, Path], tmp_path: Path, stop: int
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
     flags = ("--seed_everything=3", "--trainer.accumulate_grad_batches=2", "--model.init_args.warmup_steps=4")
-    main(discriminator_args(tmp_path, tiny_model, *flags, *saving(whole)))
+    if "discriminator" not in unbroken:
+        unbroken["discriminator"] = whole = tmp_path / "whole"
+        whole.mkdir()
+        main(discriminator_args(tmp_path, tiny_model, *flags, *saving(whole)))
+    whole = unbroken["discriminator"]
     main(discriminator_args(tmp_path, tiny_model, *flags, *saving(broken, updates=stop)))
     main(discriminator_args(tmp_path, tiny_model, *flags, *saving(broken)))
     assert_same(whole, broken)
@@ -113,10 +134,9 @@ def test_twenty_kills_at_random_moments_lose_nothing(policy_args, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.0, 0.3, 0.7])
-def test_sigterm_saves_and_exits_143(policy_args, tmp_path: Path, moment: float) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir(), broken.mkdir()
-    main(policy_args("fit", *TWO_UPDATES, *saving(whole)))
+def test_sigterm_saves_and_exits_143(policy_args, whole: Path, tmp_path: Path, moment: float) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
     process = start(policy_args("fit", *TWO_UPDATES, *saving(broken)), tmp_path / "log")
     _wait_for(broken / "ckpt", process)
     time.sleep(moment)

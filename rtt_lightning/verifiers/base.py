@@ -2,13 +2,19 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from rtt_lightning.types import RubricSample, Verdict
 
 
 class Verifier(ABC):
     """Decides the criteria of a rubric for one answer. Subclasses implement `verify`."""
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[None]:
+        """Around all verdicts of an event loop: what cannot outlive it, such as connections, is opened here."""
+        yield
 
     @abstractmethod
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
@@ -28,10 +34,15 @@ class Verifier(ABC):
         """What this verifier cannot decide in a rubric, in words; asked when data is loaded."""
         return []
 
+    def figures(self) -> dict[str, float]:
+        """What it has cost so far, for the log: the same names each time."""
+        return {}
+
     def verify_all(self, pairs: Sequence[tuple[RubricSample, str]]) -> list[list[Verdict]]:
         """Verdicts on many answers, concurrently; for callers outside an event loop."""
 
         async def gather() -> list[list[Verdict]]:
-            return await asyncio.gather(*(self.verify(sample, answer) for sample, answer in pairs))
+            async with self.session():
+                return await asyncio.gather(*(self.verify(sample, answer) for sample, answer in pairs))
 
         return asyncio.run(gather())

@@ -81,7 +81,7 @@ def _capitals(answer: str, arguments: Arguments) -> Spans:
 def _postscript(answer: str, arguments: Arguments) -> Spans:
     marker = arguments["postscript_marker"]
     known = {"P.P.S": r"p\.\s?p\.\s?s.*$", "P.S.": r"p\.\s?s\..*$"}
-    return _matches(known.get(marker, re.escape(marker) + ".*$"), answer)
+    return _matches(known[marker] if marker in known else re.escape(marker) + ".*$", answer)
 
 
 def _options(answer: str, arguments: Arguments) -> Spans:

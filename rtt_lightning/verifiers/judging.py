@@ -31,7 +31,7 @@ def judge(
             sample, row, _masked(strict, mask), None if forgiving is None else _masked(forgiving, mask)
         )
 
-    with start_blocking_portal() as portal:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(verifier.session()):
         pending = [portal.start_task_soon(verdicts, sample, row) for sample, row in rollouts]
         judged = [future.result() for future in pending]
     return sorted(judged, key=lambda item: (item.rollout.group_id, item.rollout.sample_index))

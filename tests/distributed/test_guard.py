@@ -97,7 +97,10 @@ def test_a_killed_process_takes_the_other_with_it(policy_args, tmp_path: Path) -
 
 def test_a_stuck_run_ends_at_its_deadline(policy_args, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    sleeping = ("--rollout.verifier=tests.distributed.test_guard.Sleeping", "--guard.deadline_minutes=0.3")
-    process = start(policy_args("fit", *sleeping), log)
+    sleeping = ("--rollout.verifier=tests.distributed.test_guard.Sleeping", "--guard.deadline_minutes=0.2")
+    processes = start_all([*policy_args("fit", *sleeping), *DDP, "--trainer.max_steps=50"], log, processes=2)
     wait_for(log, "no batch ended for", 120)
-    assert_all_end(process, log)
+    for process in processes:
+        process.join(WITHIN_SECONDS)
+        process.kill()
+    assert [process.exitcode for process in processes] == [1, 1], log.read_text()[-3000:]

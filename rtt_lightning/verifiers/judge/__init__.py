@@ -1,0 +1,6 @@
+"""A language model as a judge: see `rtt_lightning.verifiers.judge.verifier.LLMJudge`."""
+
+from rtt_lightning.verifiers.judge.endpoint import Limits
+from rtt_lightning.verifiers.judge.verifier import Budget, LLMJudge
+
+__all__ = ["Budget", "LLMJudge", "Limits"]

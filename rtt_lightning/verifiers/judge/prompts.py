@@ -1,0 +1,99 @@
+"""What a judge is shown: a template from a file, with texts that can neither expand in it nor break out of it."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtt_lightning.types import Message
+
+DEFAULT = Path(__file__).with_name("template.txt")
+PLACES = ("prompt", "response", "criteria")
+STEERING = re.compile(
+    r"\b(?:grade|mark|rate|score|judge|count|consider) (?:this|it|the response|my response|all|every criteri\w+)\b"
+    r".{0,40}\b(?:met|satisfied|passed|correct|true|yes|perfect|10)\b"
+    r"|\b(?:ignore|disregard|forget) (?:all |any |the |your )*(?:previous|prior|above|earlier) "
+    r"(?:instructions|criteria)"
+    r"|[\"']?\b(?:met|verdicts?)\b[\"']?\s*:\s*(?:true|\[)"
+    r"|\b(?:dear|note to|attention,?|as) (?:the )?(?:judge|grader|evaluator)\b"
+    r"|\ball (?:the )?(?:criteria|constraints|requirements) (?:are|have been|were) (?:fully )?"
+    r"(?:met|satisfied|followed)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Words in a response that speak to whoever judges it."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Two messages with places for the prompt, the response and, behind both, the criteria.
+
+    Servers can so share the work on what comes before the criteria.
+
+    Attributes:
+        system: The system message.
+        user: The user message.
+        version: The first 12 hex digits of the file's SHA-256; verdicts of different versions are kept apart.
+    """
+
+    system: str
+    user: str
+    version: str
+
+
+def read_template(path: Path) -> Template:
+    """A file of ``[system]`` and ``[user]``, with ``{{prompt}}``, ``{{response}}`` and ``{{criteria}}`` in the latter.
+
+    Raises:
+        ValueError: If the file is missing, or is not such.
+    """
+    if not path.is_file():
+        raise ValueError(f"no judge template at {path}; copy {DEFAULT} and change it")
+    text = path.read_text(encoding="utf-8")
+    match = re.fullmatch(r"\[system\]\n(.*)\n\[user\]\n(.*)", text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"{path} must hold a line [system], its text, a line [user], and its text; see {DEFAULT}")
+    found = re.findall(r"\{\{(\w+)\}\}", match[2])
+    if sorted(found) != sorted(PLACES) or found[-1] != "criteria":
+        raise ValueError(
+            f"the [user] part of {path} must hold {{{{prompt}}}} and {{{{response}}}}, and behind them "
+            f"{{{{criteria}}}}, once each; it holds {found}"
+        )
+    return Template(match[1].strip(), match[2].strip(), hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def render(template: Template, conversation: str, response: str, criteria: Sequence[str]) -> list[Message]:
+    """The messages that ask about some criteria of a response.
+
+    Args:
+        template: With places for the texts; what is put in is not looked at again.
+        conversation: What the response answers.
+        response: What is judged.
+        criteria: To decide, numbered from 1.
+    """
+    numbered = "\n".join(f"{number}. {' '.join(text.split())}" for number, text in enumerate(criteria, start=1))
+    fence = _fence(conversation, response)
+    texts = {"prompt": f"{fence}\n{conversation}\n{fence}", "response": f"{fence}\n{response}\n{fence}"}
+    texts["criteria"] = numbered
+    texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}  # no half characters
+    user = re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], template.user)
+    return [{"role": "system", "content": template.system}, {"role": "user", "content": user}]
+
+
+def shortened(text: str, limit: int) -> str:
+    """Its beginning and its end where it is longer than ``limit`` characters, and how much is left out between."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters are left out here ...]\n{text[-half:]}"
+
+
+def steers(response: str) -> bool:
+    """Whether a response speaks to its judge."""
+    return STEERING.search(response) is not None
+
+
+def _fence(*texts: str) -> str:
+    """Longer than any of its kind in the texts."""
+    runs = (len(run) for text in texts for run in re.findall("~+", text))
+    return "~" * max(8, max(runs, default=0) + 1)

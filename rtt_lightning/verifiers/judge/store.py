@@ -1,0 +1,128 @@
+"""What a judge has said and cost, in one SQLite file that processes share: verdicts as JSON, and a counter."""
+
+import json
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from rtt_lightning.types import OutsideFailure
+from rtt_lightning.verifiers.judge.replies import Opinion
+
+LOCK_SECONDS = 10.0
+TABLES = """
+CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, verdict TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spent (
+    one INTEGER PRIMARY KEY CHECK (one = 1), calls INTEGER, prompt INTEGER, completion INTEGER, money REAL
+);
+INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0, 0.0);
+"""
+Value = TypeVar("Value")
+
+
+class Store:
+    """Verdicts by key, and what was spent.
+
+    A file that cannot be used costs a warning, and verdicts are kept in memory; with a budget it ends the run, as
+    nobody would know any more what was spent. A damaged file is moved aside.
+
+    Args:
+        path: The file; its folder is made. Null keeps all in memory.
+        budget_tokens: Tokens, of prompts and replies together, that may be spent over all runs that share the file.
+        budget_money: The same, in the currency of the prices.
+    """
+
+    def __init__(self, path: Path | None, budget_tokens: int | None = None, budget_money: float | None = None) -> None:
+        self.path, self.budget_tokens, self.budget_money = path, budget_tokens, budget_money
+        try:
+            self._open(path)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def get(self, key: str) -> Opinion | None:
+        """The verdict of a key, if there is one."""
+        row = self._do(lambda: self._file.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone())
+        try:
+            found = json.loads(row[0]) if row else None
+            return Opinion(bool(found["met"]), str(found["reason"])) if found else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, key: str, opinion: Opinion) -> None:
+        """Keep a verdict."""
+        text = json.dumps({"met": opinion.met, "reason": opinion.reason})
+        self._do(lambda: self._file.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, text)))
+
+    def reserve(self, prompt: int, completion: int, money: float) -> None:
+        """Count a call as if it cost the most that it can; `settle` corrects that afterwards.
+
+        Raises:
+            OutsideFailure: If that is over the budget: the call must not be made.
+        """
+        statement = """UPDATE spent SET calls = calls + 1, prompt = prompt + :prompt,
+            completion = completion + :completion, money = money + :money
+            WHERE (:tokens IS NULL OR prompt + completion + :prompt + :completion <= :tokens)
+            AND (:most IS NULL OR money + :money <= :most)"""
+        values = {"prompt": prompt, "completion": completion, "money": money}
+        values |= {"tokens": self.budget_tokens, "most": self.budget_money}
+        if not self._do(lambda: self._file.execute(statement, values).rowcount):
+            raise OutsideFailure(self._over_budget())
+
+    def settle(self, prompt: int, completion: int, money: float) -> None:
+        """Add to the counter what a call cost beyond what was reserved; less is negative."""
+        statement = "UPDATE spent SET prompt = prompt + ?, completion = completion + ?, money = money + ?"
+        self._do(lambda: self._file.execute(statement, (prompt, completion, money)))
+
+    def spent(self) -> dict[str, float]:
+        """What all runs that share the file have spent: calls, prompt_tokens, completion_tokens, money."""
+        row = self._do(lambda: self._file.execute("SELECT calls, prompt, completion, money FROM spent").fetchone())
+        return dict(zip(("calls", "prompt_tokens", "completion_tokens", "money"), map(float, row), strict=True))
+
+    def _over_budget(self) -> str:
+        spent, where = self.spent(), self.path or "memory"
+        tokens = spent["prompt_tokens"] + spent["completion_tokens"]
+        return (
+            f"the judge's budget is spent: {tokens:.0f} tokens of {self.budget_tokens or 'any number'}, money "
+            f"{spent['money']:.4f} of {self.budget_money or 'any amount'} ({where}). Its verdicts are kept: raise the "
+            "budget, then resume with --ckpt_path"
+        )
+
+    def _open(self, path: Path | None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = sqlite3.connect(
+            path or ":memory:", timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = NORMAL")  # a lost power supply may cost the last verdicts, no others
+        self._file.executescript(TABLES)
+
+    def _do(self, work: Callable[[], Value]) -> Value:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return work()
+
+    def _give_up(self, error: sqlite3.Error | OSError) -> None:
+        """Go on without the file, or with a new one in place of a damaged one."""
+        assert self.path is not None, "a database in memory does not fail"
+        if self.budget_tokens is not None or self.budget_money is not None:
+            raise OutsideFailure(
+                f"the judge's budget cannot be kept in {self.path}: {error}; mend it, or move it away to count from 0"
+            ) from error
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            self._file.close()
+            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+            self.path.replace(aside)
+            for journal in ("-wal", "-shm"):
+                Path(f"{self.path}{journal}").unlink(missing_ok=True)
+            warnings.warn(f"the judge's file {self.path} is damaged ({error}); it is now {aside}", stacklevel=4)
+        else:
+            warnings.warn(
+                f"the judge's file {self.path} cannot be used ({error}); verdicts stay in memory", stacklevel=4
+            )
+            self.path = None
+        self._open(self.path)

@@ -1,0 +1,217 @@
+"""Verdicts of a language model."""
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSample, Verdict
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.checks import JUDGE, unscorable
+from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits
+from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
+from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, read_reply
+from rtt_lightning.verifiers.judge.store import Store
+
+CHARACTERS_PER_TOKEN = 3.0
+"""Fewer than in most texts: estimates of tokens are rather too high."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent, over all runs and processes that share the judge's file; no call is made that could exceed it.
+
+    Attributes:
+        tokens: Of prompts and replies together; null for any number.
+        money: In the currency of the prices; null for any amount.
+        prompt_price: Of a million prompt tokens.
+        completion_price: Of a million tokens of replies.
+    """
+
+    tokens: int | None = None
+    money: float | None = None
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        prices = (self.prompt_price, self.completion_price)
+        if min(prices) < 0 or not all(map(math.isfinite, prices)) or (self.tokens or 0) < 0 or (self.money or 0) < 0:
+            raise ValueError(f"a judge's budget and prices must be >= 0, got {self}")
+        if self.money is not None and not any(prices):
+            raise ValueError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
+
+    def cost(self, prompt: int, completion: int) -> float:
+        """Price of so many tokens."""
+        return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
+
+
+class LLMJudge(Verifier):
+    """Asks a model on an OpenAI-compatible server, such as vLLM, about each criterion.
+
+    A reply that leaves a criterion open is asked for again, for this criterion alone; then it is unscorable, as it is
+    when the server fails. Verdicts are kept in a file: a run that ends goes on without asking twice.
+
+    Args:
+        model: Name of the model on the server.
+        url: Of the server, up to ``/v1``; null for OpenAI's own.
+        key_variable: Environment variable with the key.
+        template: File of the prompt; null for the built-in one.
+        criteria_per_call: Criteria that one call asks about.
+        max_completion_tokens: Longest reply.
+        max_characters: Longest prompt, and longest response, that is shown whole; of longer ones the middle is left
+            out, and the verdict is flagged.
+        temperature: Of sampling the reply; null leaves it to the server.
+        structured: Have the server hold to a JSON schema where it can.
+        options: More arguments of a chat completion.
+        limits: How hard the server may be asked.
+        budget: What may be spent.
+        file: SQLite file of verdicts and of what was spent; null for neither. On a local disk.
+        failures_in_a_row: Calls that may fail one after the other; then the run ends.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        url: str | None = None,
+        key_variable: str = "OPENAI_API_KEY",
+        template: str | None = None,
+        criteria_per_call: int = 1,
+        max_completion_tokens: int = 512,
+        max_characters: int = 48_000,
+        temperature: float | None = 0.0,
+        structured: bool = True,
+        options: dict[str, Any] | None = None,
+        limits: Limits = Limits(),
+        budget: Budget = Budget(),
+        file: str | None = "runs/judge.sqlite",
+        failures_in_a_row: int = 20,
+    ) -> None:
+        if min(criteria_per_call, max_completion_tokens, max_characters, failures_in_a_row) < 1:
+            raise ValueError(
+                "criteria_per_call, max_completion_tokens, max_characters and failures_in_a_row must be at least 1, "
+                f"got {criteria_per_call}, {max_completion_tokens}, {max_characters} and {failures_in_a_row}"
+            )
+        self._template = read_template(Path(template) if template else DEFAULT)
+        self._options: dict[str, Any] = {"max_completion_tokens": max_completion_tokens, **(options or {})}
+        if temperature is not None:
+            self._options.setdefault("temperature", temperature)
+        self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
+        self._per_call, self._longest, self._reply = criteria_per_call, max_characters, max_completion_tokens
+        self._budget, self._most_failures, self._failures = budget, failures_in_a_row, 0
+        self._path = Path(file) if file else None
+        self._store = Store(self._path, budget.tokens, budget.money)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[None]:
+        async with self._endpoint.session():
+            yield
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        if not answer.strip():
+            return [Verdict(False, "empty answer")] * len(sample.criteria)
+        case = self._case(sample, answer)
+        found: dict[int, Opinion | str] = {
+            place: kept for place, key in enumerate(case.keys) if (kept := self._store.get(key)) is not None
+        }
+        left = [place for place in range(len(case.keys)) if place not in found]
+        calls = [left[start : start + self._per_call] for start in range(0, len(left), self._per_call)]
+        for opinions in await asyncio.gather(*(self._ask(case, call) for call in calls)):
+            found |= opinions
+        return [replace(_verdict(found[place]), flags=case.flags) for place in range(len(case.keys))]
+
+    def figures(self) -> dict[str, float]:
+        return {f"judge_{name}": value for name, value in self._store.spent().items()}
+
+    async def _ask(self, case: "_Case", places: Sequence[int], again: bool = False) -> dict[int, Opinion | str]:
+        """Opinions on some criteria by their places, or why there is none."""
+        try:
+            reply = await self._call(
+                render(self._template, case.conversation, case.answer, [case.criteria[place] for place in places])
+            )
+        except CallFailed as error:
+            return dict.fromkeys(places, f"judge: {error}")
+        reading = read_reply(reply, len(places))
+        found: dict[int, Opinion | str] = {places[number - 1]: said for number, said in reading.opinions.items()}
+        for number, said in reading.opinions.items():
+            self._store.put(case.keys[places[number - 1]], said)
+        missing = [place for place in places if place not in found]
+        if again:
+            return found | dict.fromkeys(missing, f"judge: {reading.problem}")
+        for alone in await asyncio.gather(*(self._ask(case, [place], again=True) for place in missing)):
+            found |= alone
+        return found
+
+    async def _call(self, messages: list[dict[str, str]]) -> str:
+        """One reply, paid for."""
+        prompt = math.ceil(sum(len(message["content"]) for message in messages) / CHARACTERS_PER_TOKEN) + 50
+        reserved = prompt, self._reply
+        self._store.reserve(*reserved, self._budget.cost(*reserved))
+        try:
+            reply = await self._endpoint.ask(messages, SCHEMA, sum(reserved))
+        except OutsideFailure:
+            self._settle(reserved, (0, 0))
+            raise
+        except CallFailed as error:
+            self._settle(reserved, (0, 0))
+            self._failures += 1
+            if self._failures >= self._most_failures:
+                raise OutsideFailure(self._down(error)) from error
+            raise
+        self._failures = 0
+        counted = (reply.prompt_tokens, reply.completion_tokens)
+        self._settle(reserved, counted if any(counted) else reserved)
+        return reply.text
+
+    def _settle(self, reserved: tuple[int, int], spent: tuple[int, int]) -> None:
+        money = self._budget.cost(*spent) - self._budget.cost(*reserved)
+        self._store.settle(spent[0] - reserved[0], spent[1] - reserved[1], money)
+
+    def _down(self, last: CallFailed) -> str:
+        return (
+            f"the judge failed {self._failures} times in a row, last: {last}. Its verdicts so far are kept in "
+            f"{self._path or 'no file'}, and none was made up: mend the judge, then resume with --ckpt_path"
+        )
+
+    def _case(self, sample: RubricSample, answer: str) -> "_Case":
+        conversation = "\n\n".join(f"{message['role']}: {message['content']}" for message in sample.messages)
+        long = max(len(conversation), len(answer)) > self._longest
+        asked: Mapping[str, Any] = {
+            "model": self._endpoint.model,
+            "template": self._template.version,
+            "options": self._options,
+            "longest": self._longest,
+            "messages": list(sample.messages),
+            "answer": answer,
+        }
+        criteria = [criterion.text for criterion in sample.criteria]
+        return _Case(
+            shortened(conversation, self._longest),
+            shortened(answer, self._longest),
+            criteria,
+            [_hash({**asked, "criterion": text}) for text in criteria],
+            (*([STEERING] if steers(answer) else ()), *([SHORTENED] if long else ())),
+        )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A response to judge, as it is shown, with the keys of its verdicts."""
+
+    conversation: str
+    answer: str
+    criteria: Sequence[str]
+    keys: Sequence[str]
+    flags: tuple[str, ...]
+
+
+def _hash(asked: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _verdict(opinion: Opinion | str) -> Verdict:
+    return unscorable(opinion) if isinstance(opinion, str) else Verdict(opinion.met, f"{JUDGE}: {opinion.reason}")

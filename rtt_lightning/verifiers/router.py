@@ -1,0 +1,83 @@
+"""Each criterion to the verifier that decides it: by rule, by a judge, or by code that comes with the data."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+from jsonargparse.typing import lazy_instance
+
+from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.checks import CODE, JUDGE
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+
+class Router(Verifier):
+    """Rules, a judge and a sandbox, each for its criteria, at the same time.
+
+    Args:
+        rules: Decides what has a checker; says also what becomes of criteria that are left without a verifier.
+        judge: Decides criteria whose checker is ``judge``.
+        code: Decides criteria whose checker is ``code``.
+    """
+
+    def __init__(
+        self,
+        rules: Verifier = lazy_instance(RuleVerifier),
+        judge: Verifier | None = None,
+        code: Verifier | None = None,
+    ) -> None:
+        self._rules = rules
+        self._special = {name: verifier for name, verifier in ((JUDGE, judge), (CODE, code)) if verifier is not None}
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for verifier in (self._rules, *self._special.values()):
+                await stack.enter_async_context(verifier.session())
+            yield
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        return await self._divided(sample, lambda verifier, part, places: verifier.verify(part, answer))
+
+    async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
+        def loosely(verifier: Verifier, part: RubricSample, places: Sequence[int]) -> Awaitable[list[Verdict]]:
+            return verifier.verify_loosely(part, answer, [strict[place] for place in places])
+
+        return await self._divided(sample, loosely)
+
+    def problems(self, sample: RubricSample) -> list[str]:
+        return [
+            problem
+            for verifier, places in self._shares(sample.criteria)
+            for problem in verifier.problems(_part(sample, places))
+        ]
+
+    def figures(self) -> dict[str, float]:
+        return {k: v for verifier in (self._rules, *self._special.values()) for k, v in verifier.figures().items()}
+
+    async def _divided(
+        self,
+        sample: RubricSample,
+        ask: Callable[[Verifier, RubricSample, Sequence[int]], Awaitable[list[Verdict]]],
+    ) -> list[Verdict]:
+        shares = self._shares(sample.criteria)
+        parts = await asyncio.gather(*(ask(verifier, _part(sample, places), places) for verifier, places in shares))
+        by_place = {
+            place: verdict
+            for (_, places), verdicts in zip(shares, parts, strict=True)
+            for place, verdict in zip(places, verdicts, strict=True)
+        }
+        return [by_place[place] for place in range(len(sample.criteria))]
+
+    def _shares(self, criteria: Sequence[Criterion]) -> list[tuple[Verifier, list[int]]]:
+        """Which criteria each verifier decides, by their places in the rubric."""
+        shares: dict[Verifier, list[int]] = {}
+        for place, criterion in enumerate(criteria):
+            shares.setdefault(self._special.get(criterion.checker, self._rules), []).append(place)
+        return list(shares.items())
+
+
+def _part(sample: RubricSample, places: Sequence[int]) -> RubricSample:
+    return replace(sample, criteria=tuple(sample.criteria[place] for place in places))
