@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.functional.rewards import all_or_nothing
 from rtt_lightning.types import SHORTENED, STEERING, Experience, JudgedRollout
 
@@ -23,4 +24,5 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> 
         **{flag: flags.count(flag) / exists.sum() for flag in (STEERING, SHORTENED)},
         "length": lengths.mean(),
         "truncated": truncated.float().mean(),
+        **{name: torch.tensor(value) for name, value in signs(judged).items()},
     }

@@ -16,6 +16,7 @@ from rtt_lightning.callbacks.completions import print_completions, write_complet
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
+from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
@@ -78,6 +79,8 @@ class RolloutCallback(Callback):
         self.output = Path(output) if output else None
         self.table_every = table_every
         self._started = False
+        self.judged: list[JudgedRollout] = []
+        """Responses of the window that is trained on, of this process; for callbacks that look at them."""
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
         self._synced_version: int | None = None
@@ -108,6 +111,7 @@ class RolloutCallback(Callback):
         started = time.monotonic()
         samples = _samples(trainer, batch)
         judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
+        self.judged = judged
         sampled = time.monotonic()
         relevance = self.relevance.weigh(judged)
         experience = collate(judged, relevance)
@@ -222,7 +226,8 @@ class RolloutCallback(Callback):
         if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
             rewards, _ = policy.response_reward(experience.met, experience.scorable, experience.weights)
             first = self.sampling.n
-            print_completions(judged[:first][:4], rewards[:first][:4], f"window {number}")
+            seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
+            print_completions(judged[:first][:4], rewards[:first][:4], f"window {number}: {seen}")
 
     def state_dict(self) -> dict[str, Any]:
         """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""

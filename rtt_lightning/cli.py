@@ -17,10 +17,12 @@ from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.checkpoints import find_checkpoint
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.check import check
 from rtt_lightning.export import export
+from rtt_lightning.rejudge import rejudge_command
 from rtt_lightning.scoring import score
 from rtt_lightning.shipped import find_configs, list_configs
 from rtt_lightning.terminal import quieten
@@ -31,7 +33,7 @@ DESCRIPTION = (
     "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder; `rtt configs` lists "
     "the shipped files, which `--config demo/policy.yaml` finds from any folder; `rtt doctor` checks this machine and, "
     "with the flags of `rtt fit`, a configuration: its data, and the memory that it needs; `rtt data check FILE` "
-    "looks at a file of prompts and rubrics in any known format."
+    "looks at a file of prompts and rubrics in any known format; `rtt rejudge FOLDER` scores saved responses again."
 )
 
 
@@ -49,6 +51,7 @@ class RTTCommandLine(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
         parser.add_lightning_class_args(Canary, "canary")
+        parser.add_lightning_class_args(RewardWatch, "watch")
         parser.add_lightning_class_args(Guard, "guard")
         parser.set_defaults(
             {
@@ -120,6 +123,9 @@ def run() -> None:
         if sys.argv[1:2] == ["export"]:
             quieten()
             auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
+        elif sys.argv[1:2] == ["rejudge"]:
+            quieten()
+            rejudge_command(sys.argv[2:])
         elif sys.argv[1:2] == ["configs"]:
             auto_cli(list_configs, args=sys.argv[2:], prog="rtt configs")
         elif sys.argv[1:2] == ["data"]:

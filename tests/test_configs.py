@@ -19,7 +19,7 @@ from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMI
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 METHODS, MODELS = sorted(CONFIGS.glob("methods/*.yaml")), sorted(CONFIGS.glob("models/*.yaml"))
-KINDS = ("clusters", "engines", "memory", "strategies")
+KINDS = ("clusters", "engines", "judges", "memory", "strategies")
 EXTRAS = sorted(path for kind in KINDS for path in CONFIGS.glob(f"{kind}/*.yaml"))
 
 
@@ -41,7 +41,7 @@ def test_paper_overlays_compose(method: Path, model: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_clusters_engines_memory_and_strategies_compose(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_other_overlay_composes(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse("fit", capsys, METHODS[0], MODELS[0], extra)
 
 

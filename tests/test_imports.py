@@ -12,7 +12,7 @@ ORDER = [
     {"datamodules", "callbacks"},
     {"training", "strategies"},
     {"policy", "discriminator"},
-    {"export", "scoring"},
+    {"export", "rejudge", "scoring"},
     {"cli", "__main__", "demo", "doctor"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

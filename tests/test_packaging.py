@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 GENERATED = {"build", "dist", "models", "runs", "rtt_lightning.egg-info"}
 LONGEST_SECONDS = 300
+DATA = {"rtt_lightning/py.typed", "rtt_lightning/verifiers/judge/template.txt"}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_the_wheel_holds_every_module_and_file_and_nothing_generic(wheel: Path) 
     }
     shipped = {f"rtt_lightning/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*") if path.is_file()}
     assert {"rtt_lightning/callbacks/rollout.py", "rtt_lightning/datamodules/rubrics.py"} <= modules
-    assert {name for name in names if ".dist-info/" not in name} == modules | shipped | {"rtt_lightning/py.typed"}
+    assert {name for name in names if ".dist-info/" not in name} == modules | shipped | DATA
     [licence] = [name for name in names if name.endswith("LICENSE")]
     assert ".dist-info/" in licence
 

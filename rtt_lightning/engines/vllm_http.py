@@ -50,12 +50,34 @@ def load_weights(url: str, folder: Path, version: str, deadline: float) -> None:
         ("update_weight_version", {"new_version": version}),
     )
     for route, body in steps:
-        try:
-            content = _content(httpx.post(f"{url}/{route}", json=body, timeout=deadline))
-        except httpx.TransportError as error:
-            raise _no_answer(error) from error
-        if content.get("success") is False:
-            raise ServerFailure(f"{route} did not succeed; someone else is sampling from this server")
+        post(url, route, body, deadline)
+
+
+def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None:
+    """Have a server do something to its weights.
+
+    Raises:
+        ServerFailure: If it does not answer within ``deadline`` seconds, or did not do it.
+        ValueError: If it refuses the request.
+    """
+    try:
+        content = _content(httpx.post(f"{url}/{route}", json=body, timeout=deadline))
+    except httpx.TransportError as error:
+        raise _no_answer(error) from error
+    if content.get("success") is False:
+        raise ServerFailure(f"{route} did not succeed; someone else is sampling from this server")
+
+
+def world_size(url: str) -> int:
+    """Number of a server's processes that hold weights.
+
+    Raises:
+        ServerFailure: If it does not answer.
+    """
+    try:
+        return int(_content(httpx.get(f"{url}/get_world_size", timeout=10.0))["world_size"])
+    except httpx.TransportError as error:
+        raise _no_answer(error) from error
 
 
 def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:

@@ -29,14 +29,23 @@ class VLLMProcess:
         dtype: Of its weights.
         max_model_len: Longest prompt + response in tokens; null takes the model's own limit.
         gpu_memory_utilization: Share of the GPU's memory that it takes.
+        more: Further arguments of the server.
     """
 
-    def __init__(self, model: str, dtype: str, max_model_len: int | None, gpu_memory_utilization: float) -> None:
+    def __init__(
+        self,
+        model: str,
+        dtype: str,
+        max_model_len: int | None,
+        gpu_memory_utilization: float,
+        more: Sequence[str] = (),
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         arguments = ["--model", model, "--host", "127.0.0.1", "--port", str(port), "--dtype", dtype, "--tokens-only"]
         arguments += ["--logprobs-mode", "processed_logprobs", "--disable-log-stats"]
         arguments += ["--max-model-len", str(max_model_len)] if max_model_len else []
+        arguments += more
         if torch.cuda.is_available():
             arguments += ["--gpu-memory-utilization", str(gpu_memory_utilization)]
         else:  # vLLM 0.32 cannot split a seeded prompt on a CPU

@@ -7,19 +7,17 @@ A server is vLLM's own, with the model that the policy starts from and the route
 These routes let anyone who reaches the port change the model: keep it inside a trusted network. Tested with vLLM 0.32.
 """
 
-import shutil
-import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
+from concurrent.futures import as_completed
 from typing import Any, Literal
 
 import httpx2 as httpx
 import torch
 from anyio import CapacityLimiter
 from anyio.from_thread import start_blocking_portal
+from jsonargparse.typing import lazy_instance
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -29,9 +27,9 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
-from rtt_lightning.engines.handover import write_weights
+from rtt_lightning.engines.handover import FolderHandover, Handover
 from rtt_lightning.engines.vllm import check_requests, sampling_arguments
-from rtt_lightning.engines.vllm_http import ServerFailure, load_weights, sample, wait_until_up
+from rtt_lightning.engines.vllm_http import ServerFailure, sample, wait_until_up
 from rtt_lightning.engines.vllm_process import VLLMProcess
 from rtt_lightning.processes import gather, rank
 from rtt_lightning.types import OutsideFailure, Rollout
@@ -46,12 +44,11 @@ class VLLMServerEngine(RolloutEngine):
     responses are sampled by the others; when none is left the run ends, and no part of the window is trained on. Every
     response says which weights sampled it, so a server that was restarted with the old ones is found out.
 
-    On several processes all sample from the same servers; the first process writes the weights, once.
+    On several processes all sample from the same servers; the first process hands the weights over, once.
 
     Args:
         urls: Servers, such as ``http://node1:8000``; none starts one on this machine, and ends it with the run.
-        weights_folder: Where new weights are handed over; servers must see it under the same path, as the same user.
-            Null makes a temporary folder, for servers on this machine.
+        handover: How servers get new weights.
         dtype: Of the weights handed over, and of a server started here.
         concurrency: Responses in flight per server and process.
         deadline: Seconds that a response, or the loading of weights, may take.
@@ -63,7 +60,7 @@ class VLLMServerEngine(RolloutEngine):
     def __init__(
         self,
         urls: Sequence[str] = (),
-        weights_folder: str | None = None,
+        handover: Handover = lazy_instance(FolderHandover),
         dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16",
         concurrency: int = 256,
         deadline: float = 600.0,
@@ -76,7 +73,7 @@ class VLLMServerEngine(RolloutEngine):
                 f"concurrency must be >= 1 and deadlines > 0, got {concurrency}, {deadline} and {start_deadline}"
             )
         self.urls = tuple(url.rstrip("/") for url in urls)
-        self.weights_folder, self.dtype = weights_folder, dtype
+        self.handover, self.dtype = handover, dtype
         self.concurrency, self.deadline, self.start_deadline = concurrency, deadline, start_deadline
         self.max_model_len, self.gpu_memory_utilization = max_model_len, gpu_memory_utilization
         self._process: VLLMProcess | None = None
@@ -93,7 +90,7 @@ class VLLMServerEngine(RolloutEngine):
         self._build = RolloutBuilder(policy.tokenizer, end_token_ids(policy.model, policy.tokenizer))
         if not self.urls:
             if rank() == 0:
-                arguments = self.dtype, self.max_model_len, self.gpu_memory_utilization
+                arguments = self.dtype, self.max_model_len, self.gpu_memory_utilization, self.handover.server_arguments
                 self._process = VLLMProcess(policy.base_model, *arguments)
             [url, *_] = gather(self._process.url if self._process else "")
             self.urls = (url,)
@@ -102,21 +99,15 @@ class VLLMServerEngine(RolloutEngine):
         self.sync(policy)
 
     def sync(self, policy: PolicyWeights) -> None:
-        """Write the policy's weights to a folder and have every server load them, also those that failed before.
+        """Hand the policy's weights to every server, also to those that failed before.
 
         Raises:
             OutsideFailure: If no server could load them.
         """
         self._syncs += 1
-        if self.weights_folder:
-            Path(self.weights_folder).mkdir(parents=True, exist_ok=True)
         self._version = f"{self._run}-{self._syncs}"
-        folder = Path(tempfile.mkdtemp(prefix=f"weights-{self._version}-", dir=self.weights_folder))
-        try:
-            write_weights(policy.full_weights(), getattr(torch, self.dtype), folder)
-            failures = gather(self._load_everywhere(folder) if rank() == 0 else {})[0]
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        dtype = getattr(torch, self.dtype)
+        failures = self.handover.send(policy.full_weights, dtype, self.urls, self._version, self.deadline)
         self._failures = {}
         for url, reason in failures.items():
             self._leave_out(url, reason)
@@ -184,17 +175,3 @@ class VLLMServerEngine(RolloutEngine):
             f"no vLLM server is left to sample from ({reasons}). Nothing of this window was trained on: "
             "restart the servers, then resume with --ckpt_path"
         )
-
-    def _load_everywhere(self, folder: Path) -> dict[str, str]:
-        """Have all servers load the weights at the same time; returns why some did not."""
-
-        def load(url: str) -> str:
-            try:
-                load_weights(url, folder, self._version, self.deadline)
-            except ServerFailure as error:
-                return str(error)
-            return ""
-
-        with ThreadPoolExecutor(len(self.urls)) as pool:
-            reasons = zip(self.urls, pool.map(load, self.urls), strict=True)
-        return {url: reason for url, reason in reasons if reason}

@@ -16,12 +16,14 @@ import torch
 
 from rtt_lightning.cli import main
 from rtt_lightning.engines import SampleRequest, Sampling
+from rtt_lightning.engines.nccl_handover import NCCLHandover
 from rtt_lightning.engines.vllm_http import wait_until_up
 from rtt_lightning.engines.vllm_process import VLLMProcess
 from rtt_lightning.engines.vllm_server import VLLMServerEngine
 from rtt_lightning.policy import RTT
 from rtt_lightning.types import OutsideFailure, Rollout
 from tests.conftest import ROOT
+from tests.engines import cpu_communicator
 from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
 
 GAP = 0.01
@@ -31,9 +33,15 @@ SHORT = Sampling(max_new_tokens=12)
 
 
 @pytest.fixture(scope="module")
-def servers(real_model: str) -> Iterator[list[VLLMProcess]]:
+def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VLLMProcess]]:
     assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
-    servers = [VLLMProcess(real_model, "float32", 256, 0.1) for _ in range(2)]
+    plugin = tmp_path_factory.mktemp("plugin") / "cpu_communicator-0.dist-info"
+    plugin.mkdir()
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: cpu-communicator\nVersion: 0\n")
+    (plugin / "entry_points.txt").write_text(cpu_communicator.ENTRY_POINT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{plugin.parent}:{ROOT}")
+        servers = [VLLMProcess(real_model, "float32", 256, 0.1, NCCLHandover.server_arguments) for _ in range(2)]
     for server in servers:
         wait_until_up(server.url, 300, server.check)
     yield servers
@@ -86,6 +94,37 @@ def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEng
         weight.copy_(original)
     engine.sync(policy)
     assert tokens(sample(engine, requests, SHORT)) == tokens(before)
+
+
+@pytest.mark.slow
+def test_vllm_s_own_weight_transfer_reaches_every_server(
+    servers: list[VLLMProcess], policy: RTT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, name in ((torch.accelerator, "current_device_index"), (torch.cuda, "current_stream")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back afterwards
+    cpu_communicator.register()
+    handover = NCCLHandover("127.0.0.1", packed=False)
+    engine = VLLMServerEngine([server.url for server in servers], handover, "float32")
+    engine.start(policy)
+    requests = ask(policy, *QUESTIONS)
+    before = sample(engine, requests, SHORT)
+    assert logprob_gap(policy, before).max() <= 5 * GAP
+    weight = policy.model.model.norm.weight
+    original = weight.detach().clone()
+    with torch.no_grad():
+        weight.mul_(1 + 0.5 * torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)))
+    engine.sync(policy)
+    changed = sample(engine, requests, SHORT)
+    assert tokens(changed) != tokens(before)
+    assert logprob_gap(policy, changed).max() <= 5 * GAP
+    with torch.no_grad():
+        weight.copy_(original)
+    engine.sync(policy)
+    assert tokens(sample(engine, requests, SHORT)) == tokens(before)
+    engine.urls = (*engine.urls, "http://127.0.0.1:9")
+    with pytest.warns(UserWarning, match=r"http://127.0.0.1:9 is left out .*refused"):
+        engine.sync(policy)
+    assert engine._alive == [server.url for server in servers]
 
 
 @pytest.mark.slow
@@ -212,6 +251,7 @@ def test_a_server_that_cannot_start_ends_the_wait_with_its_log(real_model: str) 
 def test_a_server_ends_with_a_parent_that_is_killed(real_model: str) -> None:
     code = f"""
 import time
+from rtt_lightning.engines.nccl_handover import NCCLHandover
 from rtt_lightning.engines.vllm_http import wait_until_up
 from rtt_lightning.engines.vllm_process import VLLMProcess
 print(VLLMProcess({real_model!r}, "float32", None, 0.1).pid, flush=True)

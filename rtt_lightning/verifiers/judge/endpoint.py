@@ -103,13 +103,16 @@ class Endpoint:
             self._client = await stack.enter_async_context(client)
             yield
 
-    async def ask(self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int) -> Reply:
+    async def ask(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int, options: Mapping[str, Any]
+    ) -> Reply:
         """One reply.
 
         Args:
             messages: To send.
             schema: JSON schema of the reply.
             tokens: Estimate of all tokens of the call, for the limit per minute.
+            options: Arguments of this call alone.
 
         Raises:
             CallFailed: If all attempts failed, or the server refuses the call.
@@ -120,18 +123,20 @@ class Endpoint:
                 await _pass(self._requests, 1)
                 await _pass(self._tokens, tokens)
                 try:
-                    return await self._attempt(messages, schema)
+                    return await self._attempt(messages, schema, options)
                 except _Stumble as error:
                     if attempt == self._limits.attempts:
                         raise CallFailed(f"{error} ({attempt} attempts)") from None
                     await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
+    async def _attempt(
+        self, messages: Sequence[Message], schema: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Reply:
         import openai
 
         format = {"type": "json_schema", "json_schema": {"name": "verdicts", "schema": dict(schema), "strict": True}}
-        arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options}
+        arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options, **options}
         if self._structured:
             arguments["response_format"] = format
         try:
@@ -140,7 +145,10 @@ class Endpoint:
         except TimeoutError:
             raise _Stumble(f"no reply within {self._limits.deadline:g} seconds") from None
         except openai.APIStatusError as error:
-            return await self._refused(error, messages, schema)
+            if error.status_code not in (400, 422) or not self._structured or not _is_about_format(str(error)):
+                raise self._failure(error) from None
+            self._structured = False
+            return await self._attempt(messages, schema, options)
         except openai.APIConnectionError as error:
             raise _Stumble(self._public(f"no connection: {error.__cause__ or error}")) from None
         except openai.APIError as error:
@@ -152,20 +160,17 @@ class Endpoint:
         counted = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         return Reply(choice.message.content or "", *counted)
 
-    async def _refused(self, error: Any, messages: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
-        """What becomes of a call that was answered with an error."""
-        status, reason = error.status_code, self._public(str(error))[:300]
+    def _failure(self, error: Any) -> Exception:
+        """What an answer with an error status means."""
+        status = error.status_code
         if status in HOPELESS:
-            raise OutsideFailure(
+            return OutsideFailure(
                 f"the judge at {self.url or 'OpenAI'} answers {status}: {HOPELESS[status]} (model {self.model!r}, key "
                 f"from {self._key_variable}). Mend it, then resume with --ckpt_path"
-            ) from None
-        if status in (400, 422) and self._structured and _is_about_format(reason):
-            self._structured = False
-            return await self._attempt(messages, schema)
-        if status == 408 or status == 429 or status >= 500:
-            raise _Stumble(f"HTTP status {status}", _retry_after(error)) from None
-        raise CallFailed(f"the server refuses the call: {reason}") from None
+            )
+        if status in (408, 429) or status >= 500:
+            return _Stumble(f"HTTP status {status}", _retry_after(error))
+        return CallFailed(f"the server refuses the call: {self._public(str(error))[:300]}")
 
     def _public(self, text: str) -> str:
         """A message of the server without the key, should it quote it."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render
 from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, read_reply
 from rtt_lightning.verifiers.judge.store import Store
 
-CHARACTERS_PER_TOKEN = 3.0
-"""Fewer than in most texts: estimates of tokens are rather too high."""
+BYTES_PER_TOKEN = 3.0
+"""Fewer than in most texts, Chinese ones included: estimates of tokens are rather too high."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class LLMJudge(Verifier):
         key_variable: Environment variable with the key.
         template: File of the prompt; null for the built-in one.
         criteria_per_call: Criteria that one call asks about.
+        votes: Opinions per criterion, of which the majority decides; a tie is unscorable. More than one need a
+            ``temperature`` above 0.
         max_completion_tokens: Longest reply.
         max_characters: Longest prompt, and longest response, that is shown whole; of longer ones the middle is left
             out, and the verdict is flagged.
@@ -81,6 +84,7 @@ class LLMJudge(Verifier):
         key_variable: str = "OPENAI_API_KEY",
         template: str | None = None,
         criteria_per_call: int = 1,
+        votes: int = 1,
         max_completion_tokens: int = 512,
         max_characters: int = 48_000,
         temperature: float | None = 0.0,
@@ -91,6 +95,8 @@ class LLMJudge(Verifier):
         file: str | None = "runs/judge.sqlite",
         failures_in_a_row: int = 20,
     ) -> None:
+        if votes < 1 or (votes > 1 and temperature == 0):
+            raise ValueError(f"votes must be >= 1, and more than one need a temperature above 0; got {votes}")
         if min(criteria_per_call, max_completion_tokens, max_characters, failures_in_a_row) < 1:
             raise ValueError(
                 "criteria_per_call, max_completion_tokens, max_characters and failures_in_a_row must be at least 1, "
@@ -102,9 +108,14 @@ class LLMJudge(Verifier):
             self._options.setdefault("temperature", temperature)
         self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
         self._per_call, self._longest, self._reply = criteria_per_call, max_characters, max_completion_tokens
+        self._votes = votes
         self._budget, self._most_failures, self._failures = budget, failures_in_a_row, 0
         self._path = Path(file) if file else None
-        self._store = Store(self._path, budget.tokens, budget.money)
+
+    @cached_property
+    def _store(self) -> Store:
+        """Opened by the first verdict, not by whoever merely reads the configuration."""
+        return Store(self._path, self._budget.tokens, self._budget.money)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:
@@ -114,7 +125,12 @@ class LLMJudge(Verifier):
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
         if not answer.strip():
             return [Verdict(False, "empty answer")] * len(sample.criteria)
-        case = self._case(sample, answer)
+        cases = [self._case(sample, answer, vote) for vote in range(self._votes)]
+        opinions = await asyncio.gather(*(self._opinions(case) for case in cases))
+        return [replace(_majority(votes), flags=cases[0].flags) for votes in zip(*opinions, strict=True)]
+
+    async def _opinions(self, case: "_Case") -> "list[Opinion | str]":
+        """One per criterion, kept or asked for."""
         found: dict[int, Opinion | str] = {
             place: kept for place, key in enumerate(case.keys) if (kept := self._store.get(key)) is not None
         }
@@ -122,7 +138,7 @@ class LLMJudge(Verifier):
         calls = [left[start : start + self._per_call] for start in range(0, len(left), self._per_call)]
         for opinions in await asyncio.gather(*(self._ask(case, call) for call in calls)):
             found |= opinions
-        return [replace(_verdict(found[place]), flags=case.flags) for place in range(len(case.keys))]
+        return [found[place] for place in range(len(case.keys))]
 
     def figures(self) -> dict[str, float]:
         return {f"judge_{name}": value for name, value in self._store.spent().items()}
@@ -131,7 +147,8 @@ class LLMJudge(Verifier):
         """Opinions on some criteria by their places, or why there is none."""
         try:
             reply = await self._call(
-                render(self._template, case.conversation, case.answer, [case.criteria[place] for place in places])
+                render(self._template, case.conversation, case.answer, [case.criteria[place] for place in places]),
+                case.vote,
             )
         except CallFailed as error:
             return dict.fromkeys(places, f"judge: {error}")
@@ -146,13 +163,13 @@ class LLMJudge(Verifier):
             found |= alone
         return found
 
-    async def _call(self, messages: list[dict[str, str]]) -> str:
+    async def _call(self, messages: list[dict[str, str]], vote: int) -> str:
         """One reply, paid for."""
-        prompt = math.ceil(sum(len(message["content"]) for message in messages) / CHARACTERS_PER_TOKEN) + 50
+        prompt = math.ceil(sum(len(message["content"].encode()) for message in messages) / BYTES_PER_TOKEN) + 50
         reserved = prompt, self._reply
         self._store.reserve(*reserved, self._budget.cost(*reserved))
         try:
-            reply = await self._endpoint.ask(messages, SCHEMA, sum(reserved))
+            reply = await self._endpoint.ask(messages, SCHEMA, sum(reserved), {"seed": vote} if self._votes > 1 else {})
         except OutsideFailure:
             self._settle(reserved, (0, 0))
             raise
@@ -177,7 +194,7 @@ class LLMJudge(Verifier):
             f"{self._path or 'no file'}, and none was made up: mend the judge, then resume with --ckpt_path"
         )
 
-    def _case(self, sample: RubricSample, answer: str) -> "_Case":
+    def _case(self, sample: RubricSample, answer: str, vote: int) -> "_Case":
         conversation = "\n\n".join(f"{message['role']}: {message['content']}" for message in sample.messages)
         long = max(len(conversation), len(answer)) > self._longest
         asked: Mapping[str, Any] = {
@@ -187,6 +204,7 @@ class LLMJudge(Verifier):
             "longest": self._longest,
             "messages": list(sample.messages),
             "answer": answer,
+            "vote": vote if self._votes > 1 else None,
         }
         criteria = [criterion.text for criterion in sample.criteria]
         return _Case(
@@ -194,6 +212,7 @@ class LLMJudge(Verifier):
             shortened(answer, self._longest),
             criteria,
             [_hash({**asked, "criterion": text}) for text in criteria],
+            vote,
             (*([STEERING] if steers(answer) else ()), *([SHORTENED] if long else ())),
         )
 
@@ -206,6 +225,7 @@ class _Case:
     answer: str
     criteria: Sequence[str]
     keys: Sequence[str]
+    vote: int
     flags: tuple[str, ...]
 
 
@@ -213,5 +233,15 @@ def _hash(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _verdict(opinion: Opinion | str) -> Verdict:
-    return unscorable(opinion) if isinstance(opinion, str) else Verdict(opinion.met, f"{JUDGE}: {opinion.reason}")
+def _majority(votes: Sequence[Opinion | str]) -> Verdict:
+    """Of the opinions that there are; unscorable without one, or on a tie."""
+    opinions = [vote for vote in votes if isinstance(vote, Opinion)]
+    yes = sum(opinion.met for opinion in opinions)
+    if not opinions:
+        return unscorable(str(votes[0]))
+    if 2 * yes == len(opinions):
+        return unscorable(f"judge: a tie of {len(opinions)} votes")
+    met = 2 * yes > len(opinions)
+    reason = next(opinion.reason for opinion in opinions if opinion.met == met)
+    share = f" ({max(yes, len(opinions) - yes)} of {len(opinions)} votes)" if len(votes) > 1 else ""
+    return Verdict(met, f"{JUDGE}: {reason}{share}")

@@ -1,0 +1,114 @@
+"""A watch over reward hacking: rewards that rise while what they stand for does not."""
+
+import warnings
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.processes import sum_over_ranks
+from rtt_lightning.types import Criterion, JudgedRollout, Verdict
+from rtt_lightning.verifiers.base import Verifier
+
+
+class RewardWatch(Callback):
+    """Looks at the responses of every N-th window with other eyes than the reward's, logs what it sees, and warns.
+
+    - ``watch/length_drift``: mean length relative to the first window's, minus 1.
+    - ``watch/coherence``: mean log-prob per token under the reference, where the policy has one at hand (adapters, or
+      a KL in its loss): fluent text is near -1, gibberish far below.
+    - ``watch/optimism``, with a judge: share of criteria that training counts as desired, minus the same by the judge,
+      over the criteria that both decide; and ``watch/agreement``. A policy that learns to please its own verifier
+      raises the first.
+
+    `rtt_lightning.callbacks.signs` has the signs that are logged of every window, under ``rollout/``.
+
+    Args:
+        judge: A held-out judge: another model, template or rule than the training's.
+        every: Windows from one look to the next.
+        responses: Responses per look and process that the judge is asked about.
+        alarm: Rise of the optimism since the first look above which there is a warning.
+        drift: Absolute length drift above which there is a warning.
+    """
+
+    def __init__(
+        self,
+        judge: Verifier | None = None,
+        every: int = 10,
+        responses: int = 16,
+        alarm: float = 0.15,
+        drift: float = 0.5,
+    ) -> None:
+        if every < 1 or responses < 1 or alarm <= 0 or drift <= 0:
+            raise ValueError(
+                f"watch needs every and responses >= 1, alarm and drift > 0, got {every}, {responses}, {alarm}, {drift}"
+            )
+        self.judge, self.every, self.responses, self.alarm, self.drift = judge, every, responses, alarm, drift
+        self._first: dict[str, float] = {}
+        self._warned: set[str] = set()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch.get("micro_batch") != 0 or batch["window"] % self.every:
+            return
+        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
+        judged = rollout.judged
+        seen = {"length_drift": self._length_drift(judged)}
+        if pl_module.lora is not None or pl_module.kl_coef:
+            logprobs, mask = pl_module.reference_logprobs(batch), batch["response_mask"]
+            total, tokens = sum_over_ranks(logprobs[mask].sum()), sum_over_ranks(mask.sum().float())
+            seen["coherence"] = float(total / tokens.clamp(min=1))
+        if self.judge is not None:
+            seen |= self._second_opinion(self.judge, judged[: self.responses])
+        pl_module.log_dict({f"watch/{name}": value for name, value in seen.items()}, batch_size=1)
+
+    def _length_drift(self, judged: list[JudgedRollout]) -> float:
+        tokens = sum_over_ranks(torch.tensor(float(sum(len(item.rollout.response_ids) for item in judged))))
+        length = float(tokens / sum_over_ranks(torch.tensor(float(len(judged)))).clamp(min=1))
+        drift = length / max(self._first.setdefault("length", length), 1.0) - 1
+        if abs(drift) > self.drift:
+            self._warn(
+                "length", f"responses are {drift:+.0%} as long as in the first window", "watch.drift", self.drift
+            )
+        return drift
+
+    def _second_opinion(self, judge: Verifier, judged: list[JudgedRollout]) -> dict[str, float]:
+        found = judge.verify_all([(item.sample, item.rollout.answer) for item in judged])
+        pairs = [
+            desired
+            for item, verdicts in zip(judged, found, strict=True)
+            for desired in map(_as_desired, item.sample.criteria, item.verdicts, verdicts)
+            if None not in desired
+        ]
+        counts = [
+            len(pairs),
+            sum(a == b for a, b in pairs),
+            sum(bool(a) for a, _ in pairs),
+            sum(bool(b) for _, b in pairs),
+        ]
+        total, agreed, training, other = map(float, sum_over_ranks(torch.tensor(counts, dtype=torch.float)))
+        if not total:
+            return {}
+        optimism = (training - other) / total
+        rise = optimism - self._first.setdefault("optimism", optimism)
+        if rise > self.alarm:
+            reason = f"training counts {rise:.0%} more criteria as desired, beside the held-out judge, than at first"
+            self._warn("optimism", reason, "watch.alarm", self.alarm)
+        return {"optimism": optimism, "agreement": agreed / total}
+
+    def _warn(self, name: str, reason: str, argument: str, limit: float) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            warnings.warn(
+                f"{reason}, more than {argument} = {limit}: the policy may be hacking its reward", stacklevel=3
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": dict(self._first), "warned": sorted(self._warned)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._first, self._warned = dict(state_dict["first"]), set(state_dict["warned"])
+
+
+def _as_desired(criterion: Criterion, one: Verdict, other: Verdict) -> tuple[bool | None, bool | None]:
+    return one.as_desired(criterion), other.as_desired(criterion)

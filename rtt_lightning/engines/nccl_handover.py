@@ -1,0 +1,128 @@
+"""Weights straight into the servers' GPUs, by vLLM's own weight transfer.
+
+No GPU was at hand to run it on: it is tested against real servers with NCCL's communicator replaced by one for CPUs.
+"""
+
+import importlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.engines.handover import Handover, Weights
+from rtt_lightning.engines.vllm_http import ServerFailure, post, world_size
+from rtt_lightning.processes import free_port, gather, rank
+from rtt_lightning.types import OutsideFailure
+
+
+class NCCLHandover(Handover):
+    """The first process broadcasts the weights to one server after the other, from GPU to GPU, one tensor at a time.
+
+    Servers are started with ``--weight-transfer-config '{"backend": "nccl"}'`` as well.
+
+    Args:
+        address: Of the first process, as servers reach it; null for this machine's own name.
+        packed: Send tensors in blocks.
+    """
+
+    server_arguments = ("--weight-transfer-config", '{"backend": "nccl"}')
+
+    def __init__(self, address: str | None = None, packed: bool = True) -> None:
+        self.address, self.packed = address, packed
+        self._shapes: list[tuple[str, tuple[int, ...]]] = []
+        self._connections: dict[str, tuple[Any, _Client]] = {}
+
+    def send(
+        self, weights: Weights, dtype: torch.dtype, urls: Sequence[str], version: str, deadline: float
+    ) -> dict[str, str]:
+        self._shapes = self._shapes or [(name, tuple(weight.shape)) for name, weight in weights()]
+        source, failures = _Source(weights, dtype, self._shapes), {}
+        for url in urls:
+            reason = gather(self._connect(url, source, deadline) if rank() == 0 else "")[0]
+            if reason:  # nobody gathers tensors for a server that is not there
+                failures[url] = reason
+                continue
+            if rank() != 0:
+                for _ in source:
+                    pass
+            failures |= gather(self._broadcast(url, source, version, deadline) if rank() == 0 else {})[0]
+        return failures
+
+    def _connect(self, url: str, source: "_Source", deadline: float) -> str:
+        """Join a group with the server, once; returns why not."""
+        try:
+            size = 1 + world_size(url)
+            if url not in self._connections:
+                transfer: Any = importlib.import_module("vllm.distributed.weight_transfer.nccl_engine")
+                address = self.address or socket.gethostname()
+                information = transfer.NCCLTrainerInitInfo(address, free_port(), size, packed=self.packed, rank=0)
+                client = _Client(url, deadline)
+                engine = transfer.NCCLTrainerWeightTransferEngine
+                self._connections[url] = engine.trainer_init(information, client=client, source=source), client
+        except (ServerFailure, ValueError, RuntimeError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _broadcast(self, url: str, source: "_Source", version: str, deadline: float) -> dict[str, str]:
+        engine, client = self._connections[url]
+        engine.source, client.version = source, version
+        failed: list[Exception] = []
+
+        def send(device: int) -> None:
+            try:
+                if torch.accelerator.is_available():
+                    torch.accelerator.set_device_index(device)  # each thread has one of its own
+                engine.send_weights()
+            except Exception as error:
+                failed.append(error)
+
+        device = torch.accelerator.current_device_index() if torch.accelerator.is_available() else 0
+        sending = threading.Thread(target=send, args=(device,), daemon=True)
+        sending.start()
+        sending.join(deadline)
+        if sending.is_alive():
+            raise OutsideFailure(f"the vLLM server at {url} did not take the weights within {deadline:g} seconds")
+        if failed:
+            del self._connections[url]  # of no use any more
+            return {url: f"{type(failed[0]).__name__}: {failed[0]}"}
+        return {}
+
+
+class _Source:
+    """The weights as vLLM's engines want them: what will come, and then the tensors."""
+
+    def __init__(self, weights: Weights, dtype: torch.dtype, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> None:
+        self._weights, self._dtype, self._shapes = weights, dtype, shapes
+
+    def metadata(self) -> list[Any]:
+        """Of all tensors, in their order; asked for by the first process alone, so nothing is gathered for it."""
+        described: Any = importlib.import_module("vllm.distributed.weight_transfer.base").ParamMeta
+        return [described(name, self._dtype, shape) for name, shape in self._shapes]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        with torch.no_grad():
+            for name, weight in self._weights():
+                yield name, weight.to(self._dtype).contiguous()
+
+
+class _Client:
+    """The control routes of a server; named by the protocol ``VLLMWeightSyncClient``."""
+
+    def __init__(self, url: str, deadline: float) -> None:
+        self.url, self.deadline, self.version = url, deadline, ""
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        post(self.url, "init_weight_transfer_engine", {"init_info": init_info}, self.deadline)
+
+    def start_weight_update(self) -> None:
+        post(self.url, "start_weight_update", {}, self.deadline)
+
+    def update_weights(self, update_info: Any) -> None:
+        post(self.url, "update_weights", {"update_info": update_info}, self.deadline)
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        post(self.url, "finish_weight_update", {"weight_version": self.version}, self.deadline)
+        post(self.url, "reset_prefix_cache", {}, self.deadline)

@@ -1,0 +1,197 @@
+"""A judge over real HTTP: it knows whether a word occurs in a response, and stumbles as it is told to.
+
+Criteria are of the form ``Mention WORD.``; the response is what stands between the second pair of fences.
+"""
+
+import json
+import multiprocessing
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from typing import Any
+
+import httpx2 as httpx
+
+KEY = "sk-a-secret-of-the-tests"
+MALFORMED = (
+    "I know that it is not so.",
+    '{"verdicts": [{"criterion": 1, "reason": "well", "met": "maybe"}]}',
+    '{"verdicts": [{"criterion": 1, "reason": "cut off", "me',
+    '{"verdicts": [{"criterion": 2, "reason": "of another", "met": true}]}',
+    '{"verdicts": [{"criterion": 1, "reason": "a", "met": true}, {"criterion": 1, "reason": "b", "met": false}]}',
+    '<think>{"verdicts": [{"criterion": 1, "reason": "so far", "met": true}]}',
+    "",
+)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How the judge answers.
+
+    Attributes:
+        latency: Seconds before a reply.
+        too_many: Share of calls that get a 429 with Retry-After 0.05.
+        broken: Share of calls that get a 500.
+        slow: Share of calls that get no reply within ``hang`` seconds.
+        malformed: Share of calls that get a reply of `MALFORMED`.
+        hang: Seconds.
+        status: Of every answer.
+        structured: Whether a JSON schema may be asked for.
+        dies_after: Calls after which connections are cut; none if 0.
+    """
+
+    latency: float = 0.0
+    too_many: float = 0.0
+    broken: float = 0.0
+    slow: float = 0.0
+    malformed: float = 0.0
+    hang: float = 3.0
+    status: int = 200
+    structured: bool = True
+    dies_after: int = 0
+
+
+@dataclass
+class Seen:
+    """What the server has seen; as JSON under ``/seen``."""
+
+    calls: int = 0
+    replies: int = 0
+    running: int = 0
+    most_running: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    bodies: list[Any] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+
+def truth(response: str, criterion: str) -> bool:
+    """Whether the word that a criterion asks for occurs."""
+    word = re.fullmatch(r"Mention (\w+)\.", criterion)
+    assert word is not None, criterion
+    return word[1].lower() in response.lower()
+
+
+@contextmanager
+def judge_server(**behaviour: Any) -> Iterator[str]:
+    """The address of a server in a process of its own, up to ``/v1``."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_serve, args=(there, Behaviour(**behaviour)), daemon=True
+    )
+    process.start()
+    try:
+        assert here.poll(60)
+        yield f"http://127.0.0.1:{here.recv()}/v1"
+    finally:
+        process.kill()
+        process.join()
+
+
+def seen(url: str) -> Seen:
+    return Seen(**httpx.get(f"{url}/seen").json())
+
+
+def _serve(connection: Connection, behaviour: Behaviour) -> None:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.behaviour, server.seen = behaviour, Seen()
+    server.lock, server.random = threading.Lock(), random.Random(0)
+    connection.send(server.server_address[1])
+    server.serve_forever()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+    behaviour: Behaviour
+    seen: Seen
+    lock: threading.Lock
+    random: random.Random
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer(200, self.server.seen.__dict__)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        does, has = self.server.behaviour, self.server.seen
+        with self.server.lock:
+            has.calls += 1
+            has.running += 1
+            has.most_running = max(has.running, has.most_running)
+            has.bodies.append(body)
+            has.times.append(time.monotonic())
+            dead = 0 < does.dies_after < has.calls
+            draw, malformed = self.server.random.random(), self.server.random.choice(MALFORMED)
+        try:
+            if dead:
+                self.close_connection = True
+                self.connection.close()
+                return
+            time.sleep(does.latency)
+            self._reply(body, draw, malformed)
+        finally:
+            with self.server.lock:
+                has.running -= 1
+
+    def _reply(self, body: dict[str, Any], draw: float, malformed: str) -> None:
+        does = self.server.behaviour
+        if does.status != 200:
+            return self._answer(does.status, {"error": {"message": f"no, {KEY}"}})
+        if "response_format" in body and not does.structured:
+            return self._answer(400, {"error": {"message": "response_format is not supported"}})
+        for share, status in ((does.too_many, 429), (does.broken, 500)):
+            if draw < share:
+                return self._answer(status, {"error": {"message": "later"}}, {"Retry-After": "0.05"})
+            draw -= share
+        if draw < does.slow:
+            return time.sleep(does.hang)
+        content = malformed if draw - does.slow < does.malformed else _judged(body["messages"][-1]["content"])
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+        with self.server.lock:
+            self.server.seen.replies += 1
+            self.server.seen.prompt_tokens += 100
+            self.server.seen.completion_tokens += 10
+        message = {"role": "assistant", "content": content}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return self._answer(
+            200,
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage},
+        )
+
+    def _answer(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(value).encode()
+        try:
+            self.send_response(status)
+            for name, text in ({"Content-Type": "application/json"} | (headers or {})).items():
+                self.send_header(name, text)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:  # whoever asked has gone
+            self.close_connection = True
+
+
+def _judged(question: str) -> str:
+    fence = max(re.findall("^~{8,}$", question, re.MULTILINE), key=len)
+    parts = question.split(f"\n{fence}\n")
+    response, criteria = parts[3], re.findall(r"^\d+\. (.*)$", parts[4], re.MULTILINE)
+    verdicts = [
+        {"criterion": number, "reason": f"it says {response[:40]!r}", "met": truth(response, text)}
+        for number, text in enumerate(criteria, start=1)
+    ]
+    return json.dumps({"verdicts": verdicts})
