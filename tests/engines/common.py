@@ -1,13 +1,21 @@
 """What the engine tests share: requests, and the trainer's own log-probs of sampled responses."""
 
-from collections.abc import Iterable, Sequence
+import gc
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.cli import RTTCommandLine, main
 from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
+from rtt_lightning.engines.vllm import VLLMEngine
 from rtt_lightning.policy import PolicyModule
 from rtt_lightning.tokenizers import render_prompt
 from rtt_lightning.types import Rollout
@@ -39,6 +47,26 @@ def two_steps(model: str, folder: Path, *engine: str) -> list[str]:
         "--rollout.sampling={n: 4, max_new_tokens: 16}",
         f"--trainer.default_root_dir={folder}",
     ]
+
+
+@contextmanager
+def run_on_vllm(arguments: Sequence[str]) -> Iterator[RTTCommandLine]:
+    """A run with vLLM in this process, which is afterwards as free of it as it can be."""
+    assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine vLLM's threads wait for each other
+    run = main(arguments)
+    yield run
+    [engine] = (c.engine for c in run.trainer.callbacks if isinstance(c, RolloutCallback))
+    assert isinstance(engine, VLLMEngine)
+    engine._engine.engine_core.shutdown()
+    del engine._engine
+    importlib.import_module("vllm.distributed").cleanup_dist_env_and_memory()  # its process group of one
+    gc.collect()
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+    assert not torch.distributed.is_initialized()
 
 
 def sample(engine: RolloutEngine, requests: Sequence[SampleRequest], sampling: Sampling, version: int = 0):

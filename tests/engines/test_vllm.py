@@ -3,9 +3,6 @@
 A short `rtt fit` makes that engine; the other tests go on with it, each from the weights that it syncs.
 """
 
-import gc
-import importlib.util
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +13,12 @@ import pytest
 import torch
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import RTTCommandLine, main
+from rtt_lightning.cli import RTTCommandLine
 from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.engines.vllm import VLLMEngine
 from rtt_lightning.policy import RTT
-from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
+from tests.engines.common import ask, logprob_gap, run_on_vllm, sample, tokens, two_steps
 
 LIMIT = 256
 GAP = 0.01
@@ -53,27 +50,11 @@ def random_state() -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def run(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RTTCommandLine]:
-    """Two steps of RTT on all weights, in fp32, with vLLM; afterwards the process is as free of vLLM as it can be."""
-    assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
-    environment, threads = dict(os.environ), torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine vLLM's threads wait for each other
-    run = main(
-        two_steps(
-            real_model,
-            tmp_path_factory.mktemp("fit"),
-            f"--rollout.engine={Watched.__module__}.Watched",
-            f"--rollout.engine.init_args={{max_model_len: {LIMIT}, dtype: float32}}",
-        )
-    )
-    yield run
-    rollout_engine(run)._engine.engine_core.shutdown()
-    del rollout_engine(run)._engine
-    importlib.import_module("vllm.distributed").cleanup_dist_env_and_memory()  # its process group of one
-    gc.collect()
-    torch.set_num_threads(threads)
-    os.environ.clear()
-    os.environ.update(environment)
-    assert not torch.distributed.is_initialized()
+    """Two steps of RTT on all weights, in fp32, with vLLM."""
+    engine = f"--rollout.engine={Watched.__module__}.Watched"
+    arguments = f"--rollout.engine.init_args={{max_model_len: {LIMIT}, dtype: float32}}"
+    with run_on_vllm(two_steps(real_model, tmp_path_factory.mktemp("fit"), engine, arguments)) as run:
+        yield run
 
 
 def rollout_engine(run: RTTCommandLine) -> Watched:

@@ -95,7 +95,7 @@ class Endpoint:
         from openai import AsyncOpenAI
 
         limits = self._limits
-        self._slots = asyncio.Semaphore(limits.concurrency)
+        self.slots = asyncio.Semaphore(limits.concurrency)
         self._requests = AsyncLimiter(limits.requests_per_minute, 60) if limits.requests_per_minute else None
         self._tokens = AsyncLimiter(limits.tokens_per_minute, 60) if limits.tokens_per_minute else None
         client = AsyncOpenAI(api_key=self._key or "none", base_url=self.url, max_retries=0, timeout=limits.deadline)
@@ -106,7 +106,7 @@ class Endpoint:
     async def ask(
         self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int, options: Mapping[str, Any]
     ) -> Reply:
-        """One reply.
+        """One reply. Callers hold one of ``slots`` meanwhile.
 
         Args:
             messages: To send.
@@ -118,16 +118,15 @@ class Endpoint:
             CallFailed: If all attempts failed, or the server refuses the call.
             OutsideFailure: If asking again is hopeless.
         """
-        async with self._slots:
-            for attempt in range(1, self._limits.attempts + 1):
-                await _pass(self._requests, 1)
-                await _pass(self._tokens, tokens)
-                try:
-                    return await self._attempt(messages, schema, options)
-                except _Stumble as error:
-                    if attempt == self._limits.attempts:
-                        raise CallFailed(f"{error} ({attempt} attempts)") from None
-                    await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
+        for attempt in range(1, self._limits.attempts + 1):
+            await _pass(self._requests, 1)
+            await _pass(self._tokens, tokens)
+            try:
+                return await self._attempt(messages, schema, options)
+            except _Stumble as error:
+                if attempt == self._limits.attempts:
+                    raise CallFailed(f"{error} ({attempt} attempts)") from None
+                await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(

@@ -14,6 +14,7 @@ from typing import Any
 from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import JUDGE, unscorable
+from rtt_lightning.verifiers.judge.budget import Budget
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits
 from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
 from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, read_reply
@@ -21,34 +22,7 @@ from rtt_lightning.verifiers.judge.store import Store
 
 BYTES_PER_TOKEN = 3.0
 """Fewer than in most texts, Chinese ones included: estimates of tokens are rather too high."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What may be spent, over all runs and processes that share the judge's file; no call is made that could exceed it.
-
-    Attributes:
-        tokens: Of prompts and replies together; null for any number.
-        money: In the currency of the prices; null for any amount.
-        prompt_price: Of a million prompt tokens.
-        completion_price: Of a million tokens of replies.
-    """
-
-    tokens: int | None = None
-    money: float | None = None
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-
-    def __post_init__(self) -> None:
-        prices = (self.prompt_price, self.completion_price)
-        if min(prices) < 0 or not all(map(math.isfinite, prices)) or (self.tokens or 0) < 0 or (self.money or 0) < 0:
-            raise ValueError(f"a judge's budget and prices must be >= 0, got {self}")
-        if self.money is not None and not any(prices):
-            raise ValueError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
-
-    def cost(self, prompt: int, completion: int) -> float:
-        """Price of so many tokens."""
-        return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
+SETTLING_SECONDS = 0.05
 
 
 class LLMJudge(Verifier):
@@ -109,7 +83,7 @@ class LLMJudge(Verifier):
         self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
         self._per_call, self._longest, self._reply = criteria_per_call, max_characters, max_completion_tokens
         self._votes = votes
-        self._budget, self._most_failures, self._failures = budget, failures_in_a_row, 0
+        self._budget, self._most_failures, self._failures, self._calling = budget, failures_in_a_row, 0, 0
         self._path = Path(file) if file else None
 
     @cached_property
@@ -166,27 +140,48 @@ class LLMJudge(Verifier):
     async def _call(self, messages: list[dict[str, str]], vote: int) -> str:
         """One reply, paid for."""
         prompt = math.ceil(sum(len(message["content"].encode()) for message in messages) / BYTES_PER_TOKEN) + 50
-        reserved = prompt, self._reply
-        self._store.reserve(*reserved, self._budget.cost(*reserved))
-        try:
-            reply = await self._endpoint.ask(messages, SCHEMA, sum(reserved), {"seed": vote} if self._votes > 1 else {})
-        except OutsideFailure:
-            self._settle(reserved, (0, 0))
-            raise
-        except CallFailed as error:
-            self._settle(reserved, (0, 0))
-            self._failures += 1
-            if self._failures >= self._most_failures:
-                raise OutsideFailure(self._down(error)) from error
-            raise
+        async with self._endpoint.slots:
+            await self._reserve(prompt)
+            spent = 0, 0
+            try:
+                options = {"seed": vote} if self._votes > 1 else {}
+                reply = await self._endpoint.ask(messages, SCHEMA, prompt + self._reply, options)
+                counted = reply.prompt_tokens, reply.completion_tokens
+                spent = counted if any(counted) else (prompt, self._reply)
+            except CallFailed as error:
+                self._failures += 1
+                if self._failures >= self._most_failures:
+                    raise OutsideFailure(self._down(error)) from error
+                raise
+            except asyncio.CancelledError:
+                spent = prompt, self._reply  # it may have been answered, and have to be paid
+                raise
+            finally:
+                self._settle(prompt, spent)
         self._failures = 0
-        counted = (reply.prompt_tokens, reply.completion_tokens)
-        self._settle(reserved, counted if any(counted) else reserved)
         return reply.text
 
-    def _settle(self, reserved: tuple[int, int], spent: tuple[int, int]) -> None:
-        money = self._budget.cost(*spent) - self._budget.cost(*reserved)
-        self._store.settle(spent[0] - reserved[0], spent[1] - reserved[1], money)
+    async def _reserve(self, prompt: int) -> None:
+        """Set aside what a call can cost; while others of this process may still turn out cheaper, wait for them.
+
+        Raises:
+            OutsideFailure: If the budget does not hold it.
+        """
+        while True:
+            try:
+                self._store.reserve(prompt, self._reply, self._budget.cost(prompt, self._reply))
+            except OutsideFailure:
+                if not self._calling:
+                    raise
+                await asyncio.sleep(SETTLING_SECONDS)
+            else:
+                self._calling += 1
+                return
+
+    def _settle(self, prompt: int, spent: tuple[int, int]) -> None:
+        self._calling -= 1
+        money = self._budget.cost(*spent) - self._budget.cost(prompt, self._reply)
+        self._store.settle(spent[0] - prompt, spent[1] - self._reply, money)
 
     def _down(self, last: CallFailed) -> str:
         return (

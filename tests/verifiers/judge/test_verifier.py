@@ -52,7 +52,7 @@ def test_a_schema_is_asked_for_until_the_server_refuses_it() -> None:
 def test_what_was_decided_is_not_asked_again_unless_something_else_is_asked(tmp_path: Path) -> None:
     file = {"file": str(tmp_path / "judge.sqlite")}
     template = tmp_path / "mine.txt"
-    template.write_text("[system]\nJudge.\n[user]\n{{prompt}}\n\n{{response}}\n\n{{criteria}}")
+    template.write_text("[system]\nJudge.\n[user]\nAsked:\n{{prompt}}\nSaid:\n{{response}}\nMet?\n{{criteria}}")
     pair = (sample("tea", "milk"), "Tea.")
     with judge_server() as url:
         first = judge(url, **file).verify_all([pair])
@@ -153,11 +153,12 @@ def test_failures_in_a_row_end_the_run_and_keep_what_was_decided(tmp_path: Path)
         assert seen(url).calls == 30
 
 
-def test_a_budget_ends_the_run_before_the_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_a_budget_ends_the_run_before_the_call_that_could_exceed_it(concurrency: int) -> None:
     pairs = [(sample("tea", name=str(number)), "Tea.") for number in range(40)]
     budget = Budget(money=0.03, prompt_price=10.0, completion_price=20.0)
     with judge_server() as url:
-        one = judge(url, budget=budget, limits=Limits(concurrency=1), max_completion_tokens=100)
+        one = judge(url, budget=budget, limits=Limits(concurrency=concurrency), max_completion_tokens=100)
         with pytest.raises(OutsideFailure, match=r"money 0\.\d+ of 0.03"):
             one.verify_all(pairs)
         spent, has = one.figures(), seen(url)
