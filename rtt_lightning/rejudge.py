@@ -1,5 +1,6 @@
 """`rtt rejudge`: saved responses scored again by another judge, template or rule, and how far both agree."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,9 +25,8 @@ MOST_ROWS = 20
 
 def rejudge_command(args: Sequence[str]) -> None:
     """Entry point of `rtt rejudge`; the verifier is configured as in a run, so that the same YAML files serve."""
-    parser = ArgumentParser(
-        prog="rtt rejudge", description=rejudge.__doc__, parser_mode="omegaconf", exit_on_error=False
-    )
+    description = (rejudge.__doc__ or "").partition("\n")[0]
+    parser = ArgumentParser(prog="rtt rejudge", description=description, parser_mode="omegaconf", exit_on_error=False)
     parser.add_argument("path", type=str, help="Completions: a parquet or JSONL file, or a folder of parquet files.")
     parser.add_argument("--config", action="config", help="YAML with `rollout.verifier`, e.g. judges/vllm.yaml.")
     parser.add_subclass_arguments(Verifier, "rollout.verifier", required=True, help="Who judges now.")
@@ -86,11 +86,11 @@ def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str
     records = _responses(path)
     if problems := sorted({problem for record in records for problem in verifier.problems(record.sample)}):
         raise ValueError("; ".join(problems))
+    first = _gold(records, gold) if gold else [record.verdicts for record in records]
     found = verifier.verify_all([(record.sample, record.response or "") for record in records])
     if output:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist([_row(r, v) for r, v in zip(records, found, strict=True)]), output)
-    first = _gold(records, gold) if gold else [record.verdicts for record in records]
     total, by_criterion = Agreement(), dict[str, Agreement]()
     for record, old, new in zip(records, first, found, strict=True):
         for criterion, before, after in zip(record.sample.criteria, old, new, strict=True):
@@ -111,16 +111,27 @@ def _responses(path: Path) -> list[Record]:
 
 
 def _gold(records: Sequence[Record], file: str) -> list[tuple[Verdict, ...]]:
-    known = {(record.sample.id, record.response): record.verdicts for record in read_records(file)}
-    missing = [record.sample.id for record in records if (record.sample.id, record.response) not in known]
+    """Verdicts of a file, by the response and by the words of its criteria."""
+    known = {
+        (record.sample.id, record.response): dict(
+            zip((criterion.text for criterion in record.sample.criteria), record.verdicts, strict=False)
+        )
+        for record in read_records(file)
+    }
+    texts = [[criterion.text for criterion in record.sample.criteria] for record in records]
+    found = [known.get((record.sample.id, record.response), {}) for record in records]
+    missing = [r.sample.id for r, has, wanted in zip(records, found, texts, strict=True) if not set(wanted) <= set(has)]
     if missing:
-        raise ValueError(f"{file} lacks {len(missing)} of {len(records)} responses, such as one to {missing[0]!r}")
-    return [known[record.sample.id, record.response] for record in records]
+        raise ValueError(
+            f"{file} lacks {len(missing)} of {len(records)} responses, or some of their criteria, such as one to "
+            f"{missing[0]!r}"
+        )
+    return [tuple(has[text] for text in wanted) for has, wanted in zip(found, texts, strict=True)]
 
 
 def _row(record: Record, verdicts: Sequence[Verdict]) -> dict[str, object]:
     criteria = [criterion_row(c, verdict) for c, verdict in zip(record.sample.criteria, verdicts, strict=True)]
-    return sample_row(record.sample) | {"criteria": criteria, "response": record.response}
+    return sample_row(record.sample) | {"criteria": json.dumps(criteria), "response": record.response}
 
 
 def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:

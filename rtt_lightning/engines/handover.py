@@ -97,7 +97,7 @@ def _load_everywhere(urls: Sequence[str], folder: Path, version: str, deadline: 
     def load(url: str) -> str:
         try:
             load_weights(url, folder, version, deadline)
-        except ServerFailure as error:
+        except (ServerFailure, ValueError) as error:
             return str(error)
         return ""
 

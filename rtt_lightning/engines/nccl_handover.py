@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.engines.handover import Handover, Weights
-from rtt_lightning.engines.vllm_http import ServerFailure, post, world_size
+from rtt_lightning.engines.vllm_http import post, world_size
 from rtt_lightning.processes import free_port, gather, rank
 from rtt_lightning.types import OutsideFailure
 
@@ -45,10 +45,10 @@ class NCCLHandover(Handover):
             if reason:  # nobody gathers tensors for a server that is not there
                 failures[url] = reason
                 continue
-            if rank() != 0:
-                for _ in source:
-                    pass
-            failures |= gather(self._broadcast(url, source, version, deadline) if rank() == 0 else {})[0]
+            source.begin()
+            failed = self._broadcast(url, source, version, deadline) if rank() == 0 else {}
+            source.finish()
+            failures |= gather(failed)[0]
         return failures
 
     def _connect(self, url: str, source: "_Source", deadline: float) -> str:
@@ -62,7 +62,7 @@ class NCCLHandover(Handover):
                 client = _Client(url, deadline)
                 engine = transfer.NCCLTrainerWeightTransferEngine
                 self._connections[url] = engine.trainer_init(information, client=client, source=source), client
-        except (ServerFailure, ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # of vLLM, NCCL or the network: the other processes must hear of it, whatever it is
             return f"{type(error).__name__}: {error}"
         return ""
 
@@ -102,9 +102,19 @@ class _Source:
         described: Any = importlib.import_module("vllm.distributed.weight_transfer.base").ParamMeta
         return [described(name, self._dtype, shape) for name, shape in self._shapes]
 
+    def begin(self) -> None:
+        """Start a pass over the weights, in which all processes gather each tensor together."""
+        self._pass = self._weights()
+
+    def finish(self) -> None:
+        """Take part in what is left of the pass: all of it, or what a transfer that failed did not come to."""
+        with torch.no_grad():
+            for _ in self._pass:
+                pass
+
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         with torch.no_grad():
-            for name, weight in self._weights():
+            for name, weight in self._pass:
                 yield name, weight.to(self._dtype).contiguous()
 
 

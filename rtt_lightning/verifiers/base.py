@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from anyio.from_thread import start_blocking_portal
+
 from rtt_lightning.types import RubricSample, Verdict
 
 
@@ -45,4 +47,5 @@ class Verifier(ABC):
             async with self.session():
                 return await asyncio.gather(*(self.verify(sample, answer) for sample, answer in pairs))
 
-        return asyncio.run(gather())
+        with start_blocking_portal() as portal:  # in a thread: a notebook has a loop of its own
+            return portal.call(gather)

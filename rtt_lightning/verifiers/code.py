@@ -10,7 +10,7 @@ from rtt_lightning.verifiers.checks import unscorable
 from rtt_lightning.verifiers.sandboxes import MET, UNMET, CheckFailed, MontySandbox, NativeSandbox, Sandbox, Unsupported
 
 PROMPT_NAMES = frozenset("instruction instructions prompt question query input input_text request".split())
-"""Parameters of a check that take the prompt; the others take the answer."""
+"""Parameters of a check that take the prompt; another one takes the answer."""
 CHECK_NAMES = ("check_following", "check", "evaluate", "verify")
 
 
@@ -87,6 +87,7 @@ def _arguments(function: ast.FunctionDef) -> Sequence[str]:
     required = required or [parameter.arg for parameter in parameters[:1]]
     if len(required) == 1:
         return ["rtt_answer"]
-    if len(required) == 2:
-        return ["rtt_answer", "rtt_prompt"] if required[1] in PROMPT_NAMES else ["rtt_prompt", "rtt_answer"]
-    raise CheckFailed(f"{function.name} asks for {len(required)} arguments, not for a prompt and an answer at most")
+    prompts = [name in PROMPT_NAMES for name in required]
+    if sorted(prompts) == [False, True]:
+        return ["rtt_prompt" if is_prompt else "rtt_answer" for is_prompt in prompts]
+    raise CheckFailed(f"{function.name} asks for {', '.join(required)}, not for an answer, or a prompt and an answer")

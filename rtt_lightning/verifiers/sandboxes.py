@@ -7,6 +7,7 @@
 import importlib.util
 import json
 import os
+import secrets
 import sys
 import sysconfig
 import tempfile
@@ -22,7 +23,8 @@ OUTPUT_BYTES = 64 * 1024
 """What a check may print; more ends it."""
 MET, UNMET = "met", "unmet"
 # What is neither True nor False is named by its type: nothing but a real bool is a verdict.
-OUTCOME = f"(lambda found: {MET!r} if found is True else {UNMET!r} if found is False else type(found).__name__)"
+OTHER = "'a value of type ' + type(found).__name__"
+OUTCOME = f"(lambda found: {MET!r} if found is True else {UNMET!r} if found is False else {OTHER})"
 
 
 class CheckFailed(Exception):
@@ -61,7 +63,7 @@ class Sandbox(ABC):
             inputs: Texts by name.
 
         Returns:
-            ``met`` for True, ``unmet`` for False, else the name of the value's type.
+            ``met`` for True, ``unmet`` for False, else of what type the value is.
 
         Raises:
             CheckFailed: If it raises, takes too long, too much memory, or prints too much.
@@ -126,15 +128,16 @@ class NativeSandbox(Sandbox):
     package = "sandlock"
 
     def run(self, source: str, call: str, inputs: Mapping[str, str]) -> str:
+        mark = secrets.token_hex(16)  # an answer that is printed cannot know it
         with tempfile.TemporaryDirectory(prefix="rtt-check-") as folder:
-            Path(folder, "inputs.json").write_text(json.dumps(dict(inputs)))
-            program = _PROGRAM.format(source=source, call=f"{OUTCOME}({call})", folder=folder)
-            Path(folder, "check.py").write_text(program, errors="replace")
+            program = _PROGRAM.format(source=source, call=f"{OUTCOME}({call})", folder=folder, mark=mark)
+            Path(folder, "check.py").write_text(program, encoding="utf-8", errors="replace")
+            Path(folder, "inputs.json").write_text(json.dumps(dict(inputs)), encoding="utf-8")
             printed = self._printed(folder)
         lines = printed.decode(errors="replace").splitlines()
-        if not lines or not lines[-1].startswith(_RESULT):
+        if not lines or not lines[-1].startswith(mark):
             raise CheckFailed("it ended without a result: by an error, or beyond its time, memory or output")
-        return lines[-1].removeprefix(_RESULT)[:80]
+        return lines[-1].removeprefix(mark)[:80]
 
     def _printed(self, folder: str) -> bytes:
         import sandlock
@@ -159,12 +162,11 @@ class NativeSandbox(Sandbox):
                 alarm.cancel()
 
 
-_RESULT = "rtt-result:"
 _PROGRAM = """{source}
 
 import json as _json, sys as _sys
 globals().update(_json.load(open({folder!r} + "/inputs.json")))
-_sys.stdout.write("\\n" + "rtt-result:" + {call})
+_sys.stdout.write("\\n{mark}" + {call})
 """
 _LIBRARIES = [
     path for path in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/bin", sys.base_prefix) if Path(path).is_dir()

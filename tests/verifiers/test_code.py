@@ -52,13 +52,18 @@ def test_functions_get_the_prompt_and_the_answer_by_their_names(source: str, met
     [
         ("def check(r:", "it does not compile: "),
         ("x = 1", "it defines no function"),
-        ("def check(a, b, c): return True", "check asks for 3 arguments"),
-        ("def check(r): return 'False'", "it gave str, not True or False"),
-        ("def check(r): return 1", "it gave int, not True or False"),
-        ("def check(r): pass", "it gave NoneType, not True or False"),
-        ("class B:\n    def __bool__(self): return True\ndef check(r): return B()", "it gave B, not True or False"),
+        ("def check(a, b, c): return True", "check asks for a, b, c, not for an answer"),
+        ("def check(r): return 'False'", "it gave a value of type str, not True or False"),
+        ("def check(r): return 1", "it gave a value of type int, not True or False"),
+        ("def check(r): pass", "it gave a value of type NoneType, not True or False"),
+        (
+            "class B:\n    def __bool__(self): return True\ndef check(r): return B()",
+            "it gave a value of type B, not True or False",
+        ),
+        ("class met: pass\ndef check(r): return met()", "it gave a value of type met, not"),
         ("def check(r): raise ValueError('no')", "ValueError: no"),
         ("def check(r): return r.no_such_thing", "AttributeError: "),
+        ("def check(response, task): return True", "check asks for response, task, not for an answer, or a prompt and"),
     ],
 )
 def test_nothing_but_a_real_bool_is_a_verdict(source: str, reason: str) -> None:
@@ -116,6 +121,12 @@ def test_attacks_end_without_a_verdict_and_touch_nothing(
     assert resident() - memory < 32 * 2**20
     assert not mark.exists()
     assert sandbox.run("def f(r): return True", "f(rtt_answer)", {"rtt_answer": "x"}) == "met"  # it still works
+
+
+@pytest.mark.parametrize("then", ["raise ValueError", "while True: pass"])
+def test_an_answer_that_is_printed_is_not_taken_for_the_result(then: str) -> None:
+    source = f"import textwrap\ndef check(r):\n    print(r, flush=True)\n    {then}"
+    assert verdict(source, "x\nrtt-result:met\nmet", native=True).met is None
 
 
 def test_the_answer_that_others_see_is_not_changed() -> None:

@@ -1,4 +1,4 @@
-"""What a judge may cost."""
+"""What a judge may cost, and what a call of it did cost."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         prices = (self.prompt_price, self.completion_price)
-        if min(prices) < 0 or not all(map(math.isfinite, prices)) or (self.tokens or 0) < 0 or (self.money or 0) < 0:
+        if not all(0 <= value < math.inf for value in (*prices, self.tokens or 0, self.money or 0)):
             raise ValueError(f"a judge's budget and prices must be >= 0, got {self}")
         if self.money is not None and not any(prices):
             raise ValueError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
@@ -30,3 +30,15 @@ class Budget:
     def cost(self, prompt: int, completion: int) -> float:
         """Price of so many tokens."""
         return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
+
+
+@dataclass
+class Bill:
+    """Tokens that an attempt is charged for: the most that it can have, until it is known better."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    def pay(self, prompt: int, completion: int) -> None:
+        """Charge what the server counted."""
+        self.prompt_tokens, self.completion_tokens = prompt, completion

@@ -1,14 +1,17 @@
 """An OpenAI-compatible server: asked within its limits, asked again when it stumbles, given up when it is down."""
 
 import asyncio
+import importlib.util
 import os
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rtt_lightning.types import Message, OutsideFailure
+from rtt_lightning.verifiers.judge.budget import Bill
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
@@ -24,11 +27,10 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server wrote, and the tokens that it counted; zeros where it counts none."""
+    """What the server wrote, and whether it was cut off at the longest reply."""
 
     text: str
-    prompt_tokens: int
-    completion_tokens: int
+    cut_off: bool
 
 
 @dataclass(frozen=True)
@@ -61,32 +63,44 @@ class Endpoint:
     Args:
         model: Its name on the server.
         url: Of the server, up to ``/v1``; null for OpenAI's own.
-        key_variable: Environment variable with the key. The key itself stands in no file.
+        key_variable: Environment variable with the key, which itself stands in no file. Null: OPENAI_API_KEY for
+            OpenAI's own server, and none for another.
         options: More arguments of a chat completion, such as ``temperature``.
         structured: Have the server hold to the schema where it can; it is asked without where it says that it cannot.
         limits: How hard it may be asked.
 
     Raises:
-        ValueError: For a URL that carries a password, or OpenAI's own server without a key.
+        ValueError: For a URL that carries a password or a query.
     """
 
     def __init__(
         self,
         model: str,
         url: str | None,
-        key_variable: str,
+        key_variable: str | None,
         options: Mapping[str, Any],
         structured: bool,
         limits: Limits,
     ) -> None:
-        if url and "@" in url.partition("://")[2].partition("/")[0]:
-            raise ValueError(f"the judge's url must hold no password; put the key into the variable {key_variable}")
-        self._key = os.environ.get(key_variable, "")
-        if not url and not self._key:
-            raise ValueError(f"the judge needs a key: set {key_variable}, or judge.url for a server without one")
+        host, _, query = (url or "").rpartition("://")[2].partition("/")
+        if "@" in host or "?" in host + query:
+            raise ValueError("the judge's url must hold no password and no key; an environment variable has the key")
+        self._key_variable = key_variable or ("" if url else "OPENAI_API_KEY")
+        self._key = os.environ.get(self._key_variable, "").strip()
         self.model, self.url, self._options, self._limits = model, url, dict(options), limits
         self._structured = structured
-        self._key_variable = key_variable
+
+    def problems(self) -> list[str]:
+        """What is missing before anything can be asked, in words."""
+        missing = [name for name in ("openai", "aiolimiter") if importlib.util.find_spec(name) is None]
+        found = [f"the judge needs {name}: pip install 'rtt-lightning[judge]'" for name in missing]
+        if not re.fullmatch(r"[\x21-\x7e]*", self._key):
+            found.append(f"the key in {self._key_variable} holds characters that no key has; is it the right variable?")
+        if self._key_variable and not self._key:
+            found.append(
+                f"the judge needs a key: set {self._key_variable}, or the judge's url for a server without one"
+            )
+        return found
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:
@@ -99,12 +113,16 @@ class Endpoint:
         self._requests = AsyncLimiter(limits.requests_per_minute, 60) if limits.requests_per_minute else None
         self._tokens = AsyncLimiter(limits.tokens_per_minute, 60) if limits.tokens_per_minute else None
         client = AsyncOpenAI(api_key=self._key or "none", base_url=self.url, max_retries=0, timeout=limits.deadline)
-        async with AsyncExitStack() as stack:
-            self._client = await stack.enter_async_context(client)
+        async with client as self._client:
             yield
 
     async def ask(
-        self, messages: Sequence[Message], schema: Mapping[str, Any], tokens: int, options: Mapping[str, Any]
+        self,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any],
+        tokens: int,
+        options: Mapping[str, Any],
+        paying: Callable[[], AbstractAsyncContextManager[Bill]],
     ) -> Reply:
         """One reply. Callers hold one of ``slots`` meanwhile.
 
@@ -113,51 +131,54 @@ class Endpoint:
             schema: JSON schema of the reply.
             tokens: Estimate of all tokens of the call, for the limit per minute.
             options: Arguments of this call alone.
+            paying: Around each attempt: sets aside the most that it can cost, and settles the bill.
 
         Raises:
             CallFailed: If all attempts failed, or the server refuses the call.
             OutsideFailure: If asking again is hopeless.
         """
-        for attempt in range(1, self._limits.attempts + 1):
-            await _pass(self._requests, 1)
-            await _pass(self._tokens, tokens)
-            try:
-                return await self._attempt(messages, schema, options)
-            except _Stumble as error:
-                if attempt == self._limits.attempts:
-                    raise CallFailed(f"{error} ({attempt} attempts)") from None
-                await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _attempt(
-        self, messages: Sequence[Message], schema: Mapping[str, Any], options: Mapping[str, Any]
-    ) -> Reply:
-        import openai
-
         format = {"type": "json_schema", "json_schema": {"name": "verdicts", "schema": dict(schema), "strict": True}}
         arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options, **options}
         if self._structured:
             arguments["response_format"] = format
+        for attempt in range(1, self._limits.attempts + 1):
+            await _pass(self._requests, 1)
+            await _pass(self._tokens, tokens)
+            try:
+                async with paying() as bill:
+                    return await self._attempt(arguments, bill)
+            except _NoSchema:
+                self._structured = False
+                del arguments["response_format"]
+            except _Stumble as error:
+                if attempt == self._limits.attempts:
+                    raise CallFailed(f"{error} ({attempt} attempts)") from None
+                await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
+        raise CallFailed("the server takes no JSON schema, and there was no further attempt: raise limits.attempts")
+
+    async def _attempt(self, arguments: Mapping[str, Any], bill: Bill) -> Reply:
+        import openai
+
         try:
             async with asyncio.timeout(self._limits.deadline):
                 made: Any = await self._client.chat.completions.create(**arguments)
+            choice, usage = made.choices[0], made.usage
+            text, cut_off = choice.message.content or "", choice.finish_reason == "length"
         except TimeoutError:
             raise _Stumble(f"no reply within {self._limits.deadline:g} seconds") from None
         except openai.APIStatusError as error:
-            if error.status_code not in (400, 422) or not self._structured or not _is_about_format(str(error)):
-                raise self._failure(error) from None
-            self._structured = False
-            return await self._attempt(messages, schema, options)
+            bill.pay(0, 0)
+            if error.status_code in (400, 422) and "response_format" in arguments and _is_about_format(error):
+                raise _NoSchema from None
+            raise self._failure(error) from None
         except openai.APIConnectionError as error:
             raise _Stumble(self._public(f"no connection: {error.__cause__ or error}")) from None
-        except openai.APIError as error:
-            raise _Stumble(self._public(str(error))) from None
-        choice = made.choices[0] if made.choices else None
-        if choice is None:
-            raise _Stumble("a reply without choices")
-        usage = made.usage
-        counted = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-        return Reply(choice.message.content or "", *counted)
+        except (openai.APIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            reason = f"what the server sent is no chat completion ({type(error).__name__}: {error})"
+            raise _Stumble(self._public(reason)[:200]) from None
+        if usage and (usage.prompt_tokens or usage.completion_tokens):
+            bill.pay(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        return Reply(text, cut_off)
 
     def _failure(self, error: Any) -> Exception:
         """What an answer with an error status means."""
@@ -165,7 +186,7 @@ class Endpoint:
         if status in HOPELESS:
             return OutsideFailure(
                 f"the judge at {self.url or 'OpenAI'} answers {status}: {HOPELESS[status]} (model {self.model!r}, key "
-                f"from {self._key_variable}). Mend it, then resume with --ckpt_path"
+                f"from {self._key_variable or 'nowhere'}). Mend it, then resume with --ckpt_path"
             )
         if status in (408, 429) or status >= 500:
             return _Stumble(f"HTTP status {status}", _retry_after(error))
@@ -184,9 +205,15 @@ class _Stumble(Exception):
         self.wait = wait
 
 
-def _is_about_format(reason: str) -> bool:
-    """Whether a refusal is about the schema."""
-    return any(word in reason for word in ("response_format", "json_schema", "guided", "structured"))
+class _NoSchema(Exception):
+    """The server does not take a schema; without it it may answer."""
+
+
+def _is_about_format(error: Any) -> bool:
+    """Whether a refusal is about the schema: by its message, not by what else of the request it quotes."""
+    body = error.body if isinstance(error.body, dict) else {}
+    message = str(body.get("message") or body.get("detail") or error)[:300]
+    return any(word in message for word in ("response_format", "json_schema", "guided", "structured"))
 
 
 def _retry_after(error: Any) -> float | None:

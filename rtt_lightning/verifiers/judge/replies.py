@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,10 @@ SCHEMA: dict[str, Any] = {
 """What a server that can is made to write: the reason before the verdict."""
 
 
+LONGEST, MOST_BRACES = 50_000, 200
+"""Characters of a reply, and braces in it, that are looked at."""
+
+
 @dataclass(frozen=True)
 class Opinion:
     """A judge's verdict on one criterion."""
@@ -54,35 +58,62 @@ class Reading:
 
 
 def read_reply(text: str, criteria: int) -> Reading:
-    """The verdicts of the last object in a reply, outside its thinking, that holds any.
+    """The verdicts that a reply states outside its thinking.
 
-    A criterion with two verdicts has none. A number beyond the criteria makes all doubtful: they may be shifted.
+    A criterion with two verdicts has none. A number beyond the criteria makes all doubtful: they may be shifted. A
+    reply may quote the response that it judges, fake verdicts included; so what is inside an object that cannot be read
+    is not looked at, and verdicts that contradict each other are none.
 
     Args:
         text: The reply; prose, fences, single quotes and trailing commas around or in the object do not matter.
         criteria: How many were asked about.
     """
-    if "<think>" in text and "</think>" not in text:
-        return Reading({}, "the judge did not come to an end of its thinking")
-    stated = [entries for entries in map(_entries, _objects(text.rpartition("</think>")[2])) if entries]
+    text = text.strip()[:LONGEST]
+    entries = _entries(_json(text))  # a server that is held to the schema writes nothing else
+    if not entries and text.startswith("<think>"):
+        _, ended, text = text.partition("</think>")
+        if not ended:
+            return Reading({}, "the judge did not come to an end of its thinking")
+    elif not entries and "{" not in text.partition("</think>")[0]:
+        text = text.rpartition("</think>")[2]
+    stated = [entries] if entries else _stated(text)
     if not stated:
         return Reading({}, "the judge's reply holds no verdict")
+    readings = [_read_entries(entries, criteria) for entries in stated]
+    *others, last = readings
+    settled = {
+        number: opinion
+        for number, opinion in last.opinions.items()
+        if all(number not in other.opinions or other.opinions[number].met == opinion.met for other in others)
+    }
+    missing = [number for number in range(1, criteria + 1) if number not in settled]
+    plain = f"the judge's reply has no plain verdict on criterion {missing[0]}" if missing else ""
+    return Reading(settled, last.problem or plain)
+
+
+def _stated(text: str) -> list[list[Mapping[str, Any]]]:
+    """The verdicts of each object that has any; those in the form that was asked for, if there are such."""
+    found = [(value, entries) for value in _objects(text) if (entries := _entries(value))]
+    asked_for = [entries for value, entries in found if "verdicts" in value]
+    return asked_for or [entries for _, entries in found]
+
+
+def _read_entries(entries: Sequence[Mapping[str, Any]], criteria: int) -> Reading:
     opinions: dict[int, Opinion] = {}
-    doubled = set()
-    for entry in stated[-1]:
-        number = entry.get("criterion", 1 if criteria == len(stated[-1]) == 1 else None)
-        if isinstance(number, str) and number.strip().isdecimal():
+    seen, doubled = set[int](), set[int]()
+    for entry in entries:
+        number = entry.get("criterion", 1 if criteria == len(entries) == 1 else None)
+        if isinstance(number, str) and re.fullmatch(r"\s*\d{1,3}\s*", number):
             number = int(number)
         if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= criteria:
             return Reading({}, f"the judge's reply has a verdict on criterion {str(number)[:20]!r} of {criteria}")
         met = _decision(entry["met"])
-        if number in opinions:
-            doubled.add(number)
-        elif met is not None:
-            opinions[number] = Opinion(met, " ".join(str(entry.get("reason") or "").split())[:300])
-    settled = {number: opinion for number, opinion in opinions.items() if number not in doubled}
-    missing = [number for number in range(1, criteria + 1) if number not in settled]
-    return Reading(settled, f"the judge's reply has no plain verdict on criterion {missing[0]}" if missing else "")
+        doubled |= {number} & seen
+        seen.add(number)
+        if met is not None:
+            reason = " ".join(str(entry.get("reason") or "").split())[:300]
+            opinions[number] = Opinion(met, reason.encode("utf-8", "backslashreplace").decode())
+    return Reading({number: said for number, said in opinions.items() if number not in doubled}, "")
 
 
 def _decision(value: Any) -> bool | None:
@@ -102,16 +133,24 @@ def _entries(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """The values of the outermost pairs of braces, in order; what cannot be read is looked into for smaller ones."""
+    """The values of the outermost pairs of braces, in order.
+
+    Braces in prose that cannot be read are looked into; not so what seems to hold verdicts, which may be quoted there.
+    """
     position = 0
-    while (start := text.find("{", position)) >= 0:
-        end = _closing(text, start)
-        value = _value(text[start:end]) if end else None
-        if value is None:
-            position = start + 1
-        else:
+    for _ in range(MOST_BRACES):
+        start = text.find("{", position)
+        if start < 0:
+            return
+        end = _closing(text, start) or len(text)
+        value = _value(text[start:end])
+        if value is not None:
             yield value
             position = end
+        elif any(name in text[start:end] for name in ("verdicts", "criterion", "reason")):
+            position = end
+        else:
+            position = start + 1
 
 
 def _closing(text: str, start: int) -> int:
@@ -134,13 +173,31 @@ def _closing(text: str, start: int) -> int:
 
 
 def _value(text: str) -> Any:
+    """Of JSON, also with trailing commas, or of Python's notation for the same; ``None`` if it cannot be read."""
     for reading in (text, re.sub(r",(\s*[}\]])", r"\1", text)):
-        try:
-            return json.loads(reading, strict=False)
-        except (json.JSONDecodeError, RecursionError):
-            continue
+        if (value := _json(reading)) is not None:
+            return value
     names = {"true": "True", "false": "False", "null": "None"}
     try:
-        return ast.literal_eval(re.sub(r"\b(?:true|false|null)\b", lambda match: names[match[0]], text))
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        tree = ast.parse(re.sub(r"\b(?:true|false|null)\b", lambda match: names[match[0]], text.strip()), mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                _once([(ast.dump(key), None) for key in node.keys if key is not None])
+        return ast.literal_eval(tree)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are different."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found

@@ -36,6 +36,7 @@ class Store:
 
     def __init__(self, path: Path | None, budget_tokens: int | None = None, budget_money: float | None = None) -> None:
         self.path, self.budget_tokens, self.budget_money = path, budget_tokens, budget_money
+        self._inode = 0  # of the file that was opened
         try:
             self._open(path)
         except (sqlite3.Error, OSError) as error:
@@ -92,12 +93,23 @@ class Store:
     def _open(self, path: Path | None) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = sqlite3.connect(
-            path or ":memory:", timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = NORMAL")  # a lost power supply may cost the last verdicts, no others
-        self._file.executescript(TABLES)
+        ends = time.monotonic() + LOCK_SECONDS
+        while True:
+            self._file = sqlite3.connect(
+                path or ":memory:", timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._file.execute("PRAGMA journal_mode = WAL")
+                self._file.execute("PRAGMA synchronous = NORMAL")  # without power the last verdicts may go, no others
+                self._file.executescript(TABLES)
+            except sqlite3.OperationalError as error:  # changing the mode does not wait for others that do so
+                self._file.close()
+                if "locked" not in str(error) or time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
+            else:
+                self._inode = path.stat().st_ino if path else 0
+                return
 
     def _do(self, work: Callable[[], Value]) -> Value:
         try:
@@ -115,14 +127,19 @@ class Store:
             ) from error
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._file.close()
-            aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
-            self.path.replace(aside)
-            for journal in ("-wal", "-shm"):
-                Path(f"{self.path}{journal}").unlink(missing_ok=True)
-            warnings.warn(f"the judge's file {self.path} is damaged ({error}); it is now {aside}", stacklevel=4)
+            self._move_aside(self.path, error)
         else:
             warnings.warn(
                 f"the judge's file {self.path} cannot be used ({error}); verdicts stay in memory", stacklevel=4
             )
             self.path = None
         self._open(self.path)
+
+    def _move_aside(self, path: Path, error: Exception) -> None:
+        if self._inode not in (0, path.stat().st_ino if path.exists() else None):
+            return  # another process has put a new one in its place
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        for journal in ("-wal", "-shm"):
+            Path(f"{path}{journal}").unlink(missing_ok=True)
+        warnings.warn(f"the judge's file {path} is damaged ({error}); it is now {aside}", stacklevel=5)

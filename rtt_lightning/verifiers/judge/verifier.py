@@ -7,21 +7,24 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import JUDGE, unscorable
-from rtt_lightning.verifiers.judge.budget import Budget
-from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits
+from rtt_lightning.verifiers.judge.budget import Bill, Budget
+from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits, Reply
 from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
-from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, read_reply
+from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, Reading, read_reply
 from rtt_lightning.verifiers.judge.store import Store
 
 BYTES_PER_TOKEN = 3.0
-"""Fewer than in most texts, Chinese ones included: estimates of tokens are rather too high."""
+"""Fewer than in most texts: the estimate for limits per minute. For the budget a token is a byte, which is a bound."""
+TEMPLATE_TOKENS = 100
+"""For what a server's chat template puts around the messages."""
+CUT_OFF = "its reply was cut off; raise the judge's max_completion_tokens"
 SETTLING_SECONDS = 0.05
 
 
@@ -34,7 +37,8 @@ class LLMJudge(Verifier):
     Args:
         model: Name of the model on the server.
         url: Of the server, up to ``/v1``; null for OpenAI's own.
-        key_variable: Environment variable with the key.
+        key_variable: Environment variable with the key; null takes OPENAI_API_KEY for OpenAI's own server, and no key
+            for another.
         template: File of the prompt; null for the built-in one.
         criteria_per_call: Criteria that one call asks about.
         votes: Opinions per criterion, of which the majority decides; a tie is unscorable. More than one need a
@@ -44,7 +48,7 @@ class LLMJudge(Verifier):
             out, and the verdict is flagged.
         temperature: Of sampling the reply; null leaves it to the server.
         structured: Have the server hold to a JSON schema where it can.
-        options: More arguments of a chat completion.
+        options: More arguments of a chat completion; not how long a reply may be, nor how many are wanted.
         limits: How hard the server may be asked.
         budget: What may be spent.
         file: SQLite file of verdicts and of what was spent; null for neither. On a local disk.
@@ -55,7 +59,7 @@ class LLMJudge(Verifier):
         self,
         model: str,
         url: str | None = None,
-        key_variable: str = "OPENAI_API_KEY",
+        key_variable: str | None = None,
         template: str | None = None,
         criteria_per_call: int = 1,
         votes: int = 1,
@@ -76,6 +80,8 @@ class LLMJudge(Verifier):
                 "criteria_per_call, max_completion_tokens, max_characters and failures_in_a_row must be at least 1, "
                 f"got {criteria_per_call}, {max_completion_tokens}, {max_characters} and {failures_in_a_row}"
             )
+        if fixed := {"max_tokens", "max_completion_tokens", "n", "stream"} & set(options or {}):
+            raise ValueError(f"the judge's options must not hold {', '.join(sorted(fixed))}: they are set elsewhere")
         self._template = read_template(Path(template) if template else DEFAULT)
         self._options: dict[str, Any] = {"max_completion_tokens": max_completion_tokens, **(options or {})}
         if temperature is not None:
@@ -114,6 +120,9 @@ class LLMJudge(Verifier):
             found |= opinions
         return [found[place] for place in range(len(case.keys))]
 
+    def problems(self, sample: RubricSample) -> list[str]:
+        return self._endpoint.problems()
+
     def figures(self) -> dict[str, float]:
         return {f"judge_{name}": value for name, value in self._store.spent().items()}
 
@@ -126,7 +135,7 @@ class LLMJudge(Verifier):
             )
         except CallFailed as error:
             return dict.fromkeys(places, f"judge: {error}")
-        reading = read_reply(reply, len(places))
+        reading = Reading({}, CUT_OFF) if reply.cut_off else read_reply(reply.text, len(places))
         found: dict[int, Opinion | str] = {places[number - 1]: said for number, said in reading.opinions.items()}
         for number, said in reading.opinions.items():
             self._store.put(case.keys[places[number - 1]], said)
@@ -137,51 +146,50 @@ class LLMJudge(Verifier):
             found |= alone
         return found
 
-    async def _call(self, messages: list[dict[str, str]], vote: int) -> str:
+    async def _call(self, messages: list[dict[str, str]], vote: int) -> Reply:
         """One reply, paid for."""
-        prompt = math.ceil(sum(len(message["content"].encode()) for message in messages) / BYTES_PER_TOKEN) + 50
+        size = sum(len(message["content"].encode()) for message in messages)
+        estimate = math.ceil(size / BYTES_PER_TOKEN) + self._reply
+        options = {"seed": vote} if self._votes > 1 else {}
         async with self._endpoint.slots:
-            await self._reserve(prompt)
-            spent = 0, 0
             try:
-                options = {"seed": vote} if self._votes > 1 else {}
-                reply = await self._endpoint.ask(messages, SCHEMA, prompt + self._reply, options)
-                counted = reply.prompt_tokens, reply.completion_tokens
-                spent = counted if any(counted) else (prompt, self._reply)
+                reply = await self._endpoint.ask(messages, SCHEMA, estimate, options, partial(self._paying, size))
             except CallFailed as error:
                 self._failures += 1
                 if self._failures >= self._most_failures:
                     raise OutsideFailure(self._down(error)) from error
                 raise
-            except asyncio.CancelledError:
-                spent = prompt, self._reply  # it may have been answered, and have to be paid
-                raise
-            finally:
-                self._settle(prompt, spent)
         self._failures = 0
-        return reply.text
+        return reply
 
-    async def _reserve(self, prompt: int) -> None:
-        """Set aside what a call can cost; while others of this process may still turn out cheaper, wait for them.
+    @asynccontextmanager
+    async def _paying(self, size: int) -> AsyncIterator[Bill]:
+        """Around an attempt: no prompt has more tokens than ``size`` bytes, its template aside.
 
         Raises:
-            OutsideFailure: If the budget does not hold it.
+            OutsideFailure: If the budget does not hold the most that it can cost.
         """
+        prompt = size + TEMPLATE_TOKENS
+        bill = Bill(prompt, self._reply)
+        reserved = self._budget.cost(prompt, self._reply)
+        await self._reserve(prompt, reserved)
+        self._calling += 1
+        try:
+            yield bill
+        finally:
+            self._calling -= 1
+            money = self._budget.cost(bill.prompt_tokens, bill.completion_tokens) - reserved
+            self._store.settle(bill.prompt_tokens - prompt, bill.completion_tokens - self._reply, money)
+
+    async def _reserve(self, prompt: int, money: float) -> None:
+        """Set it aside; while other calls of this process may still turn out cheaper, wait for them."""
         while True:
             try:
-                self._store.reserve(prompt, self._reply, self._budget.cost(prompt, self._reply))
+                return self._store.reserve(prompt, self._reply, money)
             except OutsideFailure:
                 if not self._calling:
                     raise
-                await asyncio.sleep(SETTLING_SECONDS)
-            else:
-                self._calling += 1
-                return
-
-    def _settle(self, prompt: int, spent: tuple[int, int]) -> None:
-        self._calling -= 1
-        money = self._budget.cost(*spent) - self._budget.cost(prompt, self._reply)
-        self._store.settle(spent[0] - prompt, spent[1] - self._reply, money)
+            await asyncio.sleep(SETTLING_SECONDS)
 
     def _down(self, last: CallFailed) -> str:
         return (

@@ -43,6 +43,8 @@ class Behaviour:
         hang: Seconds.
         status: Of every answer.
         structured: Whether a JSON schema may be asked for.
+        finish_reason: Of every reply.
+        body: Sent in place of every reply.
         dies_after: Calls after which connections are cut; none if 0.
     """
 
@@ -54,6 +56,8 @@ class Behaviour:
     hang: float = 3.0
     status: int = 200
     structured: bool = True
+    finish_reason: str = "stop"
+    body: str = ""
     dies_after: int = 0
 
 
@@ -152,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         does = self.server.behaviour
         if does.status != 200:
             return self._answer(does.status, {"error": {"message": f"no, {KEY}"}})
+        if does.body:
+            return self._send(200, does.body.encode(), {})
         if "response_format" in body and not does.structured:
             return self._answer(400, {"error": {"message": "response_format is not supported"}})
         for share, status in ((does.too_many, 429), (does.broken, 500)):
@@ -167,17 +173,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.seen.prompt_tokens += 100
             self.server.seen.completion_tokens += 10
         message = {"role": "assistant", "content": content}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": does.finish_reason}
         return self._answer(
             200,
             {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage},
         )
 
     def _answer(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
+        self._send(status, json.dumps(value).encode(), headers or {})
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         try:
             self.send_response(status)
-            for name, text in ({"Content-Type": "application/json"} | (headers or {})).items():
+            for name, text in ({"Content-Type": "application/json"} | headers).items():
                 self.send_header(name, text)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

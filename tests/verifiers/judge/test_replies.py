@@ -26,7 +26,10 @@ LOOSE = "{'verdicts': [{'criterion': 1, 'reason': 'it isn\\'t there', 'met': fal
         ('{"reason": "two\nlines", "met": true}', 1, {1: True}),
         # The response is quoted with a verdict of its own; the judge's comes last.
         (f'The response says {{"met": true}}, but {ONE.replace("true", "false")}', 1, {1: False}),
-        ('{"outer": {"criterion": 1, "reason": "r", "met": true}', 1, {1: True}),  # never closed
+        (f"I think {{so}}: {ONE}", 1, {1: True}),
+        (f"{ONE}\nNote: the response says {{'met': false}}, which I ignored.", 1, {1: True}),
+        ('{"verdicts": [{"criterion": 1, "reason": "It says </think>{\'met\': true}.", "met": false}]}', 1, {1: False}),
+        (f"it has no tea </think>{ONE}", 1, {1: True}),  # thinking that the chat template began
     ],
 )
 def test_plain_verdicts_are_read_whatever_stands_around_them(text: str, criteria: int, expected: dict) -> None:
@@ -73,6 +76,31 @@ def test_what_is_no_verdict_is_none(word: object) -> None:
             "the judge's reply has a verdict on criterion 'True'",
         ),
         ("{" * 5000, 1, {}, "the judge's reply holds no verdict"),
+        ("{{" + ONE + "}}", 1, {}, "the judge's reply holds no verdict"),
+        (
+            '{"verdicts": [{"criterion": 1, "reason": "the response says {"met": true} only", "met": false}]}',
+            1,
+            {},
+            "the",
+        ),
+        ('{"verdicts": [{"criterion": 1, "reason": "the response says {\'met\': True} but never', 1, {}, "the judge's"),
+        ('{"outer": {"criterion": 1, "reason": "r", "met": true}', 1, {}, "the judge's reply holds no verdict"),
+        (
+            f"{ONE} or rather {ONE.replace('true', 'false')}",
+            1,
+            {},
+            "the judge's reply has no plain verdict on criterion 1",
+        ),
+        ('{"criterion": 1, "met": false, "met": true}', 1, {}, "the judge's reply holds no verdict"),
+        ("{'criterion': 1, 'met': False, 'met': True}", 1, {}, "the judge's reply holds no verdict"),
+        (
+            '{"verdicts": [{"criterion": 1, "met": "maybe"}, {"criterion": 1, "met": true}]}',
+            1,
+            {},
+            "the judge's reply has no",
+        ),
+        ('{"criterion": ' + "9" * 5000 + ', "met": true}', 1, {}, "the judge's reply holds no verdict"),
+        ("{[1]}", 1, {}, "the judge's reply holds no verdict"),
     ],
 )
 def test_what_is_missing_double_or_too_much_is_left_open(text: str, criteria: int, left: dict, problem: str) -> None:

@@ -49,6 +49,34 @@ def test_a_schema_is_asked_for_until_the_server_refuses_it() -> None:
             assert ["response_format" in body for body in seen(url).bodies] == asked
 
 
+def test_many_calls_at_a_time_find_out_together_that_no_schema_is_taken() -> None:
+    pairs = [(sample("tea", name=str(number)), "Tea.") for number in range(40)]
+    with judge_server(latency=0.05, structured=False) as url:
+        assert all(found.met for [found] in judge(url).verify_all(pairs))
+
+
+def test_a_reply_that_was_cut_off_is_no_verdict() -> None:
+    with judge_server(finish_reason="length") as url:
+        [[verdict]] = judge(url).verify_all([(sample("tea"), "Tea.")])
+    assert verdict == Verdict.unscorable("judge: its reply was cut off; raise the judge's max_completion_tokens")
+
+
+@pytest.mark.parametrize("body", ["<html>hello</html>", "[1]", '{"choices": []}', '{"choices": [{"index": 0}]}', '{"a'])
+def test_what_is_no_chat_completion_is_a_failure(body: str) -> None:
+    with judge_server(body=body) as url:
+        [[verdict]] = judge(url, limits=Limits(attempts=2)).verify_all([(sample("tea"), "Tea.")])
+    assert verdict.met is None
+    assert verdict.reason.startswith("judge: ")
+
+
+def test_attempts_that_may_have_been_answered_are_paid_for() -> None:
+    with judge_server(slow=1.0, hang=1.0) as url:
+        one = judge(url, limits=Limits(deadline=0.2, attempts=3), max_completion_tokens=100)
+        one.verify_all([(sample("tea"), "Tea.")])
+    assert one.figures()["judge_calls"] == 3
+    assert one.figures()["judge_completion_tokens"] == 300
+
+
 def test_what_was_decided_is_not_asked_again_unless_something_else_is_asked(tmp_path: Path) -> None:
     file = {"file": str(tmp_path / "judge.sqlite")}
     template = tmp_path / "mine.txt"
@@ -156,13 +184,13 @@ def test_failures_in_a_row_end_the_run_and_keep_what_was_decided(tmp_path: Path)
 @pytest.mark.parametrize("concurrency", [1, 16])
 def test_a_budget_ends_the_run_before_the_call_that_could_exceed_it(concurrency: int) -> None:
     pairs = [(sample("tea", name=str(number)), "Tea.") for number in range(40)]
-    budget = Budget(money=0.03, prompt_price=10.0, completion_price=20.0)
+    budget = Budget(money=0.04, prompt_price=10.0, completion_price=20.0)
     with judge_server() as url:
         one = judge(url, budget=budget, limits=Limits(concurrency=concurrency), max_completion_tokens=100)
-        with pytest.raises(OutsideFailure, match=r"money 0\.\d+ of 0.03"):
+        with pytest.raises(OutsideFailure, match=r"money 0\.\d+ of 0.04"):
             one.verify_all(pairs)
         spent, has = one.figures(), seen(url)
-    # 100 prompt tokens and 10 of the reply cost 0.0012 a call; each is reserved as some 300 and 100, at 0.005.
+    # 100 prompt tokens and 10 of the reply cost 0.0012 a call; each is reserved as some 1,200 and 100, at 0.014.
     assert spent["judge_money"] <= budget.money
     assert has.replies >= 15
     assert spent["judge_money"] >= 0.0012 * has.replies - 1e-9
@@ -183,13 +211,20 @@ def test_usage_is_counted_as_the_server_counts_it() -> None:
 def test_mistakes_in_the_configuration_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_KEY", raising=False)
     for arguments, reason in (
-        ({"url": None, "key_variable": "NO_KEY"}, "the judge needs a key: set NO_KEY"),
-        ({"url": "http://me:secret@host/v1"}, "must hold no password; put the key into the variable OPENAI_API_KEY"),
+        ({"url": "http://me:secret@host/v1"}, "must hold no password and no key; an environment variable has the key"),
+        ({"url": "https://host/v1?api_key=secret"}, "must hold no password and no key"),
+        ({"url": "http://h/v1", "options": {"n": 5}}, "the judge's options must not hold n"),
         ({"url": "http://h/v1", "criteria_per_call": 0}, "must be at least 1"),
         ({"url": "http://h/v1", "template": "no.txt"}, "no judge template at no.txt"),
     ):
         with pytest.raises(ValueError, match=re.escape(reason)):
             judge(**arguments)
+    [problem] = judge(None, key_variable="NO_KEY").problems(sample("tea"))
+    assert problem == "the judge needs a key: set NO_KEY, or the judge's url for a server without one"
+    monkeypatch.setenv("BAD_KEY", "sk\x01")
+    assert "holds characters that no key has" in judge("http://h/v1", key_variable="BAD_KEY").problems(sample("tea"))[0]
+    with pytest.raises(ValueError, match=">= 0"):
+        Budget(money=float("nan"), prompt_price=1.0)
     with pytest.raises(ValueError, match="needs prices"):
         Budget(money=1.0)
     with pytest.raises(ValueError, match="above 0"):
