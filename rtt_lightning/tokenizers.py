@@ -15,7 +15,7 @@ from rtt_lightning.types import Message, Span
 
 @cache
 def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Tokenizer of a model folder or hub name; the same object each time, as loading takes a second.
+    """Tokenizer of a model folder or hub name; the same object each time, as loading takes a second: not to be changed.
 
     Raises:
         ValueError: If the folder or hub name cannot be reached.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_unknown_checkers_are_listed_once_each_with_their_counts(tmp_path: Path)
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path, tiny_model: str) -> None:
-    tokenizer = load_tokenizer(tiny_model)
+    tokenizer = deepcopy(load_tokenizer(tiny_model))  # others share it
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "plain")
     data = RubricDataModule(ConstraintPrompts(train=1), tokenizer=str(tmp_path / "plain"))
