@@ -182,7 +182,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
 ) -> None:
     engine.sync(policy)  # the run before left its own weights
     # Long enough that short answers come while others are still being sampled.
-    rows = engine.generate(ask(policy, *QUESTIONS), Sampling(max_new_tokens=96), 0)
+    rows = engine.generate(ask(policy, *QUESTIONS), Sampling(max_new_tokens=200), 0)
     first = next(rows)
 
     def lose_a_server() -> list[Rollout]:

@@ -172,6 +172,8 @@ class Endpoint:
                 raise _NoSchema from None
             raise self._failure(error) from None
         except openai.APIConnectionError as error:
+            if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
+                bill.pay(0, 0)  # it never got there
             raise _Stumble(self._public(f"no connection: {error.__cause__ or error}")) from None
         except (openai.APIError, AttributeError, IndexError, TypeError, ValueError) as error:
             reason = f"what the server sent is no chat completion ({type(error).__name__}: {error})"
