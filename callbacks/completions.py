@@ -1,6 +1,5 @@
 """What people and later runs see of rollouts: parquet files, a table of completions, a table per criterion kind."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from rtt_lightning.datamodules.records import criterion_row
+from rtt_lightning.datamodules.records import criteria_json
 from rtt_lightning.metrics import KindAccuracy
 from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 
@@ -85,12 +84,11 @@ def _by_kind(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> dict[s
 
 def _row(item: JudgedRollout) -> dict[str, Any]:
     sample, rollout = item.sample, item.rollout
-    criteria = [criterion_row(c, verdict) for c, verdict in zip(sample.criteria, item.verdicts, strict=True)]
     return {
         "id": sample.id,
         "messages": list(sample.messages),
         "task": sample.task,
-        "criteria": json.dumps(criteria),
+        "criteria": criteria_json(sample.criteria, item.verdicts),
         "response": rollout.answer,
         "text": rollout.text,
         "sample_index": rollout.sample_index,

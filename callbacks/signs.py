@@ -31,9 +31,9 @@ def signs(judged: Sequence[JudgedRollout]) -> dict[str, float]:
     texts = [item.rollout.answer for item in judged]
     sources = [" \n ".join([item.sample.text, *(c.text for c in item.sample.criteria)]) for item in judged]
     return {
-        "repetition": fmean([repetition(text) for text in texts] or [0.0]),
-        "copying": fmean([copying(text, source) for text, source in zip(texts, sources, strict=True)] or [0.0]),
-        "self_praise": fmean([SELF_PRAISE.search(text) is not None for text in texts] or [0.0]),
+        "repetition": _mean(map(repetition, texts)),
+        "copying": _mean(map(copying, texts, sources)),
+        "self_praise": _mean(SELF_PRAISE.search(text) is not None for text in texts),
     }
 
 
@@ -46,7 +46,7 @@ def repetition(text: str) -> float:
 def copying(text: str, source: str) -> float:
     """Share of a text's runs of five words that occur in another; 0 for fewer words."""
     runs, known = _runs(text, COPIED), set(_runs(source, COPIED))
-    return _share(run in known for run in runs)
+    return _mean(run in known for run in runs)
 
 
 def _runs(text: str, length: int) -> list[tuple[str, ...]]:
@@ -54,5 +54,5 @@ def _runs(text: str, length: int) -> list[tuple[str, ...]]:
     return list(zip(*(words[start:] for start in range(length)), strict=False))
 
 
-def _share(found: Iterable[bool]) -> float:
-    return fmean([*found] or [0.0])
+def _mean(values: Iterable[float]) -> float:
+    return fmean([*values] or [0.0])

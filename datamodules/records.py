@@ -11,6 +11,7 @@ A record is a prompt with its rubric, and optionally one judged response to it:
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,11 @@ def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[
     if verdict is None:
         return row
     return row | {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans, "flags": verdict.flags}
+
+
+def criteria_json(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> str:
+    """A rubric with a response's verdicts as one JSON text: parquet wants arguments of all checkers to be alike."""
+    return json.dumps([criterion_row(c, verdict) for c, verdict in zip(criteria, verdicts, strict=True)])
 
 
 def sample_row(sample: RubricSample) -> dict[str, Any]:

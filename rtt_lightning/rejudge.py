@@ -1,6 +1,5 @@
 """`rtt rejudge`: saved responses scored again by another judge, template or rule, and how far both agree."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from torchmetrics.functional.classification import binary_cohen_kappa
 
-from rtt_lightning.datamodules.records import Record, criterion_row, read_records, sample_row
+from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
 from rtt_lightning.shipped import find_configs
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.base import Verifier
@@ -90,7 +89,12 @@ def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str
     found = verifier.verify_all([(record.sample, record.response or "") for record in records])
     if output:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist([_row(r, v) for r, v in zip(records, found, strict=True)]), output)
+        rows = [
+            sample_row(record.sample)
+            | {"criteria": criteria_json(record.sample.criteria, verdicts), "response": record.response}
+            for record, verdicts in zip(records, found, strict=True)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), output)
     total, by_criterion = Agreement(), dict[str, Agreement]()
     for record, old, new in zip(records, first, found, strict=True):
         for criterion, before, after in zip(record.sample.criteria, old, new, strict=True):
@@ -127,11 +131,6 @@ def _gold(records: Sequence[Record], file: str) -> list[tuple[Verdict, ...]]:
             f"{missing[0]!r}"
         )
     return [tuple(has[text] for text in wanted) for has, wanted in zip(found, texts, strict=True)]
-
-
-def _row(record: Record, verdicts: Sequence[Verdict]) -> dict[str, object]:
-    criteria = [criterion_row(c, verdict) for c, verdict in zip(record.sample.criteria, verdicts, strict=True)]
-    return sample_row(record.sample) | {"criteria": json.dumps(criteria), "response": record.response}
 
 
 def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:
