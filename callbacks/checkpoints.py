@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rtt_lightning.checkpoints import checkpoints, point_to
+from rtt_lightning.checkpoints import checkpoints, newest, point_to
 from rtt_lightning.processes import sum_over_ranks
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
@@ -24,6 +24,9 @@ class Checkpoints(Checkpoint):
     The window of rollouts that is being trained on is part of it. On SIGTERM the update is finished, saved, and the
     process exits with code 143. Resume with ``--ckpt_path`` and the folder.
 
+    A folder holds one course of training: a run that starts from the beginning refuses one with checkpoints, and a run
+    that resumes from an earlier one sets the later ones aside, as ``*.ckpt.abandoned``.
+
     Args:
         folder: Where they go, as ``step-<updates>.ckpt``; the file ``latest`` there names the newest complete one.
         every: Updates between two.
@@ -34,13 +37,29 @@ class Checkpoints(Checkpoint):
         if every < 1 or keep < 0:
             raise ValueError(f"checkpoints need every >= 1 and keep >= 0, got {every} and {keep}")
         self.folder, self.every, self.keep = Path(folder), every, keep
-        self._updates = 0
+        self._updates = self._saved = 0
+        self._update_is_whole = True
         self._terminated = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._updates = trainer.global_step
+        self._updates = self._saved = trainer.global_step
+        if trainer.is_global_zero:
+            self._set_aside_later_ones(trainer.global_step)
         # Lightning's own handler stops after any micro-batch and saves nothing; it takes its place back on teardown.
         signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _set_aside_later_ones(self, step: int) -> None:
+        later = [path for path in checkpoints(self.folder) if path.name > _name(step)]
+        if later and not step and newest(self.folder):
+            raise ValueError(
+                f"{self.folder} holds checkpoints of another run, up to {later[-1].name}; add "
+                f"--ckpt_path {self.folder} to go on with it, or give this run another folder"
+            )
+        for path in later:
+            aside = path.with_name(f"{path.name}.abandoned")
+            _delete(aside)
+            path.rename(aside)
+            rank_zero_warn(f"set {path} aside as {aside.name}: this run resumes from before it")
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         self._terminated = True
@@ -48,7 +67,8 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self._updates:  # in the middle of an update
+        self._update_is_whole = trainer.global_step != self._updates
+        if not self._update_is_whole:
             return
         self._updates = trainer.global_step
         terminated = sum_over_ranks(torch.tensor(float(self._terminated))) > 0
@@ -59,16 +79,29 @@ class Checkpoints(Checkpoint):
             raise SystemExit(SIGTERM_EXIT_CODE)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step == self._updates:  # an epoch may end in the middle of accumulation
+        if self._update_is_whole:  # a time limit may end training in the middle of accumulation
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Save now, point to it, and delete what is too old. All processes must call it."""
-        path = self.folder / f"step-{trainer.global_step:08d}.ckpt"
-        if not path.exists():  # a resumed run passes by the one that it came from
-            trainer.save_checkpoint(path)
+        if trainer.global_step == self._saved:  # or it is the one that this run came from
+            return
+        self._saved = trainer.global_step
+        path = self.folder / _name(trainer.global_step)
+        trainer.save_checkpoint(path, weights_only=False)
         if trainer.is_global_zero:
             point_to(path)
             for old in checkpoints(self.folder)[: -self.keep] if self.keep else []:
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
+                _delete(old)
         trainer.strategy.barrier()
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}.ckpt"
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """A sized, stateful loader: resumes where it stopped, in the same order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,10 +33,14 @@ class StatefulLoader:
 
     Args:
         make_batches: Epoch number to the batches of that epoch; must be a pure function, equally long for each.
+        settings: Numbers that the place of a batch depends on, by name: a state is of use with the same ones alone.
     """
 
-    def __init__(self, make_batches: Callable[[int], Sequence[Batch]]) -> None:
+    def __init__(
+        self, make_batches: Callable[[int], Sequence[Batch]], settings: Mapping[str, int] | None = None
+    ) -> None:
         self._make_batches = make_batches
+        self._settings = dict(settings or {})
         self._length = len(make_batches(0))
         self._epoch, self._position, self._resuming = 0, 0, False
 
@@ -51,10 +55,25 @@ class StatefulLoader:
             self._position += 1
             yield dict(batch)
 
-    def state_dict(self) -> dict[str, int]:
-        return {"epoch": self._epoch, "position": self._position}
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "position": self._position, "settings": self._settings}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the state stopped.
+
+        Raises:
+            ValueError: If it counts in other settings: data would be skipped, or come again.
+        """
+        saved = state["settings"]
+        if saved != self._settings:
+            names = [name for name in {**saved, **self._settings} if saved.get(name) != self._settings.get(name)]
+            then, now = (
+                ", ".join(f"{name} {of.get(name, 'none')}" for name in names) for of in (saved, self._settings)
+            )
+            raise ValueError(
+                f"the checkpoint counts its place in the training data with {then}, this run with {now}; resume with "
+                "the former, or begin a new run from the exported model"
+            )
         self._epoch, self._position = state["epoch"], state["position"]
         self._resuming = self._position < self._length
 

@@ -68,7 +68,10 @@ class PromptWindows(View):
                 for micro_batch in range(accumulate * self.updates)
             ]
 
-        return StatefulLoader(batches)
+        window = {"prompts per window": self.prompts, "updates per window": self.updates}
+        return StatefulLoader(
+            batches, {"training prompts": len(records), **window, "micro-batches per update": accumulate}
+        )
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         index = range(len(records))
@@ -109,7 +112,9 @@ class LabelledPairs(View):
                 for micro_batch in _chunks(update, self.batch_size * share.ranks)
             ]
 
-        return StatefulLoader(batches)
+        together = self.batch_size * share.ranks
+        settings = {"pairs per micro-batch of all processes": together, "micro-batches per update": accumulate}
+        return StatefulLoader(batches, {"training pairs": len(pairs), **settings})
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)

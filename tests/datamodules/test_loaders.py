@@ -1,10 +1,12 @@
 """Loaders: sized, stateful, and windows that fit accumulation."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.types import Verdict
 
@@ -37,6 +39,37 @@ def test_a_resumed_loader_goes_on_where_it_stopped(stop: int) -> None:
     head = batches(first, stop) if stop else []
     second.load_state_dict(first.state_dict())
     assert head + batches(second, 24 - stop) == whole
+
+
+WINDOWS = {"prompts": 2, "updates": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "accumulate", "records", "reason"),
+    [
+        ({"prompts": 3}, 2, 10, "with prompts per window 2, this run with prompts per window 3"),
+        ({"updates": 2}, 2, 10, "with updates per window 1, this run with updates per window 2"),
+        ({}, 4, 10, "with micro-batches per update 2, this run with micro-batches per update 4"),
+        ({}, 2, 8, "with training prompts 10, this run with training prompts 8"),
+    ],
+)
+def test_a_state_that_counts_otherwise_is_refused(
+    changed: dict[str, int], accumulate: int, records: int, reason: str
+) -> None:
+    state = PromptWindows(**WINDOWS).train_loader(RECORDS, accumulate=2, seed=0).state_dict()
+    other = PromptWindows(**{**WINDOWS, **changed}).train_loader(RECORDS[:records], accumulate, seed=0)
+    with pytest.raises(ValueError, match=f"place in the training data {reason}; resume with the former"):
+        other.load_state_dict(state)
+
+
+def test_pairs_shared_by_more_processes_are_refused_unless_as_many_are_taken_at_a_time() -> None:
+    def loader(batch_size: int, ranks: int) -> StatefulLoader:
+        return LabelledPairs(batch_size).train_loader(labelled(), accumulate=1, seed=0, share=Share(0, ranks))
+
+    state = loader(4, 1).state_dict()
+    loader(2, 2).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"pairs per micro-batch of all processes 4, this run with .* 8"):
+        loader(4, 2).load_state_dict(state)
 
 
 def test_a_window_comes_as_accumulate_times_updates_micro_batches() -> None:
