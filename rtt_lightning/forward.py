@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
 
 from rtt_lightning.functional.logprobs import token_logprobs
 
@@ -59,7 +61,7 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
         head = causal.get_output_embeddings().weight
         nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
         return nothing, nothing
-    sequences = _sequences(batch, may_share=causal.config._attn_implementation == "sdpa")  # others take no such mask
+    sequences = _sequences(batch, may_share=_takes_any_mask(causal.config))
     hidden = causal.base_model(
         input_ids=sequences.ids, attention_mask=sequences.mask, position_ids=sequences.positions, use_cache=False
     ).last_hidden_state
@@ -70,6 +72,16 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
     logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
     zeros = torch.zeros(mask.shape, device=mask.device)
     return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
+
+
+def _takes_any_mask(config: PreTrainedConfig) -> bool:
+    """Whether a mask of ours decides, in every layer, what a position sees.
+
+    It would replace the window of a windowed layer. A recurrent or convolutional layer does not look at it: a response
+    would see those before it. And kernels other than those of PyTorch take none.
+    """
+    layers = DynamicCache(config=config).layers  # of a kind that depends on what the layer attends to
+    return config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
 
 
 def _sequences(batch: Mapping[str, Tensor], may_share: bool) -> Sequences:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Lfm2Config, MistralConfig, PreTrainedConfig
 
 from rtt_lightning import forward
 from rtt_lightning.forward import response_logprobs
@@ -93,6 +93,32 @@ def test_attention_that_takes_no_such_mask_reads_plain_rows(tiny_model: str) -> 
     logprobs, shape = computed(model, BATCH)
     assert shape == (5, 5)
     torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-5, rtol=1e-5)
+
+
+SIZES = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.5,  # weights so large that what a position sees shows
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MistralConfig(num_hidden_layers=2, sliding_window=2, **SIZES),
+        Lfm2Config(layer_types=["conv", "full_attention"], num_hidden_layers=2, **SIZES),
+    ],
+    ids=["windowed", "convolutional"],
+)
+def test_layers_that_take_no_such_mask_read_plain_rows(config: PreTrainedConfig) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    logprobs, shape = computed(model, BATCH)
+    assert shape == (5, 5)
+    torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-4, rtol=1e-4)
 
 
 def test_prompts_with_one_response_each_are_plain_rows(model) -> None:

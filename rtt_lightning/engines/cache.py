@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 ROOM = 64
 """Tokens that storage is enlarged by when it is full."""
@@ -41,8 +41,21 @@ class GrowingLayer(DynamicLayer):
 
 
 def growing_cache(config: PreTrainedConfig) -> DynamicCache:
-    """An empty cache; layers with an attention window or a recurrent state keep the ones of `transformers`."""
+    """An empty cache; layers with an attention window keep the ones of `transformers`.
+
+    Raises:
+        ValueError: For a model with other layers, such as recurrent ones: rows cannot leave their caches one by one.
+    """
     cache = DynamicCache(config=config)
+    others = {type(layer).__name__ for layer in cache.layers} - {
+        DynamicLayer.__name__,
+        DynamicSlidingWindowLayer.__name__,
+    }
+    if others:
+        raise ValueError(
+            f"the embedded engine samples from models with attention alone, and {config.model_type!r} keeps "
+            f"{', '.join(sorted(others))} caches; sample with vLLM: --config engines/vllm.yaml"
+        )
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 

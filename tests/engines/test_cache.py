@@ -1,7 +1,8 @@
 """The cache that grows in place returns what the concatenating one of `transformers` returns."""
 
+import pytest
 import torch
-from transformers import LlamaConfig, MistralConfig
+from transformers import Lfm2Config, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from rtt_lightning.engines.cache import ROOM, GrowingLayer, growing_cache
@@ -37,3 +38,8 @@ def test_layers_with_an_attention_window_keep_their_own_cache() -> None:
     assert {type(layer) for layer in growing_cache(LlamaConfig(num_hidden_layers=2)).layers} == {GrowingLayer}
     windowed = MistralConfig(num_hidden_layers=2, sliding_window=8)
     assert {type(layer) for layer in growing_cache(windowed).layers} == {DynamicSlidingWindowLayer}
+
+
+def test_a_model_whose_rows_cannot_leave_one_by_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'lfm2' keeps LinearAttentionLayer caches; sample with vLLM"):
+        growing_cache(Lfm2Config(layer_types=["conv", "full_attention"], num_hidden_layers=2))
