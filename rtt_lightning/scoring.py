@@ -23,6 +23,7 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
         data: With a val split.
         rollout: Whose verifier, ``loose`` and ``output`` are used.
         file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several.
+            Each is judged by every rubric that the data holds for its prompt.
 
     Raises:
         ValueError: If rows are not such, answer no prompt of the data, or leave every prompt unanswered.
@@ -65,7 +66,9 @@ def _read(file: Path) -> list[tuple[str, str]]:
 def _rollouts(
     samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[RubricSample, Rollout]]:
-    groups = {_key(sample.messages): group for group, sample in enumerate(samples)}
+    groups: dict[str, list[int]] = {}
+    for group, sample in enumerate(samples):
+        groups.setdefault(_key(sample.messages), []).append(group)
     unknown = [prompt for prompt, _ in responses if prompt not in groups]
     if unknown:
         raise ValueError(
@@ -74,13 +77,13 @@ def _rollouts(
         )
     counts: Counter[int] = Counter()
     for prompt, response in responses:
-        group = groups[prompt]
-        yield samples[group], _rollout(samples[group].id, group, counts[group], response)
-        counts[group] += 1
+        for group in groups[prompt]:  # one prompt may stand in the data with several rubrics
+            yield samples[group], _rollout(samples[group].id, group, counts[group], response)
+            counts[group] += 1
 
 
 def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:
-    """A response whose tokens are not known."""
+    """A response whose tokens are not known, nor whether its prompt opened a reasoning part that it ends."""
     return Rollout(
         prompt_id=prompt_id,
         group_id=group,
@@ -89,7 +92,7 @@ def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:
         response_ids=(),
         text=text,
         offsets=(),
-        answer_span=answer_span(text),
+        answer_span=answer_span(text, reasoning="</think>" in text),
         finish_reason="stop",
         policy_version=0,
         temperature=1.0,

@@ -68,6 +68,21 @@ def test_several_responses_to_a_prompt_are_samples_of_it(tmp_path: Path) -> None
     assert [(row["id"], row["sample_index"]) for row in rows] == [("1", 0), ("2", 0), ("3", 0), ("3", 1), ("3", 2)]
 
 
+def test_a_response_is_judged_by_every_rubric_of_its_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [*ROWS, {**ROWS[0], "key": 4, "instruction_id_list": ["detectable_format:title"], "kwargs": [{}]}]
+    validate(tmp_path, rows=rows, responses=[*ANSWERS, {"prompt": "One.", "response": "<<title>>"}])
+    found = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["sample_index"], row["verdicts_strict"]) for row in found] == [
+        ("1", 0, [True, True]),
+        ("1", 1, [True, False]),
+        ("2", 0, [True]),
+        ("3", 0, [False]),
+        ("4", 0, [False]),
+        ("4", 1, [True]),
+    ]
+    assert "no response" not in capsys.readouterr().out
+
+
 def test_prompts_without_a_response_are_counted_and_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

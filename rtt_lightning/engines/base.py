@@ -123,20 +123,30 @@ class RolloutBuilder:
             response_ids=tuple(response_ids),
             text=text,
             offsets=offsets,
-            answer_span=answer_span(text),
+            answer_span=answer_span(text, self._opens_reasoning(request.prompt_ids)),
             finish_reason="stop" if ended else "length",
             policy_version=policy_version,
             temperature=sampling.temperature,
             logprobs=None if logprobs is None else tuple(logprobs),
         )
 
+    def _opens_reasoning(self, prompt_ids: Sequence[int]) -> bool:
+        end, _ = decode_with_offsets([self._bytes(token) for token in prompt_ids[-8:]])
+        return end.rstrip().endswith("<think>")
 
-def answer_span(text: str) -> Span:
-    """What follows the reasoning part ``<think>...</think>``: all of the text without one, nothing if it never ends."""
-    end = text.rfind("</think>")
-    if end >= 0:
-        return end + len("</think>"), len(text)
-    return (len(text), len(text)) if text.lstrip().startswith("<think>") else (0, len(text))
+
+def answer_span(text: str, reasoning: bool = False) -> Span:
+    """What follows the reasoning part ``<think>...</think>``: all of the text without one, nothing if it never ends.
+
+    Args:
+        text: A response.
+        reasoning: Whether the prompt ends within the reasoning, as some chat templates have it. Elsewhere it begins the
+            response; a ``</think>`` that nothing opened hides nothing from a verifier.
+    """
+    if not reasoning and not text.lstrip().startswith("<think>"):
+        return 0, len(text)
+    end = text.find("</think>")
+    return (len(text) if end < 0 else end + len("</think>")), len(text)
 
 
 def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

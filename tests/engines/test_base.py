@@ -1,5 +1,7 @@
 """Sampling settings, the answer within a response, and rollout rows with characters split over tokens."""
 
+from dataclasses import replace
+
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
@@ -36,23 +38,35 @@ def test_only_the_full_vocabulary_gives_log_probs_of_the_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "answer"),
+    ("reasoning", "text", "answer"),
     [
-        ("no reasoning", "no reasoning"),
-        ("", ""),
-        ("<think>why</think>because", "because"),
-        ("why</think>because", "because"),  # the template had opened the reasoning
-        ("<think>a</think>b</think>c", "c"),
-        ("<think>never ends", ""),
-        (" \n<think>never ends", ""),
-        ("I wrote <think> once", "I wrote <think> once"),  # no reasoning part: it does not begin the response
-        ("<think>why</think>", ""),
+        (False, "no reasoning", "no reasoning"),
+        (False, "", ""),
+        (False, "<think>why</think>because", "because"),
+        (False, "<think>a</think>b</think>c", "b</think>c"),
+        (False, "<think>never ends", ""),
+        (False, " \n<think>never ends", ""),
+        (False, "I wrote <think> once", "I wrote <think> once"),  # no reasoning part: it does not begin the response
+        (False, "no, commas</think>none", "no, commas</think>none"),  # what nothing opened must not hide anything
+        (False, "<think>why</think>", ""),
+        (True, "why</think>because", "because"),
+        (True, "never ends", ""),
+        (True, "", ""),
     ],
 )
-def test_the_answer_is_what_follows_the_reasoning(text: str, answer: str) -> None:
-    start, end = answer_span(text)
+def test_the_answer_is_what_follows_the_reasoning(reasoning: bool, text: str, answer: str) -> None:
+    start, end = answer_span(text, reasoning)
     assert text[start:end] == answer
     assert end == len(text)
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [("<think>\n", "so"), ("Use <think> tags.", "why</think>so")])
+def test_a_template_may_open_the_reasoning(real_model: str, prompt: str, answer: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(real_model)
+    request = replace(REQUEST, prompt_ids=tuple(tokenizer(prompt)["input_ids"]))
+    response = tokenizer("why</think>so")["input_ids"]
+    row = RolloutBuilder(tokenizer, frozenset({END}))(request, 0, response, None, Sampling(), policy_version=0)
+    assert row.answer == answer
 
 
 @pytest.mark.parametrize(
