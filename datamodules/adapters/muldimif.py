@@ -28,8 +28,9 @@ def by_description(constraints: Sequence[Any]) -> list[dict[str, Any]]:
             expected = "[category, subcategory, description]"
             raise ValueError(f"field `constraints[{number}]` must be {expected}, got {constraint!r:.80}")
         category, subcategory, text = map(str, constraint)
-        about_xml = "XML" in (category, subcategory)  # "at most 3 attributes" does not say of what
-        check = parse_description(text) or (parse_description(f"XML: {text}") if about_xml else None)
+        # "at most 3 attributes" or "nesting of 2 levels" do not say of what
+        about = next((format for format in ("JSON", "XML") if format in (category, subcategory)), None)
+        check = parse_description(text) or (parse_description(f"{about}: {text}") if about else None)
         checker, kwargs = check or (JUDGE, {})
         criteria.append({"text": text, "checker": checker, "kwargs": kwargs})
     return criteria

@@ -91,7 +91,7 @@ def parse_bounds(description: str, units: Mapping[str, str], fillers: frozenset[
         units: Names of units by the words for one of them, such as ``{"word": "words"}``; one may occur.
         fillers: Words beside the usual ones that change nothing.
     """
-    text = _with_digits(" ".join(description.lower().replace(",", " , ").split()))
+    text = with_digits(" ".join(description.lower().replace(",", " , ").split()))
     words = "|".join(units)
     found = {units[match[1]] for match in re.finditer(rf"\b({words})s?\b", text)}
     if len(found) != 1:
@@ -104,7 +104,9 @@ def parse_bounds(description: str, units: Mapping[str, str], fillers: frozenset[
             if not _BETWEEN.match(text, position + length):
                 return None
             least, most = _limits(meaning, numbers)
-            low, high = max(low, least), most if high is None else high if most is None else min(high, most)
+            if (low and least) or (high is not None and most is not None):
+                return None  # in "not under 50 and over 100", the "not" may go on
+            low, high = low or least, high if most is None else most
             position, stated = position + length, True
             continue
         token = _TOKEN.match(text, position)
@@ -143,8 +145,8 @@ def _limits(meaning: str, numbers: list[int]) -> tuple[int, int | None]:
     }[meaning]
 
 
-def _with_digits(text: str) -> str:
-    """Numbers in words and with separators as digits: "two hundred" and "1 , 000" as 200 and 1000."""
+def with_digits(text: str) -> str:
+    """Numbers in small letters and with separators as digits: "two hundred" and "1 , 000" as 200 and 1000."""
     text = re.sub(r"(\d) , (\d{3})\b", r"\1\2", text)
     ones, tens = "|".join(_ONES[1:]), "|".join(_TENS)
     number = rf"\b(?:(?:({ones}) )?(hundred|thousand)|({tens})(?:[- ]({'|'.join(_ONES[1:10])}))?|({ones}))\b"

@@ -2,6 +2,8 @@
 
 import re
 
+from rtt_lightning.datamodules.descriptions.bounds import with_digits
+
 SUBJECT = (
     r"(?:(?:the|your|this) (?:entire |whole |final |full )?(?:answer|response|output|reply|text) |it )?"
     r"(?:(?:must|should|shall|will|has to|needs to) )?(?:also )?"
@@ -37,9 +39,7 @@ def bare(description: str) -> str:
     text = " ".join(description.split()).removesuffix(".")
     text = re.sub(_OPENINGS, "", text, flags=re.IGNORECASE)
     purpose = re.search(rf",? (?:in order )?to (?:{_PURPOSES})\b(.*)$", text, re.IGNORECASE)
-    if purpose and not re.search(
-        r"[\d'\"‘“`;]|\b(?:must|should|with|without|includ\w+|contain\w*|use|using)\b", purpose[1]
-    ):
+    if purpose and not re.search(_DEMANDS, with_digits(purpose[1].lower())):
         return text[: purpose.start()]
     return text
 
@@ -47,4 +47,11 @@ def bare(description: str) -> str:
 _OPENINGS = (
     r"^(?:please )?(?:(?:ensure|ensuring|make sure)(?: that)?|it is (?:crucial|important|essential) (?:that|to)) "
 )
-_PURPOSES = "ensure|maintain|preserve|promote|enhance|improve|emphasi[sz]e|provide|meet|highlight"
+_PURPOSES = "ensure|maintain|preserve|promote|enhance|improve|provide|meet"  # what "to highlight" names is a part
+_DEMANDS = (
+    r"[\d'\"‘“`;]|\b(?:must|should|with|without|includ\w+|contain\w*|use|using|avoid\w*|except\w*|exceed\w*|exclud\w+|"
+    r"unless|if|when|where|in(?! (?:the|your) (?:answer|response|output|reply|text)\b)|only|but|no|not|never|most|"
+    r"least|more|less|fewer|once|twice|each|every|per|all|titles?|headings?|sections?|paragraphs?|sentences?|"
+    r"(?:key ?)?words?|terms?)\b"
+)
+"""What makes more of a purpose than one: another demand or number, an exception, a part of the answer."""

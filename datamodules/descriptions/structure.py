@@ -17,12 +17,13 @@ def parse_structure(description: str) -> Check | None:
 
 
 def _json(description: str) -> Check | None:
-    if match(
-        description, rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid )?json(?: format| object| array)?"
-    ):
-        return "rtt:is_json", {}
+    kinds = r"(?: format| (?P<kind>object|array))?"
+    if found := match(description, rf"{SUBJECT}{_GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid )?json{kinds}"):
+        return "rtt:is_json", {"kind": found["kind"].lower()} if found["kind"] else {}
     if not re.search(r"\bnest(?:ing|ed)\b", description, re.IGNORECASE):
         return None
+    if not re.search(r"\b(?:json|objects?)\b", description, re.IGNORECASE):
+        return None  # lists and quotations nest as well
     nouns = frozenset("json object objects nesting depth nested structure format".split())
     bounds = parse_bounds(description, {"level": "levels", "layer": "levels"}, nouns)
     if bounds is None:  # "nesting levels must not exceed 3", without a unit behind the number
@@ -68,7 +69,7 @@ def _table(description: str) -> Check | None:
 def _heading(description: str) -> Check | None:
     found = match(
         description,
-        rf"{SUBJECT}(?:{HAVE}|be formatted with|start with) (?:(?P<number>an?|at least \w+|exactly \w+) )?"
+        rf"{SUBJECT}(?:{HAVE}|be formatted with) (?:(?P<number>an?|at least \w+|exactly \w+) )?"
         rf"{_LEVEL} (?:markdown )?headings?(?: (?:titled|named|called|with the title) (?P<title>{QUOTED}))?",
     )
     if not found:
@@ -94,8 +95,10 @@ def _heading_levels(description: str) -> Check | None:
 
 def _bullets(description: str) -> Check | None:
     listed = r"(?:an? )?(?:bullet(?:ed)?|unordered)(?: points?| lists?)"
-    if match(description, rf"{SUBJECT}{HAVE} {listed}", rf"{SUBJECT}{_GIVEN}(?:in|as) {listed}(?: format)?"):
+    if match(description, rf"{SUBJECT}{HAVE} {listed}"):
         return "rtt:bullets", {}
+    if match(description, rf"{SUBJECT}{_GIVEN}(?:in|as) {listed}(?: format)?"):
+        return "rtt:bullets", {"only": True}
     bounds = parse_bounds(description, {"bullet point": "bullets", "bullet": "bullets"})
     return bounds and ("rtt:bullets", bounds.limits)
 

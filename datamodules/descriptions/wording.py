@@ -21,9 +21,8 @@ LANGUAGES = {
 
 _MARK = rf"({'|'.join(MARKS)})s?"
 _WORDS = r"(?:key ?words?|words?|phrases?|terms?)"
-_NAMED = rf"(?:(?:all|each|both) (?:of )?)?(?:the )?(?:following )?(?:exact )?(?:{_WORDS}:? )?"
+_NAMED = rf"(?:the )?(?:following )?(?:exact )?(?:{_WORDS}:? )?"
 _WHOLE = r"(?:the|your) (?:answer|response|output|reply|text)"
-_LETTERS = r"(?: letters?| case)?(?: only| throughout)?"
 _WRITTEN = r"(?:be )?(?:written |formatted |presented |provided |given |composed )?"
 
 
@@ -35,7 +34,7 @@ def parse_wording(description: str) -> Check | None:
 
 def _keywords(description: str) -> Check | None:
     patterns = (
-        rf"{SUBJECT}{HAVE} {_NAMED}({LIST})(?: {_WORDS})?(?: at least once)?",
+        rf"{SUBJECT}{HAVE} (?:(?:all|each|both) (?:of )?)?{_NAMED}({LIST})(?: {_WORDS})?(?: at least once)?",
         rf"(?:the )?{_WORDS} ({LIST}) (?:must|should) be (?:included|used|mentioned)(?: in {_WHOLE})?",
     )
     found = match(description, *patterns)
@@ -95,16 +94,17 @@ def _mark_count(description: str) -> Check | None:
 
 
 def _case(description: str) -> Check | None:
-    whole = r"(?:entirely |completely |only |fully )?(?:in |use |using )?(?:(?:all|only) )?(?:entirely )?"
+    entirely = r"(?:all|only|entirely|completely|fully)"
     for kind, names in (
-        ("uppercase", r"(?:uppercase|upper case|upper-case|capital|caps|capitals|block capital)"),
-        ("lowercase", r"(?:lowercase|lower case|lower-case|small)"),
+        ("uppercase", r"(?:uppercase|upper case|upper-case|capital|caps|capitals|block capital)(?: letters?| case)?"),
+        ("lowercase", r"(?:lowercase|lower case|lower-case|small(?= letters?\b))(?: letters?| case)?"),
     ):
-        patterns = (
-            rf"{SUBJECT}{_WRITTEN}(?:appear )?{whole}{names}{_LETTERS}",
+        patterns = (  # "use capital letters" does not say for what
+            rf"{SUBJECT}{_WRITTEN}(?:appear )?(?:{entirely} )?in (?:{entirely} )*{names}(?: only| throughout)?",
+            rf"{SUBJECT}{_WRITTEN}(?:{entirely} )?(?:use |using )?(?:{entirely} )+{names}(?: only| throughout)?",
+            rf"{SUBJECT}{_WRITTEN}(?:{entirely} )?(?:use |using )?{names} (?:only|throughout)",
             rf"(?:all|every) (?:letters?|words?|text)(?: (?:of|in) {_WHOLE})? (?:must|should) be "
-            rf"(?:in )?(?:all )?{names}{_LETTERS}",
-            rf"{SUBJECT}use (?:all|only) {names}{_LETTERS}",
+            rf"(?:in )?(?:all )?{names}(?: only| throughout)?",
         )
         if match(description, *patterns):
             return f"rtt:{kind}", {}

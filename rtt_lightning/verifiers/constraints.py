@@ -13,6 +13,7 @@ whitespace meets no criterion: emptiness must not earn reward.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +35,7 @@ def include_word(answer: str, word: str) -> Verdict:
 
 def include_words(answer: str, words: Sequence[str]) -> Verdict:
     """Every one of the words occurs."""
-    found = [_find(answer, word) for word in words]
+    found = [_find(answer, word) for word in listed(words)]
     missing = [word for word, spans in zip(words, found, strict=True) if not spans]
     return _wanted(() if missing else sum(found, ()), f"missing: {', '.join(missing)}")
 
@@ -47,13 +48,13 @@ def word_count(answer: str, word: str, n: int) -> Verdict:
 
 def start_with(answer: str, phrase: str) -> Verdict:
     """The answer begins with the phrase, in any case."""
-    match = re.match(rf"\s*({re.escape(phrase)})(?!\w)", answer, re.IGNORECASE)
+    match = re.match(rf"\s*({literally(phrase)})(?!\w)", answer, re.IGNORECASE)
     return _wanted((match.span(1),) if match else (), f"does not begin with {phrase!r}")
 
 
 def end_with(answer: str, phrase: str) -> Verdict:
     """The answer ends with the phrase, in any case; punctuation may follow."""
-    match = re.search(rf"(?<!\w)({re.escape(phrase)})[\s.!?\"'”’*]*\Z", answer, re.IGNORECASE)
+    match = re.search(rf"(?<!\w)({literally(phrase)})[\s.!?\"'”’*]*\Z", answer, re.IGNORECASE)
     return _wanted((match.span(1),) if match else (), f"does not end with {phrase!r}")
 
 
@@ -166,6 +167,45 @@ def paragraphs(answer: str, n: int) -> Verdict:
     return whole(answer, count == n, f"{count} paragraphs")
 
 
+def listed(words: Sequence[str]) -> Sequence[str]:
+    """The words, as given.
+
+    Raises:
+        TypeError: For a text, whose letters would be taken for words.
+        ValueError: If there are none.
+    """
+    if isinstance(words, str):
+        raise TypeError(f"words must be a list of words, got {words!r}")
+    if not words:
+        raise ValueError("words is empty; list at least one")
+    return words
+
+
+def literally(word: str) -> str:
+    """A pattern that matches a word or phrase, with either apostrophe.
+
+    Raises:
+        ValueError: If it is empty, as it would occur everywhere.
+    """
+    if not word.strip():
+        raise ValueError(f"got an empty word {word!r}; write the word that is meant")
+    return re.sub("['’]", "['’]", re.escape(word))
+
+
+def inside_word(answer: str, position: int) -> bool:
+    """Whether the characters on both sides belong to a word; vowel signs and accents go with what they stand behind."""
+    if not 0 < position < len(answer):
+        return False
+    before = position - 1
+    while before and _is_sign(answer[before]):
+        before -= 1
+    return _is_sign(answer[position]) or bool(re.match(r"\w\w", answer[before] + answer[position]))
+
+
+def _is_sign(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
+
+
 Checker = Callable[..., Verdict]
 
 CHECKERS: dict[str, Checker] = {
@@ -179,7 +219,7 @@ CHECKERS: dict[str, Checker] = {
 
 
 def _find(answer: str, word: str) -> tuple[Span, ...]:
-    return _spans(rf"(?<!\w){re.escape(word)}(?!\w)", answer)
+    return _spans(rf"(?<!\w){literally(word)}(?!\w)", answer)
 
 
 def _spans(pattern: str, answer: str) -> tuple[Span, ...]:

@@ -18,7 +18,7 @@ ABBREVIATION = re.compile(
     r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|a\.m|p\.m|No|Inc|Ltd|Co|Fig|approx|U\.S|U\.K|[A-Z])\.",
     re.IGNORECASE,
 )
-SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*_]*(?=\s|$)|[。！？]+[”’」』）]*")
+SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*_]*(?=\s|$)|[。！？।॥؟۔]+[”’」』）]*")
 
 
 def count_words(answer: str, low: int = 0, high: int | None = None) -> Verdict:

@@ -16,19 +16,28 @@ from rtt_lightning.verifiers.counts import within
 FENCE = re.compile(r"\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
 SEPARATOR = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+KINDS = {"object": dict, "array": list}
+"""Types of JSON values by their names."""
 DEEPEST = 100
 """Levels of nesting that are followed."""
 
 
-def is_json(answer: str, low: int = 0, high: int | None = None) -> Verdict:
+def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None = None) -> Verdict:
     """The answer is JSON, by itself or in one fence, with ``low`` to ``high`` levels of objects within each other.
 
-    One object counts as one level or none.
+    One object counts as one level or none. ``kind`` is "object" or "array" where it must be that.
+
+    Raises:
+        ValueError: For another kind.
     """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind of JSON must be one of {', '.join(KINDS)}, got {kind!r}")
     try:
         value = json.loads(_unfenced(answer))
     except (json.JSONDecodeError, RecursionError) as error:
         return whole(answer, False, f"not JSON: {error}")
+    if kind is not None and not isinstance(value, KINDS[kind]):
+        return whole(answer, False, f"JSON, but no {kind}")
     if not isinstance(value, dict | list):
         return Verdict.unscorable("a single JSON value, neither object nor list")
     if (low, high) == (0, None):
@@ -100,19 +109,26 @@ def heading(answer: str, level: int, title: str | None = None, low: int = 1, hig
 
 
 def heading_levels(answer: str, low: int = 1, high: int = 6) -> Verdict:
-    """There are Markdown headings, all of them of levels from ``low`` to ``high``."""
+    """All Markdown headings are of levels from ``low`` to ``high``; an answer without any is doubtful."""
     found = _headings(answer)
     wrong = tuple(match.span() for match in found if not low <= len(match[1]) <= high)
-    if wrong or not found:
-        return Verdict(False, "a heading of another level" if wrong else "no heading", wrong)
+    if wrong or not answer.strip():
+        return Verdict(False, "a heading of another level" if wrong else "empty answer", wrong)
+    if not found:
+        return Verdict.unscorable("no heading, and the constraint does not say whether there must be one")
     return Verdict(True, f"{len(found)} headings", tuple(match.span() for match in found))
 
 
-def bullets(answer: str, low: int = 1, high: int | None = None) -> Verdict:
-    """From ``low`` to ``high`` list items that begin with "-", "*", "+" or "•"; numbered ones may count as well."""
+def bullets(answer: str, low: int = 1, high: int | None = None, only: bool = False) -> Verdict:
+    """From ``low`` to ``high`` list items that begin with "-", "*", "+" or "•"; numbered ones may count as well.
+
+    With ``only``, other text is doubtful, but for the indented lines by which an item goes on.
+    """
     marked = [m.span() for m in re.finditer(r"^[ \t]*[-*+•][ \t]+\S.*$", answer, re.MULTILINE)]
     numbered = re.findall(r"^[ \t]*\d+[.)][ \t]+\S", answer, re.MULTILINE)
     verdict = within(answer, len(marked), len(marked) + len(numbered), low, high, "list items")
+    if only and verdict.met and re.search(r"^(?![-*+•][ \t]|\d+[.)][ \t])\S", answer, re.MULTILINE):
+        return Verdict.unscorable("text stands outside the list")
     return Verdict(verdict.met, verdict.reason, None if verdict.met is None else tuple(marked))
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 
 from rtt_lightning.types import Span, Verdict
+from rtt_lightning.verifiers.constraints import inside_word, listed, literally
 
 SMALL_WORDS = frozenset(
     "a an and as at but by for from in into nor of on or over per so the to up via with yet".split()
@@ -32,13 +33,20 @@ SCRIPTS = {
 }
 """Characters of languages that their script tells from those in Latin letters."""
 LATIN = ("en", "fr", "de", "es", "it", "pt", "nl", "sv", "pl", "tr", "vi", "id")
+LATIN_LETTER = r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]"
+NOT_RUSSIAN = r"(?i:(?![а-яё])[\u0400-\u04ff])"
+"""Cyrillic letters of other languages, such as those of Ukrainian."""
 MOSTLY, HARDLY = 0.8, 0.2
 """Shares of letters, or probabilities, above which an answer is in a language, and below which it is not."""
+ENOUGH, PLENTY = 8, 20
+"""Words that tell a language in Latin letters: where it is the one asked for, and where it is not. Detectors are sure
+of short texts as well, and wrong: they find Italian in "Hello!".
+"""
 
 
 def keywords(answer: str, words: Sequence[str]) -> Verdict:
     """Every one of the words occurs, in any case."""
-    found = [_occurrences(answer, word) for word in words]
+    found = [_occurrences(answer, word) for word in listed(words)]
     missing = [word for word, (_, inside) in zip(words, found, strict=True) if not inside]
     if missing:
         return Verdict(False, f"missing: {', '.join(missing)}", ())
@@ -50,7 +58,7 @@ def keywords(answer: str, words: Sequence[str]) -> Verdict:
 
 def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
     """None of the words occurs, in any case."""
-    found = [_occurrences(answer, word) for word in words]
+    found = [_occurrences(answer, word) for word in listed(words)]
     spans = tuple(sorted(span for whole, _ in found for span in whole))
     if spans:
         return Verdict(False, "a forbidden word occurs", spans)
@@ -95,11 +103,14 @@ def uppercase(answer: str) -> Verdict:
 
 
 def capitalized(answer: str) -> Verdict:
-    """Every word begins with a capital letter; small words of titles in small letters are doubtful."""
-    words = [m for m in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)*", answer) if not _inside_word(answer, m.start())]
+    """Every word begins with a capital letter.
+
+    In small letters, small words of titles, later parts of joined words ("Well-known") and addresses are doubtful.
+    """
+    words = [m for m in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)*", answer) if not inside_word(answer, m.start())]
     small = [m.span() for m in words if m[0][0].islower()]
-    if small and all(answer[a:b] in SMALL_WORDS for a, b in small):
-        return Verdict.unscorable("only small words begin with small letters, as in titles")
+    if small and all(_may_be_small(answer, span) for span in small):
+        return Verdict.unscorable("only words that titles may keep small begin with small letters")
     return _cased(answer, small, "a word begins with a small letter")
 
 
@@ -116,21 +127,33 @@ def language(answer: str, language: str) -> Verdict:
     share = _share(answer, language)
     if HARDLY < share < MOSTLY:
         return Verdict.unscorable(f"partly in {language}: {share:.2f}")
+    if language == "ru" and share >= MOSTLY and re.search(NOT_RUSSIAN, answer):
+        return Verdict.unscorable("letters that Russian lacks")
+    if language in LATIN and _in_script(answer, LATIN_LETTER) > HARDLY:
+        words = len(re.findall(f"{LATIN_LETTER}+", answer))
+        if words < (ENOUGH if share >= MOSTLY else PLENTY):
+            return Verdict.unscorable(f"{words} words are too few to tell the language")
     return Verdict(share >= MOSTLY, f"{share:.2f} in {language}", ((0, len(answer)),))
 
 
 def _share(answer: str, language: str) -> float:
-    letters = [character for character in answer if character.isalpha()]
-    if language in SCRIPTS:
-        share = len(re.findall(SCRIPTS[language], answer)) / len(letters)
-        if language == "zh" and re.search(r"[\u3040-\u30ff]{3}", answer):
-            return 0.0  # Japanese
-        if language == "ja" and share >= MOSTLY and not re.search(r"[\u3040-\u30ff]", answer):
-            return 0.0  # Chinese
-        return share
-    if language not in LATIN:
+    """The share of the letters that are of the language's script, times the probability of a language in Latin ones."""
+    if language in LATIN:
+        return _in_script(answer, LATIN_LETTER) * _detected(answer).get(language, 0.0)
+    if language not in SCRIPTS:
         raise ValueError(f"unknown language {language!r}; known are {', '.join((*SCRIPTS, *LATIN))}, zh-hans, zh-hant")
-    return _detected(answer).get(language, 0.0)
+    share = _in_script(answer, SCRIPTS[language])
+    if language == "zh" and re.search(r"[\u3040-\u30ff]{3}", answer):
+        return 0.0  # Japanese
+    if language == "ja" and share >= MOSTLY and not re.search(r"[\u3040-\u30ff]", answer):
+        return 0.0  # Chinese
+    return share
+
+
+def _in_script(answer: str, script: str) -> float:
+    """The share of an answer's letters, of which it has some."""
+    letters = [character for character in answer if character.isalpha()]
+    return len(re.findall(script, "".join(letters))) / len(letters)
 
 
 def _detected(answer: str) -> dict[str, float]:
@@ -169,15 +192,17 @@ def _in(character: str, encoding: str) -> bool:
 
 def _occurrences(answer: str, word: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Where a word stands by itself, and where it stands at all. Chinese and Japanese set no spaces between words."""
-    inside = tuple(match.span() for match in re.finditer(re.escape(word), answer, re.IGNORECASE))
+    inside = tuple(match.span() for match in re.finditer(literally(word), answer, re.IGNORECASE))
     if re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", word):
         return inside, inside
-    return tuple((a, b) for a, b in inside if not (_inside_word(answer, a) or _inside_word(answer, b))), inside
+    return tuple((a, b) for a, b in inside if not (inside_word(answer, a) or inside_word(answer, b))), inside
 
 
-def _inside_word(answer: str, position: int) -> bool:
-    """Whether the characters on both sides belong to a word."""
-    return bool(re.match(r"\w\w", answer[max(position - 1, 0) : position + 1])) if position else False
+def _may_be_small(answer: str, word: Span) -> bool:
+    """Whether a title may keep a word small: by itself, behind what it is joined to, or as part of an address."""
+    start, end = word
+    joined = re.search(r"\S[-–/.:@'’]\Z", answer[max(start - 2, 0) : start])
+    return answer[start:end] in SMALL_WORDS or bool(joined or re.match(r"\S*(?:://|@|\w\.\w)", answer[start:]))
 
 
 def _counted(

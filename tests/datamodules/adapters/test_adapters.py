@@ -26,6 +26,7 @@ MULDIMIF = {
         ["Content", "Keywords", "Must include the keyword 'Somalia'"],
         ["Length", "Words", "At most 50 words"],
         ["Format", "XML", "Number of attributes must be exactly 5"],
+        ["Format", "JSON", "Nesting depth must not exceed 2 levels"],
         ["Content", "Style", "Be formal"],
     ],
     "constraint_pattern": "Listing",
@@ -94,6 +95,7 @@ def test_muldimif(tmp_path: Path) -> None:
         ("rtt:keywords", {"words": ["Somalia"]}),
         ("rtt:count_words", {"low": 0, "high": 50}),
         ("rtt:is_xml", {"low": 5, "high": 5}),
+        ("rtt:is_json", {"low": 0, "high": 2}),
         ("judge", {}),
     ]
     assert record.sample.id == "4093"

@@ -83,6 +83,7 @@ BOUNDS = {  # at least 3 and at most 5 and the like, as (low, high)
     "More than 3 {u} but fewer than 5 {u}": (4, 4),
     "Ensure that your response contains at least 3 {u}": (3, None),
     "The answer must be at most 5 {u} to maintain conciseness and clarity": (0, 5),
+    "At most 5 {u}, in order to ensure readability in the answer": (0, 5),
 }  # fmt: skip
 UNITS = ("words", "sentences", "paragraphs")
 LENGTHS = (1, 2, 3, 4, 5, 6, 7, 9, 12)
@@ -154,6 +155,16 @@ def test_numbers_in_words_and_with_separators(description: str, bounds: tuple[in
         "At most 5 characters",
         "The answer must be at most 100 words and include a table",
         "The answer must be at most 100 words to ensure that the reader must use 3 sentences",
+        "must contain at least 150 words to ensure detail, but no more than a hundred and eighty words",
+        "at least 100 words to ensure detail but not exceeding ten sentences",
+        "at most 100 words to maintain brevity, excluding the title",
+        "at least 100 words to ensure detail, eighty of them your own",
+        "at most 100 words to ensure clarity in the summary",
+        "must not be less than 50 words and more than 100 words",  # does "not" go on?
+        "must not be more than 100 words and less than 50 words",
+        "must not be less than 50 words or more than 100 words",
+        "must not be under 50 words, over 100 words",
+        "must be of 50 words to a maximum of 100 words",
         "",
         "words",
     ],

@@ -44,6 +44,11 @@ DECIDED = [  # description, an answer that meets it, one that does not
     ("The answer must be written entirely in uppercase letters", "TEA", "tEA"),
     ("The response must be in all capital letters", "TEA", "Tea"),
     ("Use only lowercase letters", "green tea 2", "Green tea"),
+    ("Use lowercase letters throughout", "green tea", "Green tea"),
+    ("The answer must be in small letters", "green tea", "Green tea"),
+    ("The answer must be written in capitals", "TEA", "Tea"),
+    ("The answer must be entirely uppercase", "TEA", "Tea"),
+    ("Use all caps", "TEA", "Tea"),
     ("The answer must be in lowercase", "green", "Green"),
     ("The answer must be in Simplified Chinese", "这个国家的学习时间很长。", "這個國家的學習時間很長。"),
     ("Must use Traditional Chinese characters", "這個國家的學習時間很長。", "这个国家的学习时间很长。"),
@@ -51,7 +56,10 @@ DECIDED = [  # description, an answer that meets it, one that does not
     ("Answer in Japanese", "今日はとてもいい天気です。", "The weather is nice today."),
     ("The answer must be in JSON format", '{"a": 1}', "a: 1"),
     ("The response must be formatted as a valid JSON object", '```json\n{"a": 1}\n```', '{"a": 1'),
+    ("The answer must be a JSON array", "[1]", '{"a": 1}'),
+    ("The answer must be a JSON object", '{"a": 1}', "[1]"),
     ("Object nesting levels must not exceed 3", '{"a": {"b": 1}}', '{"a": {"b": {"c": {"d": {"e": 1}}}}}'),
+    ("JSON: Nesting depth must not exceed 1 level", '{"a": 1}', '{"a": {"b": {"c": 1}}}'),
     ("JSON nesting depth must be at least 2 levels", '{"a": {"b": {"c": 1}}}', '{"a": 1}'),
     ("The answer must be in XML format", "<a><b/></a>", "<a><b></a>"),
     ("The answer must include a table with no more than 2 rows", TABLE.rpartition("\n")[0], TABLE + "\n| 5 | 6 |"),
@@ -65,6 +73,8 @@ DECIDED = [  # description, an answer that meets it, one that does not
     ("The response must include a level 2 heading titled 'Green Tea'", "## Green Tea\nx", "## Tea\nx"),
     ("The answer must include at least two level 2 headings", "## A\n\n## B", "## A"),
     ("Use bullet points", "- a\n- b", "a\nb"),
+    ("The answer must be formatted as a bullet list", "- a\n- b", "a\nb"),
+    ("Heading levels must not exceed 3", "### Tea", "#### Tea"),
     ("The answer must contain at least 3 bullet points", "- a\n- b\n- c", "- a\n- b"),
     ("The answer must include bold text", "some **bold** text", "no bold text"),
 ]  # fmt: skip
@@ -82,6 +92,8 @@ DOUBTED = [  # description, an answer on which readers differ
     ("At most 1 sentence", "I met Dr. Tea. he said"),
     ("At most 2 paragraphs", "# Title\n\nOne.\n\nTwo."),
     ("At least 3 bullet points", "1. a\n2. b\n3. c"),
+    ("The answer must be formatted as a bullet list", "Much prose.\n- one"),
+    ("Heading levels must not exceed 3", "no heading"),
 ]  # fmt: skip
 
 LEFT = [
@@ -105,6 +117,21 @@ LEFT = [
     "Do not use the word 'tea' in the title",
     "The answer must not end with a period",
     "The answer must not be in English",
+    "Must not use commas to ensure clarity except in lists",
+    "Must not use commas to ensure clarity in lists",
+    "Use at most 3 exclamation marks to emphasize points in each paragraph",
+    "Include a table to provide the nutritional values of each fruit",
+    "Use all caps to highlight important information",
+    "The answer must start with a level 1 heading",
+    "Nesting depth must not exceed 2 levels",  # of what?
+    "Use capital letters",
+    "Use caps",
+    "The answer must use capital letters",
+    "Use uppercase letters to highlight section titles",
+    "The answer should be small",
+    "The answer must not contain both 'tea' and 'coffee'",
+    "Do not use all the words 'tea' and 'milk'",
+    "Avoid using each of the words 'tea' and 'milk'",
 ]
 
 

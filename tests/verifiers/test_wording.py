@@ -1,0 +1,97 @@
+"""Words, letter case and languages: where readers would differ, no verdict."""
+
+from typing import Any
+
+import pytest
+
+from rtt_lightning.types import Criterion
+from rtt_lightning.verifiers.checks import Checks
+from rtt_lightning.verifiers.wording import capitalized, keyword_count, keywords, language, no_keywords
+
+ENGLISH = (
+    "The weather is nice today and we walk to the market to buy some fresh fruit and bread for our dinner with friends."
+)
+CHINESE = "今天天气很好我们去市场买水果和面包晚饭和朋友一起吃然后回家睡觉明天再去公园散步" * 2
+UKRAINIAN = "Сьогодні гарна погода, і ми йдемо на ринок, щоб купити свіжі фрукти та хліб."
+RUSSIAN = "Сегодня хорошая погода, и мы идём на рынок, чтобы купить свежие фрукты и хлеб."
+
+
+@pytest.mark.parametrize(
+    ("answer", "met"),
+    [
+        ("A Well-known Green Tea", None),
+        ("A State-of-the-art Method", None),
+        ("Visit https://example.com Now", None),
+        ("Write To tea@example.com Now", None),
+        ("Visit example.com Now", None),
+        ("Green/black Tea", None),
+        ("A Well-Known Green Tea", True),
+        ("A Well-known green Tea", False),
+        ("'green' Tea", False),
+    ],
+)
+def test_only_words_that_stand_alone_must_be_capitalized(answer: str, met: bool | None) -> None:
+    assert capitalized(answer).met is met
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "met"),
+    [
+        (ENGLISH, "en", True),
+        (ENGLISH, "fr", False),
+        ("I like green tea.", "en", None),
+        ("Hello!", "en", None),
+        ("Hello!", "it", None),
+        ("Albert Einstein was born in Ulm.", "en", None),
+        ("Albert Einstein was born in Ulm.", "de", None),
+        ("Me gusta el té.", "es", None),
+        ("Hola", "es", None),
+        ("今天天气很好。", "en", False),
+        (f"{ENGLISH} {CHINESE}", "en", None),
+        ("मुझे हरी चाय पसंद है", "hi", True),
+        ("मुझे चाय पसंद है green tea", "hi", None),
+        (RUSSIAN, "ru", True),
+        (UKRAINIAN, "ru", None),
+        (ENGLISH, "ru", False),
+    ],
+)
+def test_a_language_is_certain_or_unscorable(answer: str, code: str, met: bool | None) -> None:
+    assert language(answer, code).met is met
+
+
+@pytest.mark.parametrize(("word", "answer"), [("don't", "I don’t know"), ("don’t", "I don't know")])
+def test_an_apostrophe_matches_the_other_one(word: str, answer: str) -> None:
+    assert keywords(answer, [word]).met is True
+    assert no_keywords(answer, [word]).met is False
+    assert keyword_count(answer, word).spans == ((2, 7),)
+
+
+@pytest.mark.parametrize(
+    ("word", "answer", "met"),
+    [("राम", "रामायण", None), ("राम", "राम आया", True), ("tea", "❤️tea", True), ("cole", "e\u0301cole", None)],
+)
+def test_vowel_signs_belong_to_their_word(word: str, answer: str, met: bool | None) -> None:
+    assert keywords(answer, [word]).met is met
+
+
+@pytest.mark.parametrize(
+    ("checker", "kwargs", "reason"),
+    [
+        ("keywords", {"words": "tea"}, "TypeError: words must be a list of words, got 'tea'"),
+        ("no_keywords", {"words": "tea"}, "TypeError: words must be a list of words, got 'tea'"),
+        ("include_words", {"words": "tea"}, "TypeError: words must be a list of words, got 'tea'"),
+        ("keywords", {"words": []}, "ValueError: words is empty; list at least one"),
+        ("no_keywords", {"words": []}, "ValueError: words is empty; list at least one"),
+        ("include_words", {"words": []}, "ValueError: words is empty; list at least one"),
+        ("keywords", {"words": ["tea", ""]}, "ValueError: got an empty word"),
+        ("no_keywords", {"words": [" "]}, "ValueError: got an empty word"),
+        ("keyword_count", {"word": ""}, "ValueError: got an empty word"),
+        ("include_words", {"words": [""]}, "ValueError: got an empty word"),
+        ("forbid_word", {"word": ""}, "ValueError: got an empty word"),
+        ("start_with", {"phrase": ""}, "ValueError: got an empty word"),
+    ],
+)
+def test_words_that_ask_for_nothing_are_refused(checker: str, kwargs: dict[str, Any], reason: str) -> None:
+    verdict = Checks({}).check(Criterion("x", f"rtt:{checker}", kwargs), "I like tea.")
+    assert verdict.met is None
+    assert verdict.reason.startswith(f"rtt:{checker}: {reason}")
