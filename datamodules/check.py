@@ -58,7 +58,8 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
         console.print(Text(note, style="yellow"))
     for problem in found.problems:
         console.print(Text(problem, style="red"))
-    console.print(f"{len(found.problems)} problems" if found.problems else "nothing is wrong with it")
+    number = len(found.problems)
+    console.print(f"{number} problem{'s' * (number > 1)}" if number else "nothing is wrong with it")
     return 1 if found.problems else 0
 
 
@@ -101,8 +102,11 @@ def _problem(checks: Checks, criterion: Criterion) -> str | None:
     if criterion.checker == JUDGE:
         return None
     if criterion.checker == CODE:
+        source = criterion.kwargs.get("source")
+        if not isinstance(source, str):
+            return f"checker code must be a text in `kwargs.source`, got {type(source).__name__}"
         try:
-            ast.parse(criterion.kwargs.get("source", ""))
+            ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return f"checker code does not compile: {error}"
         return None

@@ -6,13 +6,15 @@ A record is a prompt with its rubric, and optionally one judged response to it:
     messages  list of {"role", "content"}; or `prompt`, a string, for a single user message
     task      string, optional: the bare task without its criteria
     criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?}; in parquet also as JSON
-    response  string, optional; then `met` (true, false or null) stands in every criterion
+    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may:
+              [start, end] pairs of its characters, end excluded
 
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,8 @@ def parse_record(row: Any, default_id: str) -> Record:
     response = _text(row, "response", optional=True)
     if response is None:
         return Record(sample)
-    return Record(sample, response, tuple(_verdict(entry, f"criteria[{i}]") for i, entry in enumerate(criteria)))
+    verdicts = (_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(criteria))
+    return Record(sample, response, tuple(verdicts))
 
 
 def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[str, Any]:
@@ -168,22 +171,36 @@ def _criterion(entry: Any, where: str) -> Criterion:
     kwargs, weight = entry.get("kwargs") or {}, entry.get("weight", 1.0)
     if not isinstance(kwargs, Mapping):
         raise ValueError(f"field `{where}.kwargs` must be an object, got {str(kwargs)[:80]}")
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise ValueError(f"field `{where}.weight` must be a number, got {weight!r}")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or abs(weight) > sys.float_info.max:
+        raise ValueError(f"field `{where}.weight` must be a finite number, got {str(weight)[:80]}")
     try:
         return Criterion(str(text), str(checker), dict(kwargs), float(weight))
     except ValueError as error:
         raise ValueError(f"field `{where}`: {error}") from error
 
 
-def _verdict(entry: Mapping[str, Any], where: str) -> Verdict:
-    met, spans = entry.get("met"), entry.get("spans")
+def _verdict(entry: Mapping[str, Any], where: str, length: int) -> Verdict:
+    met, spans, flags = entry.get("met"), entry.get("spans"), entry.get("flags") or ()
     if "met" not in entry or not (met is None or isinstance(met, bool)):
         raise ValueError(f"field `{where}.met` must be true, false or null beside a `response`, got {met!r}")
-    if spans is not None and not all(isinstance(s, list | tuple) and len(s) == 2 for s in spans):
-        raise ValueError(f"field `{where}.spans` must be a list of [start, end] pairs, got {str(spans)[:80]}")
-    ranges = None if spans is None else tuple((int(a), int(b)) for a, b in spans)
-    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(map(str, entry.get("flags") or ())))
+    if spans is not None and not _is_list(spans, lambda span: _is_span(span, length)):
+        raise ValueError(
+            f"field `{where}.spans` must be a list of [start, end] pairs of integers within the {length} characters of "
+            f"`response`, 0 <= start <= end <= {length}, got {str(spans)[:80]}"
+        )
+    if not _is_list(flags, lambda flag: isinstance(flag, str)):
+        raise ValueError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
+    ranges = None if spans is None else tuple((start, end) for start, end in spans)
+    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(flags))
+
+
+def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list | tuple) and all(map(fits, value))
+
+
+def _is_span(value: Any, length: int) -> bool:
+    pair = _is_list(value, lambda bound: type(bound) is int) and len(value) == 2  # a bool is no int here
+    return pair and 0 <= value[0] <= value[1] <= length
 
 
 def _text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:

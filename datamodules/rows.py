@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,8 @@ def parse_json(text: str) -> Any:
         return Unreadable("nested too deeply")
     except UnicodeEncodeError as error:
         return Unreadable(f"\\u{ord(error.object[error.start]):04x} is half a character; write both halves or none")
+    except ValueError:  # the only other one: Python reads no longer integers
+        return Unreadable(f"a number has too many digits; write at most {sys.get_int_max_str_digits()}")
     return value
 
 

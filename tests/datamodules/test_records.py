@@ -1,7 +1,9 @@
 """The record schema: what is read, and one error for all that is wrong."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,49 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
         "line 11: expected an object",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        *(
+            ({"spans": spans}, "field `criteria[0].spans` must be a list of [start, end] pairs of integers within the")
+            for spans in (True, 3, "ab", [[None, 1]], [["a", "b"]], [[0, True]], [[0.0, 1.0]], [[0]], [3])
+        ),
+        *(
+            ({"spans": spans}, "within the 5 characters of `response`, 0 <= start <= end <= 5, got [[")
+            for spans in ([[5, 900]], [[0, 1], [-3, -1]], [[4, 2]])
+        ),
+        ({"flags": 3}, "field `criteria[0].flags` must be a list of strings, got 3"),
+        ({"flags": "steering"}, "field `criteria[0].flags` must be a list of strings, got steering"),
+        ({"flags": [None]}, "field `criteria[0].flags` must be a list of strings, got [None]"),
+        ({"weight": 10**400}, "field `criteria[0].weight` must be a finite number, got 1000"),
+        ({"weight": True}, "field `criteria[0].weight` must be a finite number, got True"),
+        ({"weight": float("-inf")}, "field `criteria[0].weight` must be a finite number, got -inf"),
+    ],
+)
+def test_bad_verdicts_and_weights_are_named_by_line_and_field(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    criterion = {**GOOD["criteria"][0], "met": True, **changes}
+    with pytest.raises(ValueError, match=re.escape(f"line 2: field `criteria[0].{next(iter(changes))}`")) as error:
+        read_records(write(tmp_path / "a.jsonl", GOOD, {**GOOD, "response": "hello", "criteria": [criterion]}))
+    assert problem in str(error.value)
+
+
+def test_spans_may_be_empty_and_reach_the_end_of_the_response(tmp_path: Path) -> None:
+    criterion = {**GOOD["criteria"][0], "met": None, "spans": [[0, 0], [5, 5], [0, 5]], "flags": ["steering"]}
+    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "hello", "criteria": [criterion]}))
+    assert record.verdicts == (Verdict(None, "", ((0, 0), (5, 5), (0, 5)), ("steering",)),)
+
+
+def test_a_number_with_too_many_digits_is_a_bad_row(tmp_path: Path) -> None:
+    number = "9" * 5000
+    packed = json.dumps({"prompt": "x", "criteria": f"[{number}]"})
+    with pytest.raises(ValueError, match="2 of 3 rows") as error:
+        read_records(write(tmp_path / "a.jsonl", GOOD, f'{{"weight": {number}}}', packed))
+    assert "line 2: not JSON: a number has too many digits" in str(error.value)
+    assert "line 3: field `criteria` must be a list with at least one criterion, got a number has" in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "text", "match"), [
