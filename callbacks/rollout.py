@@ -24,6 +24,7 @@ from rtt_lightning.engines.transformers import TransformersEngine
 from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
 from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.terminal import announced
 from rtt_lightning.tokenizers import render_prompt
 from rtt_lightning.types import Experience, JudgedRollout, RubricSample
 from rtt_lightning.verifiers.base import Verifier
@@ -207,6 +208,8 @@ class RolloutCallback(Callback):
         ]
         with trainer.precision_plugin.forward_context():
             rollouts = self.engine.generate(requests, sampling, version)
+            if trainer.is_global_zero:
+                rollouts = announced(rollouts, sampling.n * len(requests), "responses")
             pairs = ((samples[row.group_id], row) for row in rollouts)
             return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
 

@@ -2,10 +2,16 @@
 
 import logging
 import os
+import time
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from transformers.utils import logging as transformers_logging
 
+T = TypeVar("T")
+EVERY_SECONDS = 60.0
+"""Between two lines about something that takes long."""
 ADVERTISING = "💡 Tip"
 ABOUT_LIBRARIES = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.13
@@ -29,3 +35,14 @@ def quieten() -> None:
 
 def _is_about_the_run(record: logging.LogRecord) -> bool:
     return ADVERTISING not in record.getMessage()
+
+
+def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The rows as they come; once a minute a line says how many of ``total`` there were."""
+    began = said = time.monotonic()
+    for number, row in enumerate(rows, start=1):
+        yield row
+        now = time.monotonic()
+        if number < total and now - said >= EVERY_SECONDS:
+            print(f"{number} of {total} {what} after {(now - began) / 60:.0f} minutes", flush=True)
+            said = now

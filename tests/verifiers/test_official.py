@@ -1,14 +1,20 @@
 """Verdicts of the official evaluators where the package departs from them, by examples worked out from their code."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.ifeval import describe, ifeval_checkers
+from rtt_lightning.verifiers.rules import RuleVerifier
+from tests.conftest import ROOT
 from tests.verifiers.test_ifeval import lacks_nltk
 
 REFERENCE = "The quick brown fox jumps over the lazy dog near the river bank today"
 QUICK = "The quick brown fox jumps over a sleeping cat"
+SIXTEEN, FRESH = " ".join(f"w{n}" for n in range(16)), "".join(f" x{n}" for n in range(11))
 EIGHT = "zero one two three four five six seven"
 FIVE = {f"keyword{n}": word for n, word in enumerate(("door", "ant", "bee", "cat", "dog"), start=1)}
 REST = "ant ant bee bee bee " + "cat " * 5 + "dog " * 7
@@ -25,6 +31,8 @@ EXAMPLES: list[tuple[str, dict[str, Any], str, bool]] = [
     ("format:line_indent", {}, "  a\n b", False),
     ("ratio:overlap", {"reference_text": REFERENCE, "percentage": 57}, QUICK, True),
     ("ratio:overlap", {"reference_text": REFERENCE, "percentage": 67}, QUICK, False),
+    ("ratio:overlap", {"reference_text": SIXTEEN, "percentage": 54}, SIXTEEN + FRESH, False),  # 14 of 25, rounded up
+    ("ratio:overlap", {"reference_text": SIXTEEN, "percentage": 55}, SIXTEEN + FRESH, True),
     ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}, "three four five six", True),
     ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}, "three four five", False),
     ("repeat:repeat_span", {"prompt_to_repeat": EIGHT, "n_start": 0, "n_end": 1}, "Zero one", True),
@@ -49,6 +57,8 @@ EXAMPLES: list[tuple[str, dict[str, Any], str, bool]] = [
     ("sentence:keyword", {"word": "tea", "N": 3}, "I like tea. I do.", False),
     ("ratio:sentence_words", {}, "Cat. Cat. Cat.", False),
     ("ratio:sentence_words", {}, "Cat. Dog. Rat.", True),
+    ("ratio:sentence_words", {}, "Hi,, there?(Hi) there. Xx yy zzzz!", False),
+    ("format:title_case", {}, "X ⓐ Y", True),
     ("format:title_case", {}, "I Am a Man", False),
     ("format:title_case", {}, "I Am A Man, 3 Times", True),
     ("format:quote_unquote", {}, "He said “go”", True),
@@ -72,6 +82,22 @@ EXAMPLES: list[tuple[str, dict[str, Any], str, bool]] = [
 def test_verdicts_of_the_official_evaluators(name: str, kwargs: dict[str, Any], answer: str, met: bool) -> None:
     verdict = ifeval_checkers()[name](answer, **kwargs)
     assert verdict.met is met or lacks_nltk(name, verdict)
+
+
+def test_verdicts_are_those_that_the_official_code_gave() -> None:
+    """Of responses composed for each id, which the evaluators' own code judged, strictly and loosely."""
+    verifier, ids, different = RuleVerifier(workers=0, official=True), set(), []
+    for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        ids.add(row["id"])
+        criterion = Criterion(row["id"], row["id"], row["kwargs"])
+        sample = RubricSample("one", ({"role": "user", "content": "Go."},), (criterion,))
+        strict = asyncio.run(verifier.verify(sample, row["response"]))
+        loose = asyncio.run(verifier.verify_loosely(sample, row["response"], strict))
+        if (strict[0].met, loose[0].met) != (row["strict"], row["loose"]) and not lacks_nltk(row["id"], strict[0]):
+            different.append((row, strict[0], loose[0]))
+    assert different == []
+    assert ids == set(ifeval_checkers())
 
 
 def test_descriptions_name_what_is_asked_for() -> None:
