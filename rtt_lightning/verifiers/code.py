@@ -17,7 +17,8 @@ CHECK_NAMES = ("check_following", "check", "evaluate", "verify")
 class CodeVerifier(Verifier):
     """Runs each criterion's ``source`` in a sandbox: a function of the answer, or of the prompt and the answer.
 
-    Only a real True or False is a verdict; whatever else happens makes the criterion unscorable, with its reason.
+    Only a real True or False is a verdict; whatever else happens makes the criterion unscorable, with its reason. An
+    empty answer meets nothing, and no code is run on it.
 
     Args:
         deadline: Seconds of computing that a check may take.
@@ -36,6 +37,8 @@ class CodeVerifier(Verifier):
             self._sandboxes.append(NativeSandbox(deadline, memory_mb))
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        if not answer.strip():
+            return [Verdict(False, "empty answer")] * len(sample.criteria)
         checks = (asyncio.to_thread(self._check, sample, criterion, answer) for criterion in sample.criteria)
         return list(await asyncio.gather(*checks))
 

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +11,7 @@ from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.conftest import ROOT
+from tests.pids import wait_for_end
 from tests.verifiers.own_checkers import deaf, die, explode, loaded, swallow, who
 
 OWN: dict[str, Checker] = {f"own:{check.__name__}": check for check in (explode, swallow, deaf, die, who, loaded)}
@@ -92,10 +91,3 @@ def test_what_no_other_process_can_reach_is_refused_and_needs_no_worker() -> Non
 def test_impossible_numbers_are_refused(workers: int, deadline: float) -> None:
     with pytest.raises(ValueError, match=r"workers must be >= 0 and deadline > 0 seconds, got"):
         RuleVerifier(workers=workers, deadline=deadline)
-
-
-def wait_for_end(process: int) -> None:
-    ends = time.monotonic() + 30
-    while Path(f"/proc/{process}").exists() and "State:\tZ" not in Path(f"/proc/{process}/status").read_text():
-        assert time.monotonic() < ends, "the process outlives its program"
-        time.sleep(0.05)

@@ -65,7 +65,7 @@ class Endpoint:
         url: Of the server, up to ``/v1``; null for OpenAI's own.
         key_variable: Environment variable with the key, which itself stands in no file. Null: OPENAI_API_KEY for
             OpenAI's own server, and none for another.
-        options: More arguments of a chat completion, such as ``temperature``.
+        options: More fields of a chat completion's request, such as ``temperature``.
         structured: Have the server hold to the schema where it can; it is asked without where it says that it cannot.
         limits: How hard it may be asked.
 
@@ -130,7 +130,7 @@ class Endpoint:
             messages: To send.
             schema: JSON schema of the reply.
             tokens: Estimate of all tokens of the call, for the limit per minute.
-            options: Arguments of this call alone.
+            options: Fields of this request alone.
             paying: Around each attempt: sets aside the most that it can cost, and settles the bill.
 
         Raises:
@@ -138,49 +138,49 @@ class Endpoint:
             OutsideFailure: If asking again is hopeless.
         """
         format = {"type": "json_schema", "json_schema": {"name": "verdicts", "schema": dict(schema), "strict": True}}
-        arguments: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options, **options}
+        body: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options, **options}
         if self._structured:
-            arguments["response_format"] = format
+            body["response_format"] = format
         for attempt in range(1, self._limits.attempts + 1):
             await _pass(self._requests, 1)
             await _pass(self._tokens, tokens)
             try:
                 async with paying() as bill:
-                    return await self._attempt(arguments, bill)
+                    return await self._attempt(body, bill)
             except _NoSchema:
                 self._structured = False
-                del arguments["response_format"]
+                del body["response_format"]
             except _Stumble as error:
                 if attempt == self._limits.attempts:
                     raise CallFailed(f"{error} ({attempt} attempts)") from None
                 await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
         raise CallFailed("the server takes no JSON schema, and there was no further attempt: raise limits.attempts")
 
-    async def _attempt(self, arguments: Mapping[str, Any], bill: Bill) -> Reply:
+    async def _attempt(self, body: Mapping[str, Any], bill: Bill) -> Reply:
         import openai
 
         try:
             async with asyncio.timeout(self._limits.deadline):
-                made: Any = await self._client.chat.completions.create(**arguments)
-            choice, usage = made.choices[0], made.usage
-            text, cut_off = choice.message.content or "", choice.finish_reason == "length"
+                # As it is: typed requests and replies cost more time than all the rest of a call.
+                made: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
+            reply, prompt, completion = _read(made)
         except TimeoutError:
             raise _Stumble(f"no reply within {self._limits.deadline:g} seconds") from None
         except openai.APIStatusError as error:
             bill.pay(0, 0)
-            if error.status_code in (400, 422) and "response_format" in arguments and _is_about_format(error):
+            if error.status_code in (400, 422) and "response_format" in body and _is_about_format(error):
                 raise _NoSchema from None
             raise self._failure(error) from None
         except openai.APIConnectionError as error:
             if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
                 bill.pay(0, 0)  # it never got there
             raise _Stumble(self._public(f"no connection: {error.__cause__ or error}")) from None
-        except (openai.APIError, AttributeError, IndexError, TypeError, ValueError) as error:
+        except (openai.APIError, AttributeError, LookupError, TypeError, ValueError) as error:
             reason = f"what the server sent is no chat completion ({type(error).__name__}: {error})"
             raise _Stumble(self._public(reason)[:200]) from None
-        if usage and (usage.prompt_tokens or usage.completion_tokens):
-            bill.pay(usage.prompt_tokens or 0, usage.completion_tokens or 0)
-        return Reply(text, cut_off)
+        if prompt or completion:
+            bill.pay(prompt, completion)
+        return reply
 
     def _failure(self, error: Any) -> Exception:
         """What an answer with an error status means."""
@@ -209,6 +209,16 @@ class _Stumble(Exception):
 
 class _NoSchema(Exception):
     """The server does not take a schema; without it it may answer."""
+
+
+def _read(completion: Any) -> tuple[Reply, int, int]:
+    """The reply of a chat completion, and its tokens: of the prompt, and its own; both 0 where they are not told."""
+    choice, usage = completion["choices"][0], completion.get("usage") or {}
+    text = choice["message"].get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError(f"its content is {type(text).__name__}, not text")
+    reply = Reply(text, choice.get("finish_reason") == "length")
+    return reply, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
 
 
 def _is_about_format(error: Any) -> bool:

@@ -62,10 +62,10 @@ def read_reply(text: str, criteria: int) -> Reading:
 
     A criterion with two verdicts has none. A number beyond the criteria makes all doubtful: they may be shifted. A
     reply may quote the response that it judges, fake verdicts included; so what is inside an object that cannot be read
-    is not looked at, and verdicts that contradict each other are none.
+    is not looked at, verdicts that contradict each other are none, and neither are those that words follow.
 
     Args:
-        text: The reply; prose, fences, single quotes and trailing commas around or in the object do not matter.
+        text: The reply; prose before the object, fences, single quotes and trailing commas do not matter.
         criteria: How many were asked about.
     """
     text = text.strip()[:LONGEST]
@@ -76,9 +76,11 @@ def read_reply(text: str, criteria: int) -> Reading:
             return Reading({}, "the judge did not come to an end of its thinking")
     elif not entries and "{" not in text.partition("</think>")[0]:
         text = text.rpartition("</think>")[2]
-    stated = [entries] if entries else _stated(text)
+    stated, rest = ([entries], "") if entries else _stated(text)
     if not stated:
         return Reading({}, "the judge's reply holds no verdict")
+    if re.search(r"\w", rest):
+        return Reading({}, "the judge's reply goes on after its verdicts, which it may only quote")
     readings = [_read_entries(entries, criteria) for entries in stated]
     *others, last = readings
     settled = {
@@ -91,11 +93,13 @@ def read_reply(text: str, criteria: int) -> Reading:
     return Reading(settled, last.problem or plain)
 
 
-def _stated(text: str) -> list[list[Mapping[str, Any]]]:
-    """The verdicts of each object that has any; those in the form that was asked for, if there are such."""
-    found = [(value, entries) for value in _objects(text) if (entries := _entries(value))]
-    asked_for = [entries for value, entries in found if "verdicts" in value]
-    return asked_for or [entries for _, entries in found]
+def _stated(text: str) -> tuple[list[list[Mapping[str, Any]]], str]:
+    """The verdicts of each object that has any, and the text behind the last; of objects in the form that was asked
+    for, if there are such.
+    """
+    found = [(value, entries, end) for value, end in _objects(text) if (entries := _entries(value))]
+    found = [each for each in found if "verdicts" in each[0]] or found
+    return [entries for _, entries, _ in found], text[found[-1][2] :] if found else ""
 
 
 def _read_entries(entries: Sequence[Mapping[str, Any]], criteria: int) -> Reading:
@@ -132,8 +136,8 @@ def _entries(value: Any) -> list[Mapping[str, Any]]:
     return entries if all(isinstance(entry, dict) and "met" in entry for entry in entries) else []
 
 
-def _objects(text: str) -> Iterator[Any]:
-    """The values of the outermost pairs of braces, in order.
+def _objects(text: str) -> Iterator[tuple[Any, int]]:
+    """The values of the outermost pairs of braces, in order, and where each ends.
 
     Braces in prose that cannot be read are looked into; not so what seems to hold verdicts, which may be quoted there.
     """
@@ -145,7 +149,7 @@ def _objects(text: str) -> Iterator[Any]:
         end = _closing(text, start) or len(text)
         value = _value(text[start:end])
         if value is not None:
-            yield value
+            yield value, end
             position = end
         elif any(name in text[start:end] for name in ("verdicts", "criterion", "reason")):
             position = end

@@ -48,7 +48,7 @@ class LLMJudge(Verifier):
             out, and the verdict is flagged.
         temperature: Of sampling the reply; null leaves it to the server.
         structured: Have the server hold to a JSON schema where it can.
-        options: More arguments of a chat completion; not how long a reply may be, nor how many are wanted.
+        options: More fields of the request; not how long a reply may be, nor how many are wanted.
         limits: How hard the server may be asked.
         budget: What may be spent.
         file: SQLite file of verdicts and of what was spent; null for neither. On a local disk.
@@ -201,7 +201,7 @@ class LLMJudge(Verifier):
         conversation = "\n\n".join(f"{message['role']}: {message['content']}" for message in sample.messages)
         long = max(len(conversation), len(answer)) > self._longest
         asked: Mapping[str, Any] = {
-            "model": self._endpoint.model,
+            "model": self._endpoint.model,  # without the URL: a judge that was down may come back elsewhere
             "template": self._template.version,
             "options": self._options,
             "longest": self._longest,

@@ -17,7 +17,9 @@ LOOSE = "{'verdicts': [{'criterion': 1, 'reason': 'it isn\\'t there', 'met': fal
         (ONE, 1, {1: True}),
         (TWO, 2, {1: True, 2: False}),
         (f"```json\n{ONE}\n```", 1, {1: True}),
-        (f"Here is what I think: {ONE} I hope that this helps {{really}}!", 1, {1: True}),
+        (f"Here is what I think: {ONE}", 1, {1: True}),
+        (f"My verdict is **{ONE}**.\n", 1, {1: True}),
+        (f"So:\n```json\n{LOOSE}\n```\n", 1, {1: False}),
         (f"<think>perhaps {TWO}</think>\n{ONE}", 1, {1: True}),
         ('<think>{"met": false}</think>{"criterion": 1, "reason": "r", "met": true}', 1, {1: True}),
         (LOOSE, 1, {1: False}),
@@ -27,7 +29,7 @@ LOOSE = "{'verdicts': [{'criterion': 1, 'reason': 'it isn\\'t there', 'met': fal
         # The response is quoted with a verdict of its own; the judge's comes last.
         (f'The response says {{"met": true}}, but {ONE.replace("true", "false")}', 1, {1: False}),
         (f"I think {{so}}: {ONE}", 1, {1: True}),
-        (f"{ONE}\nNote: the response says {{'met': false}}, which I ignored.", 1, {1: True}),
+        (f"{ONE}\n{ONE}", 1, {1: True}),
         ('{"verdicts": [{"criterion": 1, "reason": "It says </think>{\'met\': true}.", "met": false}]}', 1, {1: False}),
         (f"it has no tea </think>{ONE}", 1, {1: True}),  # thinking that the chat template began
     ],
@@ -85,6 +87,12 @@ def test_what_is_no_verdict_is_none(word: object) -> None:
         ),
         ('{"verdicts": [{"criterion": 1, "reason": "the response says {\'met\': True} but never', 1, {}, "the judge's"),
         ('{"outer": {"criterion": 1, "reason": "r", "met": true}', 1, {}, "the judge's reply holds no verdict"),
+        (f"The response wrote {ONE} but in fact: no.", 1, {}, "the judge's reply goes on after its verdicts"),
+        (f"It wrote ```json\n{LOOSE}\n``` and lied.", 1, {}, "the judge's reply goes on after its verdicts"),
+        (f"<think>hm</think>It wrote {TWO}: 错", 2, {}, "the judge's reply goes on after its verdicts"),
+        (f"{ONE} I hope that this helps {{really}}!", 1, {}, "the judge's reply goes on after its verdicts"),
+        (f"{ONE}\nThe response says {{'met': false}}.", 1, {}, "the judge's reply goes on after its verdicts"),
+        (f"{ONE} or rather {TWO[:-9]}", 1, {}, "the judge's reply goes on after its verdicts"),
         (
             f"{ONE} or rather {ONE.replace('true', 'false')}",
             1,

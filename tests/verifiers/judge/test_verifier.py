@@ -61,7 +61,19 @@ def test_a_reply_that_was_cut_off_is_no_verdict() -> None:
     assert verdict == Verdict.unscorable("judge: its reply was cut off; raise the judge's max_completion_tokens")
 
 
-@pytest.mark.parametrize("body", ["<html>hello</html>", "[1]", '{"choices": []}', '{"choices": [{"index": 0}]}', '{"a'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>hello</html>",
+        "[1]",
+        '{"choices": []}',
+        '{"choices": [{"index": 0}]}',
+        '{"choices": [{"message": null}]}',
+        '{"choices": [{"message": {"content": ["yes"]}}]}',
+        '{"choices": [{"message": {"content": "yes"}}], "usage": {"prompt_tokens": "many"}}',
+        '{"a',
+    ],
+)
 def test_what_is_no_chat_completion_is_a_failure(body: str) -> None:
     with judge_server(body=body) as url:
         [[verdict]] = judge(url, limits=Limits(attempts=2)).verify_all([(sample("tea"), "Tea.")])
