@@ -6,8 +6,9 @@ No GPU was at hand to run it on: it is tested against real servers with NCCL's c
 import importlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from rtt_lightning.engines.handover import Handover, Weights
 from rtt_lightning.engines.vllm_http import post, world_size
 from rtt_lightning.processes import free_port, gather, rank
 from rtt_lightning.types import OutsideFailure
+
+T = TypeVar("T")
 
 
 class NCCLHandover(Handover):
@@ -56,39 +59,61 @@ class NCCLHandover(Handover):
         try:
             size = 1 + world_size(url)
             if url not in self._connections:
-                transfer: Any = importlib.import_module("vllm.distributed.weight_transfer.nccl_engine")
-                address = self.address or socket.gethostname()
-                information = transfer.NCCLTrainerInitInfo(address, free_port(), size, packed=self.packed, rank=0)
-                client = _Client(url, deadline)
-                engine = transfer.NCCLTrainerWeightTransferEngine
-                self._connections[url] = engine.trainer_init(information, client=client, source=source), client
+                self._connections[url] = _within(deadline, lambda: self._join(url, size, source, deadline))
         except Exception as error:  # of vLLM, NCCL or the network: the other processes must hear of it, whatever it is
-            return f"{type(error).__name__}: {error}"
+            return _reason(error)
         return ""
+
+    def _join(self, url: str, size: int, source: "_Source", deadline: float) -> "tuple[Any, _Client]":
+        transfer: Any = importlib.import_module("vllm.distributed.weight_transfer.nccl_engine")
+        address = self.address or socket.gethostname()
+        information = transfer.NCCLTrainerInitInfo(address, free_port(), size, packed=self.packed, rank=0)
+        client = _Client(url, deadline)
+        return transfer.NCCLTrainerWeightTransferEngine.trainer_init(information, client=client, source=source), client
 
     def _broadcast(self, url: str, source: "_Source", version: str, deadline: float) -> dict[str, str]:
         engine, client = self._connections[url]
         engine.source, client.version = source, version
-        failed: list[Exception] = []
-
-        def send(device: int) -> None:
-            try:
-                if torch.accelerator.is_available():
-                    torch.accelerator.set_device_index(device)  # each thread has one of its own
-                engine.send_weights()
-            except Exception as error:
-                failed.append(error)
-
-        device = torch.accelerator.current_device_index() if torch.accelerator.is_available() else 0
-        sending = threading.Thread(target=send, args=(device,), daemon=True)
-        sending.start()
-        sending.join(deadline)
-        if sending.is_alive():
-            raise OutsideFailure(f"the vLLM server at {url} did not take the weights within {deadline:g} seconds")
-        if failed:
+        try:
+            _within(deadline, engine.send_weights)
+        except TimeoutError as error:  # the GPU itself waits for the server now: nothing goes on from here
+            raise OutsideFailure(
+                f"the vLLM server at {url} did not take the weights within {deadline:g} seconds"
+            ) from error
+        except Exception as error:
             del self._connections[url]  # of no use any more
-            return {url: f"{type(failed[0]).__name__}: {failed[0]}"}
+            return {url: _reason(error)}
         return {}
+
+
+def _within(deadline: float, work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, in a thread that is left behind after ``deadline`` seconds: NCCL cannot be
+    called off.
+
+    Raises:
+        TimeoutError: If it has not ended by then.
+    """
+    outcome: Future[T] = Future()
+    device = torch.accelerator.current_device_index() if torch.accelerator.is_available() else None
+
+    def run() -> None:
+        try:
+            if device is not None:
+                torch.accelerator.set_device_index(device)  # each thread has one of its own
+            outcome.set_result(work())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(deadline)
+    if not outcome.done():
+        raise TimeoutError(f"not done within {deadline:g} seconds")
+    return outcome.result()
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 class _Source:

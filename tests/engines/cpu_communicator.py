@@ -1,6 +1,7 @@
 """A vLLM plugin for tests: NCCL's communicator, which needs GPUs, replaced by tensors through a TCP store."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,9 +32,9 @@ class Communicator:
         pass
 
 
-def register() -> None:
-    """vLLM calls this in each of its processes."""
+def register(replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """vLLM calls this in each of its processes; a test gives ``monkeypatch.setattr``, which undoes it at its end."""
     common: Any = importlib.import_module("vllm.distributed.weight_transfer.nccl_common")
-    common.stateless_init_process_group = Communicator
-    torch.accelerator.current_device_index = lambda: 0
-    torch.cuda.current_stream = lambda *_: None
+    replace(common, "stateless_init_process_group", Communicator)
+    replace(torch.accelerator, "current_device_index", lambda: 0)
+    replace(torch.cuda, "current_stream", lambda *_: None)

@@ -25,6 +25,7 @@ from rtt_lightning.types import OutsideFailure, Rollout
 from tests.conftest import ROOT
 from tests.engines import cpu_communicator
 from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
+from tests.pids import wait_for_end
 
 GAP = 0.01
 """Mean |sampler - trainer| per token; both compute in fp32."""
@@ -100,9 +101,7 @@ def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEng
 def test_vllm_s_own_weight_transfer_reaches_every_server(
     engine: VLLMServerEngine, servers: list[VLLMProcess], policy: RTT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for owner, name in ((torch.accelerator, "current_device_index"), (torch.cuda, "current_stream")):
-        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back afterwards
-    cpu_communicator.register()
+    cpu_communicator.register(monkeypatch.setattr)
     handover = NCCLHandover("127.0.0.1", packed=False)
     direct = VLLMServerEngine([server.url for server in servers], handover, "float32")
     direct.start(policy)
@@ -264,14 +263,4 @@ time.sleep(600)
     os.kill(server, 0)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    ends = time.monotonic() + 60  # its interpreter may still be starting
-    while _is_alive(server):
-        assert time.monotonic() < ends, "the server outlives its parent"
-        time.sleep(0.2)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
+    wait_for_end(server)  # its interpreter may still be starting
