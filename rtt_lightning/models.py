@@ -59,7 +59,21 @@ def load_model(
     if lora is not None and lora.nf4:
         kwargs["quantization_config"] = _nf4(base_dtype)
     with reading("a model", model, "config.json and weights"):
-        return auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
+        loaded = auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
+    if "quantization_config" in kwargs:
+        _keep_differentiable(loaded)
+    return loaded
+
+
+def _keep_differentiable(model: nn.Module) -> None:
+    """Have 4-bit layers keep their layout. On CPUs with bf16 arithmetic they take another one at the first forward in
+    evaluation mode, rounded, without gradients, and for good: a policy that has sampled would train no further down.
+    """
+    from bitsandbytes.nn.modules import Linear4bit  # an extra
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

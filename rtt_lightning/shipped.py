@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 FOLDER = Path(__file__).parent / "configs"
 
 
@@ -12,14 +14,15 @@ def find_configs(args: Sequence[str]) -> list[str]:
     A path that exists from the working directory is left as it is.
 
     Raises:
-        ValueError: For a relative path to a YAML file that is neither there nor shipped.
+        ValueError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
+            YAML: the parser would say where, but not in which file.
     """
     found: list[str] = []
     for arg in args:
         if found and found[-1] == "--config":
-            arg = _find(arg)
+            arg = _readable(_find(arg))
         elif arg.startswith("--config="):
-            arg = f"--config={_find(arg.removeprefix('--config='))}"
+            arg = f"--config={_readable(_find(arg.removeprefix('--config=')))}"
         found.append(arg)
     return found
 
@@ -44,6 +47,21 @@ def _find(name: str) -> str:
             f"these are: {', '.join(_names('*.yaml'))}"
         )
     return str(shipped)
+
+
+def _readable(name: str) -> str:
+    path = Path(name)
+    if path.suffix == ".yaml" and path.is_file():
+        try:
+            for _ in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
+                pass
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its end"
+            raise ValueError(f"--config {name} is not YAML at {place}: {error.problem}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"--config {name} is not YAML: {error}") from error
+    return name
 
 
 def _names(pattern: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rtt_lightning.functional.alignment import decode_with_offsets
@@ -28,14 +29,21 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
     """Token ids of a conversation in the model's chat template, up to where the response begins.
 
     Raises:
-        ValueError: If the tokenizer has no chat template.
+        ValueError: If the tokenizer has no chat template, or one that refuses the conversation.
     """
     if not tokenizer.chat_template:
         raise ValueError(
             f"{tokenizer.name_or_path!r} has no chat template, so a conversation cannot be rendered; "
             "use an instruct model or save a chat_template.jinja beside its tokenizer"
         )
-    rendered = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    try:
+        rendered = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise ValueError(
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of the roles {roles}: {error}; "
+            "change its messages, or use a model whose template takes them"
+        ) from error
     return tuple(tokenizer(str(rendered), add_special_tokens=False)["input_ids"])
 
 

@@ -90,6 +90,13 @@ def test_a_shipped_name_is_found_from_any_folder_and_a_path_from_here_wins(
         find_configs(["fit", "--config", "demo/nope.yaml"])
 
 
+@pytest.mark.parametrize("text", [b"model: [1,\n", b"model:\n\tx: 1\n", b"\xff\xfe"])
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "mine.yaml").write_bytes(text)
+    with pytest.raises(ValueError, match=r"--config .*/mine\.yaml is not YAML( at line 2, column 1)?: "):
+        find_configs(["fit", f"--config={tmp_path}/mine.yaml"])
+
+
 def test_shipped_files_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str]) -> None:
     list_configs()
     folder, *lines = capsys.readouterr().out.splitlines()

@@ -60,6 +60,21 @@ def test_two_steps_over_an_nf4_base_lower_the_loss_and_leave_the_base_alone(real
     assert all(torch.equal(packed[name], p) for name, p in policy.model.named_parameters() if name in packed)
 
 
+def test_an_nf4_base_passes_gradients_on_after_it_has_sampled(real_model: str) -> None:
+    policy = small_policy(real_model, lora=Lora(nf4=True))
+    batch = fixed_batch(policy)
+    policy.eval()
+    with torch.no_grad():
+        sampled = policy.response_logprobs(batch)[0]
+    policy.train()
+    trained = policy.response_logprobs(batch)[0]
+    torch.testing.assert_close(trained, sampled)
+    trained.sum().backward()
+    gradients = {name: p.grad for name, p in policy.model.named_parameters() if "lora_B" in name}
+    assert len(gradients) == 30 * 7
+    assert all(gradient is not None and gradient.any() for gradient in gradients.values())
+
+
 def test_two_steps_of_8_bit_adamw_lower_the_loss(real_model: str) -> None:
     policy = small_policy(real_model, optimizer=lambda p: AdamW8bit(p, lr=1e-3))
     optimizer = policy.configure_optimizers()
