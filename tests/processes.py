@@ -14,7 +14,8 @@ from rtt_lightning.processes import free_port
 
 
 def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> ForkServerProcess:
-    """One process of `rtt`; what it prints goes to the end of ``log``."""
+    """One process of `rtt`; what it prints goes to the end of ``log``, which is there from the start."""
+    log.touch()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
     process = context.Process(target=_rtt, args=(list(arguments), log, environment or {}))
