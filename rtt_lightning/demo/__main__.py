@@ -96,7 +96,10 @@ def main() -> int:
         if phase.name in seconds and phase.result.is_file():
             print(f"[{number}/{len(PHASES)}] {phase.name}: reusing {phase.result}")
             continue
-        left = sum(later.seconds for later in PHASES[number - 1 :] if later.name not in seconds)
+        for later in PHASES[number - 1 :]:  # which a rerun makes stale; and this one is not done if it is killed
+            seconds.pop(later.name, None)
+        timings_file.write_text(json.dumps(seconds, indent=2) + "\n")
+        left = sum(later.seconds for later in PHASES[number - 1 :])
         print(f"\n[{number}/{len(PHASES)}] {phase.purpose}; about {left / 60:.0f} minutes remain", flush=True)
         print(f"$ rtt {' '.join(phase.command)}", flush=True)
         started = time.monotonic()
