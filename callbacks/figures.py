@@ -7,22 +7,30 @@ from torch import Tensor
 
 from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.functional.rewards import all_or_nothing
+from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Experience, JudgedRollout
 
 
 def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
-    """What is always logged of a window, so that nothing goes wrong unseen."""
+    """What is always logged of a window, so that nothing goes wrong unseen. A collective.
+
+    Shares of criteria, and of responses by their verdicts, are those of all processes: NaN where nothing counts, as
+    the accuracies are where nothing was decided. The others are means over the responses of this process.
+    """
     exists, scorable = experience.exists, experience.scorable
     passed, decided = all_or_nothing(experience.met, scorable, experience.weights)
-    lengths = experience.response_mask.sum(1).float()
     flags = [flag for item in judged for verdict in item.verdicts for flag in verdict.flags]
+    shares = {
+        "rubric_accuracy": (experience.as_desired.sum(), scorable.sum()),
+        "instruction_accuracy": (passed.sum(), decided.sum()),
+        "unscorable": ((exists & ~scorable).sum(), exists.sum()),
+        **{flag: (flags.count(flag), exists.sum()) for flag in (STEERING, SHORTENED)},
+    }
+    counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
     return {
-        "rubric_accuracy": experience.as_desired.sum() / scorable.sum().clamp(min=1),
-        "instruction_accuracy": passed.sum() / decided.sum().clamp(min=1),
-        "unscorable": (exists & ~scorable).sum() / exists.sum(),
-        **{flag: flags.count(flag) / exists.sum() for flag in (STEERING, SHORTENED)},
-        "length": lengths.mean(),
+        **dict(zip(shares, counted / of, strict=True)),
+        "length": experience.response_mask.sum(1).float().mean(),
         "truncated": truncated.float().mean(),
         **{name: torch.tensor(value) for name, value in signs(judged).items()},
     }

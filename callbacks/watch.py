@@ -67,9 +67,8 @@ class RewardWatch(Callback):
         length = float(tokens / sum_over_ranks(torch.tensor(float(len(judged)))).clamp(min=1))
         drift = length / max(self._first.setdefault("length", length), 1.0) - 1
         if abs(drift) > self.drift:
-            self._warn(
-                "length", f"responses are {drift:+.0%} as long as in the first window", "watch.drift", self.drift
-            )
+            reason = f"responses are {abs(drift):.0%} {'longer' if drift > 0 else 'shorter'} than in the first window"
+            self._warn("length", reason, "watch.drift", self.drift)
         return drift
 
     def _second_opinion(self, judge: Verifier, judged: list[JudgedRollout]) -> dict[str, float]:

@@ -32,7 +32,7 @@ class RubricDataModule(LightningDataModule):
         format: How they are read: the name of a known format, or an adapter of your own.
         val_format: How validation and test rows are read, where that is not as training rows are.
         view: What a batch is: windows of prompts, or labelled pairs.
-        tokenizer: Folder or hub name; prompts are rendered with its chat template to measure them.
+        tokenizer: Folder or hub name; the prompts of windows are rendered with its chat template to measure them.
         max_prompt_tokens: Longest rendered prompt.
         overlong: What to do with longer ones: end with an error, drop them, or truncate them from their beginning; the
             latter two with a warning that names them.
@@ -71,7 +71,7 @@ class RubricDataModule(LightningDataModule):
         for split in SPLITS_OF_STAGE[stage]:
             if split not in self.records:
                 records = self._read(split)
-                if self.tokenizer and records:
+                if self.tokenizer and records and isinstance(self.view, PromptWindows):
                     tokenizer = load_tokenizer(self.tokenizer)
                     records = within_length(records, tokenizer, self.max_prompt_tokens, self.overlong)
                 self.records[split] = records

@@ -173,7 +173,7 @@ class PolicyModule(TrainableModule):
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
         loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
         figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
-        figures["logprob_gap"] = (batch["sampler_logprobs"] - logprobs).abs()
+        figures["logprob_gap"] = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
         if self.kl_coef:
             figures["kl"] = self.kl(logprobs, self.reference_logprobs(batch))
             loss = loss + self.kl_coef * figures["kl"]

@@ -1,6 +1,7 @@
 """The discriminator: it learns, its checkpoint is self-contained, and it becomes a relevance source."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) ->
     assert figures["val/average_precision"] > 0.9
     assert figures["val/base_rate"] < 0.2
     assert figures["val/brier"] < 0.1
+
+
+def test_its_body_needs_no_chat_template(tmp_path: Path, tiny_model: str) -> None:
+    body = shutil.copytree(tiny_model, tmp_path / "body")
+    (body / "chat_template.jinja").unlink()
+    assert fit(tmp_path, str(body), "--trainer.max_steps=1", "--trainer.limit_val_batches=0").trainer.global_step == 1
 
 
 @pytest.mark.parametrize(

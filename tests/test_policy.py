@@ -87,9 +87,11 @@ def test_the_next_window_is_sampled_with_the_weights_after_this_one(policy_args)
 
 
 def test_two_updates_per_window_use_the_log_probs_of_the_window(policy_args) -> None:
+    """The second update's ratio is to them, and so is the gap to the sampler, which sampled with the same weights."""
     run = main(policy_args("fit", "--data.view.init_args.updates", "2", "--trainer.max_steps", "4"))
     assert run.trainer.global_step == 4
-    assert run.trainer.logged_metrics["train/clipped"] >= 0
+    assert run.trainer.logged_metrics["train/clipped"] > 0
+    assert run.trainer.logged_metrics["train/logprob_gap"] < 1e-3
 
 
 def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
