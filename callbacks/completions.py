@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rtt_lightning.datamodules.records import criteria_json
 from rtt_lightning.metrics import KindAccuracy
+from rtt_lightning.terminal import three_decimals
 from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 
 
@@ -67,8 +68,8 @@ def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     for name in ("kind", "criteria", "as desired", *(["loosely"] if loose else []), "unscorable"):
         table.add_column(name, justify="left" if name == "kind" else "right")
     for kind, (accuracy, total, unscorable) in sorted(strict.items(), key=lambda row: np.nan_to_num(row[1][0], nan=2)):
-        forgiving = [f"{loose[kind][0]:.3f}"] if loose else []
-        table.add_row(Text(kind), str(total), f"{accuracy:.3f}", *forgiving, str(unscorable))
+        forgiving = [three_decimals(loose[kind][0])] if loose else []
+        table.add_row(Text(kind), str(total), three_decimals(accuracy), *forgiving, str(unscorable))
     Console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rtt_lightning.callbacks.completions import show_kinds, write_completions
+from rtt_lightning.terminal import counted, three_decimals
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
 Counts = Callable[[RubricSample, Sequence[Verdict]], tuple[int, int]]
@@ -23,10 +25,10 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
         judged: All responses, at least one.
         name: Of the evaluation.
         folder: Made where it is missing.
-        others: Figures to write beside the accuracies.
+        others: Figures to write beside the accuracies. What is NaN is written as null.
     """
     prompts = len({item.sample.id for item in judged})
-    title = f"{name}: {len(judged)} responses to {prompts} prompts"
+    title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
     found = figures(judged)
     show_kinds(judged, title)
     table = Table(title="mean and 95 % interval over prompts", title_justify="left")
@@ -42,7 +44,7 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts}
-    (folder / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
 
 
@@ -124,4 +126,12 @@ def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
 
 
 def _shown(figure: Mapping[str, float]) -> str:
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    mean, low, high = (three_decimals(figure[name]) for name in ("mean", "low", "high"))
+    return mean if isnan(figure["low"]) else f"{mean} ({low} to {high})"
+
+
+def _with_null(figure: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(figure, Mapping):
+        return {name: _with_null(value) for name, value in figure.items()}
+    return None if isnan(figure) else figure

@@ -12,6 +12,7 @@ from rich.text import Text
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.records import Record, each_record, listed
 from rtt_lightning.datamodules.rows import read_rows
+from rtt_lightning.terminal import counted
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
@@ -59,7 +60,7 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
     for problem in found.problems:
         console.print(Text(problem, style="red"))
     number = len(found.problems)
-    console.print(f"{number} problem{'s' * (number > 1)}" if number else "nothing is wrong with it")
+    console.print(counted(number, "problem") if number else "nothing is wrong with it")
     return 1 if found.problems else 0
 
 
@@ -122,7 +123,8 @@ def _tables(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[
     total, judged, code = kinds.total(), kinds[JUDGE], kinds[CODE]
     rules = (total - judged - code) / total
     title = (
-        f"{len(samples)} prompts, {total} criteria; {rules:.1%} decided by rule, {judged} need a judge, {code} run code"
+        f"{counted(len(samples), 'prompt')} with {total} criteria: {rules:.1%} decided by rule, {judged} by a judge, "
+        f"{code} by code"
     )
     yield title, _table("checker", kinds.most_common())
     numbers = Counter(len(sample.criteria) for sample in samples)

@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import binary_cohen_kappa
 
 from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
 from rtt_lightning.shipped import find_configs
+from rtt_lightning.terminal import three_decimals
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.base import Verifier
 
@@ -139,7 +140,7 @@ def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> 
         table.add_column(name, justify="left" if name == "criterion" else "right")
     rows = sorted(by_criterion.items(), key=lambda item: -(item[1].flips(True) + item[1].flips(False)))
     for text, agreement in [("all", total), *rows[:MOST_ROWS]]:
-        figures = (len(agreement.pairs), f"{agreement.accuracy:.3f}", f"{agreement.kappa:.3f}")
+        figures = (len(agreement.pairs), three_decimals(agreement.accuracy), three_decimals(agreement.kappa))
         changed = (agreement.flips(True), agreement.flips(False), agreement.unscorable)
         table.add_row(Text(text), *map(str, (*figures, *changed)), end_section=text == "all")
     Console().print(table)

@@ -1,6 +1,7 @@
 """A terminal that shows what concerns the user's run, and not what the libraries say of themselves."""
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -46,3 +47,13 @@ def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
         if number < total and now - said >= EVERY_SECONDS:
             print(f"{number} of {total} {what} after {(now - began) / 60:.0f} minutes", flush=True)
             said = now
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, whose plural ends in "s": "1 prompt", "2 prompts"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def three_decimals(figure: float) -> str:
+    """Of a table: a dash where there is none."""
+    return "–" if math.isnan(figure) else f"{figure:.3f}"

@@ -59,9 +59,9 @@ def test_benchmarks_score_given_responses(path: Path, tmp_path: Path, capsys: py
     arguments = (f"--data.source.init_args.val={tmp_path}/rows.jsonl", f"--responses={tmp_path}/responses.jsonl")
     main(["validate", f"--config={path}", *arguments, f"--rollout.output={tmp_path}"])
     [line] = (tmp_path / "validate.jsonl").read_text().splitlines()
-    expected = {"muldimif": [True, True, False, None], "advancedif": [None, None]}.get(path.stem, [False, True])
+    expected = {"muldimif": [True, True, False, False, None], "advancedif": [None, None]}.get(path.stem, [False, True])
     assert json.loads(line)["verdicts_strict"] == expected
-    assert "1 responses to 1 prompts" in capsys.readouterr().out
+    assert "1 response to 1 prompt" in capsys.readouterr().out
 
 
 def test_every_yaml_has_a_header_and_is_short() -> None:

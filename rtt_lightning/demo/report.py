@@ -68,7 +68,7 @@ def write_report(folder: Path) -> Path:
 
     Args:
         folder: Holds ``results.json``, ``before/validate.parquet`` and ``after/validate.parquet``, and perhaps
-            ``rl/metrics.csv`` and ``rl/windows/window-*.parquet``.
+            ``rl/logs/version_*/metrics.csv`` and ``rl/windows/window-*.parquet``.
 
     Raises:
         ValueError: For a missing or incomplete file.
@@ -80,7 +80,7 @@ def write_report(folder: Path) -> Path:
         _headline(results),
         _comparison(results),
         _kinds(before, after),
-        _curves(folder / "rl/metrics.csv"),
+        _curves(sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)),
         tokens_section(windows[-1] if windows else None),
         samples_section(before, after),
         _discriminator(results.get("discriminator")),
@@ -180,22 +180,30 @@ def _run(results: Mapping[str, Any]) -> str:
 # -- curves ----------------------------------------------------------------------------------------------------------
 
 
-def _curves(path: Path) -> str:
+def _version(log: Path) -> int:
+    return int(log.parent.name.removeprefix("version_"))
+
+
+def _curves(logs: Sequence[Path]) -> str:
     note = "Thin: every logged value. Thick: running mean. Point at the line for values."
-    points = _read_metrics(path) if path.is_file() else {}
+    points = _read_metrics(logs)
     charts = [line_chart(*words, points[column]) for column, words in CURVES.items() if points.get(column)]
     return section("Training", note, f'<div class="grid">{"".join(charts)}</div>' if charts else NOT_RECORDED)
 
 
-def _read_metrics(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """(step, value) per column of a `CSVLogger` file, whose rows are sparse, without non-finite values."""
-    points: dict[str, list[tuple[float, float]]] = {column: [] for column in CURVES}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
-            for column in CURVES:
-                if row.get(column) and math.isfinite(value := float(row[column])):
-                    points[column].append((float(row["step"]), value))
-    return points
+def _read_metrics(logs: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) per column of `CSVLogger` files, whose rows are sparse, without non-finite values.
+
+    A run that was killed and resumed has several, in order; of a step that was taken twice the later one counts.
+    """
+    points: dict[str, dict[float, float]] = {column: {} for column in CURVES}
+    for log in logs:
+        with log.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                for column in CURVES:
+                    if row.get(column) and math.isfinite(value := float(row[column])):
+                        points[column][float(row["step"])] = value
+    return {column: sorted(values.items()) for column, values in points.items()}
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Figures of an evaluation with their intervals."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rtt_lightning.callbacks.evaluation import figures, ratio_with_interval
+from rtt_lightning.callbacks.evaluation import figures, ratio_with_interval, report
 from rtt_lightning.scoring import _rollout
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
@@ -31,6 +33,18 @@ def test_an_unwanted_criterion_is_as_desired_when_unmet() -> None:
     found = figures([judged("a", True, False, weights=(1.0, -2.0)), judged("b", True, True, weights=(1.0, -2.0))])
     assert found["instruction_accuracy_strict"]["mean"] == 0.5
     assert found["rubric_accuracy_strict"]["mean"] == 0.75
+
+
+def test_what_is_not_known_is_a_dash_on_the_terminal_and_null_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report([judged("a", None)], "validate", tmp_path, {"val/kl": float("nan")})
+    written = json.loads((tmp_path / "validate.json").read_text())
+    assert written["rubric_accuracy_strict"] == {"mean": None, "low": None, "high": None}
+    assert (written["val/kl"], written["prompts"]) == (None, 1)
+    assert "nan" not in capsys.readouterr().out
+    report([judged("a", True)], "one", None, {})
+    assert "1.000 (" not in capsys.readouterr().out  # one prompt gives no interval
 
 
 def test_loose_accuracies_are_there_where_all_were_judged_loosely() -> None:

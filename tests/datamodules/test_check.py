@@ -26,7 +26,7 @@ def of_criterion(**changes: Any) -> dict[str, Any]:
 def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "1 prompts, 4 criteria; 75.0% decided by rule, 1 need a judge" in shown
+    assert "1 prompt with 5 criteria: 80.0% decided by rule, 1 by a judge, 0 by code" in shown
     assert "rtt:keywords" in shown
     assert "nothing is wrong with it" in shown
 

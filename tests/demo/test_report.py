@@ -1,6 +1,7 @@
 import csv
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,13 +71,20 @@ def trained(folder, judge):
     item = judge("a", HOSTILE, [True, False], offsets=offsets, words=HOSTILE)
     relevance = torch.tensor([[0.125, 0.875, 0.0], [0.5, 0.25, 0.0]])
     write_completions(windows / "window-000001.parquet", [item], [relevance], torch.tensor([[-1.5, 0.75, 0.0]]))
-    with (folder / "rl/metrics.csv").open("w", newline="") as lines:
+    killed = [{"step": 0, "rollout/reward": 0.125}, {"step": 0, "train/kl": "nan", "other": "text"}]
+    write_log(folder, 0, [*killed, {"step": 1, "rollout/reward": 0.625}])
+    write_log(folder, 10, [{"step": 1, "rollout/reward": 0.375}])
+    return folder
+
+
+def write_log(folder: Path, version: int, rows: list[dict[str, object]]) -> None:
+    """As `CSVLogger` does, a version for each part of a run that was resumed."""
+    log = folder / f"rl/logs/version_{version}/metrics.csv"
+    log.parent.mkdir(parents=True)
+    with log.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, ["epoch", "step", "rollout/reward", "train/kl", "train/entropy", "other"])
         writer.writeheader()
-        writer.writerow({"step": 0, "rollout/reward": 0.125})
-        writer.writerow({"step": 0, "train/kl": "nan", "other": "text"})
-        writer.writerow({"step": 1, "rollout/reward": 0.375})
-    return folder
+        writer.writerows(rows)
 
 
 def test_report_is_well_formed_and_holds_the_numbers(trained):
@@ -88,6 +96,7 @@ def test_report_is_well_formed_and_holds_the_numbers(trained):
         assert number in text, number
     for words in ("Reward", "step 1: 0.375", "criterion 1", "rtt:kind1", "task of b", "owls", "window-000001"):
         assert words in text, words
+    assert "0.625" not in text  # a step taken again after a kill
     assert "not shown" not in text
     assert not list(trained.glob("*.partial"))
 
