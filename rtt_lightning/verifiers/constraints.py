@@ -115,7 +115,7 @@ def forbid_word(answer: str, word: str) -> Verdict:
 
 def no_commas(answer: str) -> Verdict:
     """No comma occurs."""
-    return _unwanted(answer, _spans(r"[,，、]", answer), "a comma occurs")
+    return _unwanted(answer, _spans(r"[,，、،]", answer), "a comma occurs")
 
 
 def lowercase(answer: str) -> Verdict:
@@ -203,7 +203,8 @@ def inside_word(answer: str, position: int) -> bool:
 
 
 def _is_sign(character: str) -> bool:
-    return unicodedata.category(character).startswith("M")
+    """But for selectors, which only say how an emoji is drawn."""
+    return unicodedata.category(character).startswith("M") and not "\ufe00" <= character <= "\ufe0f"
 
 
 Checker = Callable[..., Verdict]
@@ -219,7 +220,8 @@ CHECKERS: dict[str, Checker] = {
 
 
 def _find(answer: str, word: str) -> tuple[Span, ...]:
-    return _spans(rf"(?<!\w){literally(word)}(?!\w)", answer)
+    spans = _spans(rf"(?<!\w){literally(word)}(?!\w)", answer)
+    return tuple((a, b) for a, b in spans if not (inside_word(answer, a) or inside_word(answer, b)))
 
 
 def _spans(pattern: str, answer: str) -> tuple[Span, ...]:

@@ -34,8 +34,12 @@ SCRIPTS = {
 """Characters of languages that their script tells from those in Latin letters."""
 LATIN = ("en", "fr", "de", "es", "it", "pt", "nl", "sv", "pl", "tr", "vi", "id")
 LATIN_LETTER = r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]"
-NOT_RUSSIAN = r"(?i:(?![а-яё])[\u0400-\u04ff])"
-"""Cyrillic letters of other languages, such as those of Ukrainian."""
+LACKED = {
+    "ru": r"(?i:(?![а-яё])[\u0400-\u04ff])",
+    "ar": r"[\u067e\u0679\u0686\u0688\u0691\u0698\u06a9\u06af\u06ba\u06be\u06c1\u06cc\u06d2]",
+    "hi": r"[\u0931\u0933\u0972]",
+}
+"""Letters of other languages that share a script: of Ukrainian, of Persian and Urdu, of Marathi."""
 MOSTLY, HARDLY = 0.8, 0.2
 """Shares of letters, or probabilities, above which an answer is in a language, and below which it is not."""
 ENOUGH, PLENTY = 8, 20
@@ -89,7 +93,7 @@ def end_mark(answer: str, mark: str) -> Verdict:
     """The answer ends with the punctuation mark; behind it only quotation marks, brackets or asterisks are doubtful."""
     text = answer.rstrip()
     inner = text.rstrip("\"'”’)]*_`")
-    equivalents = (mark, *FULL_WIDTH.get(mark, ()))
+    equivalents = (mark, *OTHER_FORMS.get(mark, ()))
     if not inner.endswith(equivalents) or (mark == "." and inner.endswith("...")):
         return Verdict(False, f"does not end with {mark!r}", ())
     if inner != text:
@@ -127,8 +131,8 @@ def language(answer: str, language: str) -> Verdict:
     share = _share(answer, language)
     if HARDLY < share < MOSTLY:
         return Verdict.unscorable(f"partly in {language}: {share:.2f}")
-    if language == "ru" and share >= MOSTLY and re.search(NOT_RUSSIAN, answer):
-        return Verdict.unscorable("letters that Russian lacks")
+    if language in LACKED and share >= MOSTLY and (other := _of_the_same_script(answer, language)):
+        return Verdict.unscorable(other)
     if language in LATIN and _in_script(answer, LATIN_LETTER) > HARDLY:
         words = len(re.findall(f"{LATIN_LETTER}+", answer))
         if words < (ENOUGH if share >= MOSTLY else PLENTY):
@@ -148,6 +152,14 @@ def _share(answer: str, language: str) -> float:
     if language == "ja" and share >= MOSTLY and not re.search(r"[\u3040-\u30ff]", answer):
         return 0.0  # Chinese
     return share
+
+
+def _of_the_same_script(answer: str, language: str) -> str:
+    """What speaks for another language in the same letters; empty if nothing does."""
+    if re.search(LACKED[language], answer):
+        return f"letters that {language} lacks"
+    others = [other for other, probability in _detected(answer).items() if probability >= MOSTLY and other != language]
+    return f"may be {others[0]}" if others else ""
 
 
 def _in_script(answer: str, script: str) -> float:
@@ -216,11 +228,20 @@ def _counted(
     return Verdict.unscorable(f"{what} occurs {len(whole)} times by itself, {len(inside)} times with longer words")
 
 
-FULL_WIDTH = {".": ("。",), "!": ("！",), "?": ("？",), ",": ("，",), ";": ("；",), ":": ("：",), "...": ("…",)}
+OTHER_FORMS = {
+    ".": ("。", "।", "۔"),
+    "!": ("！",),
+    "?": ("？", "؟"),
+    ",": ("，", "،"),
+    ";": ("；", "؛"),
+    ":": ("：",),
+    "...": ("…",),
+}
+"""The same marks in Chinese, Japanese, Hindi, Arabic and Urdu."""
 
 
 def _marks(answer: str, mark: str) -> tuple[Span, ...]:
-    signs = "|".join(re.escape(sign) for sign in (mark, *FULL_WIDTH.get(mark, ())))
+    signs = "|".join(re.escape(sign) for sign in (mark, *OTHER_FORMS.get(mark, ())))
     return tuple(match.span() for match in re.finditer(signs, answer))
 
 

@@ -6,13 +6,27 @@ import pytest
 
 from rtt_lightning.types import Criterion
 from rtt_lightning.verifiers.checks import Checks
-from rtt_lightning.verifiers.wording import capitalized, keyword_count, keywords, language, no_keywords
+from rtt_lightning.verifiers.constraints import include_word, no_commas
+from rtt_lightning.verifiers.wording import (
+    capitalized,
+    end_mark,
+    keyword_count,
+    keywords,
+    language,
+    no_keywords,
+    no_mark,
+)
 
 ENGLISH = (
     "The weather is nice today and we walk to the market to buy some fresh fruit and bread for our dinner with friends."
 )
 CHINESE = "今天天气很好我们去市场买水果和面包晚饭和朋友一起吃然后回家睡觉明天再去公园散步" * 2
 UKRAINIAN = "Сьогодні гарна погода, і ми йдемо на ринок, щоб купити свіжі фрукти та хліб."
+BULGARIAN = "Днес времето е хубаво и ние отиваме на пазара, за да купим пресни плодове и хляб."
+ARABIC = "الطقس جميل اليوم ونحن نذهب إلى السوق لشراء الفواكه الطازجة والخبز."
+PERSIAN = "امروز هوا خوب است و ما به بازار می‌رویم تا میوه تازه و نان بخریم."
+URDU = "آج موسم اچھا ہے اور ہم تازہ پھل اور روٹی خریدنے بازار جا رہے ہیں۔"
+MARATHI = "आज हवामान छान आहे आणि आम्ही ताजी फळे घेण्यासाठी बाजारात जात आहोत."
 RUSSIAN = "Сегодня хорошая погода, и мы идём на рынок, чтобы купить свежие фрукты и хлеб."
 
 
@@ -52,7 +66,12 @@ def test_only_words_that_stand_alone_must_be_capitalized(answer: str, met: bool 
         ("मुझे चाय पसंद है green tea", "hi", None),
         (RUSSIAN, "ru", True),
         (UKRAINIAN, "ru", None),
+        (BULGARIAN, "ru", None),
         (ENGLISH, "ru", False),
+        (ARABIC, "ar", True),
+        (PERSIAN, "ar", None),
+        (URDU, "ar", None),
+        (MARATHI, "hi", None),
     ],
 )
 def test_a_language_is_certain_or_unscorable(answer: str, code: str, met: bool | None) -> None:
@@ -72,6 +91,24 @@ def test_an_apostrophe_matches_the_other_one(word: str, answer: str) -> None:
 )
 def test_vowel_signs_belong_to_their_word(word: str, answer: str, met: bool | None) -> None:
     assert keywords(answer, [word]).met is met
+    assert include_word(answer, word).met is bool(met)
+
+
+def test_a_selector_of_how_an_emoji_is_drawn_is_no_sign() -> None:
+    assert include_word("I ❤️ tea", "❤").met is True
+
+
+@pytest.mark.parametrize(
+    ("mark", "answer"),
+    [("?", "هل تحب الشاي؟"), (".", "मुझे चाय पसंद है।"), (".", "مجھے چائے پسند ہے۔"), ("?", "茶は好きですか？")],
+)
+def test_marks_of_other_scripts_are_the_same_marks(mark: str, answer: str) -> None:
+    assert end_mark(answer, mark).spans == ((len(answer) - 1, len(answer)),)
+    assert no_mark(answer, mark).met is False
+
+
+def test_an_arabic_comma_is_a_comma() -> None:
+    assert no_mark("شاي، قهوة", ",").spans == no_commas("شاي، قهوة").spans == ((3, 4),)
 
 
 @pytest.mark.parametrize(
