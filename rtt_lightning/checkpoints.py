@@ -22,6 +22,8 @@ from torch.distributed.tensor import DTensor
 META = "meta.pt"
 SHARD_KEY = "rtt:shard:"
 """Stands in ``meta.pt`` where a sharded tensor belongs, before its path."""
+COUNT_KEY = "rtt:shards"
+"""Stands in ``meta.pt`` beside the rest: how many shards there are."""
 POINTER = "latest"
 """In a folder of checkpoints: the file that names the newest complete one."""
 
@@ -48,11 +50,12 @@ def write_file(checkpoint: Mapping[str, Any], path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, barrier: Callable[[], None]) -> None:
+def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, ranks: int, barrier: Callable[[], None]) -> None:
     """Write this process's part of a sharded checkpoint; all processes call it with the same new ``path``.
 
     Raises:
-        ValueError: If ``path`` exists: a sharded checkpoint gets a new name each time.
+        ValueError: If ``path`` exists: a sharded checkpoint gets a new name each time. On rank 0, if the shards of
+            others are not to be seen.
     """
     if path.exists():
         raise ValueError(f"{path} exists; a sharded checkpoint needs a new name, so that the old one stays whole")
@@ -64,10 +67,11 @@ def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, barrier: 
     shards: dict[str, Tensor] = {}
     meta = _split(checkpoint, "", shards)
     write_file(shards, partial / f"shard-{rank:05d}.pt")
-    if rank == 0:
-        write_file(meta, partial / META)
     barrier()
     if rank == 0:
+        if (seen := len(_shards(partial))) != ranks:
+            raise ValueError(f"{partial} has {seen} of {ranks} shards; save to a disk that all nodes share")
+        write_file({**meta, COUNT_KEY: ranks}, partial / META)
         partial.replace(path)
         _sync_folder(path.parent)
     barrier()
@@ -84,8 +88,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         if path.is_file():
             return torch.load(path, map_location="cpu", weights_only=True)
-        shards = [torch.load(part, mmap=True, weights_only=True) for part in sorted(path.glob("shard-*.pt"))]
-        return _join(torch.load(path / META, weights_only=True), shards)
+        meta = torch.load(path / META, weights_only=True)
+        shards = [torch.load(part, mmap=True, weights_only=True) for part in _shards(path)]
+        if (count := meta.pop(COUNT_KEY)) != len(shards):
+            raise OSError(f"{len(shards)} of {count} shards are there")
+        return _join(meta, shards)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         older = [other for other in checkpoints(path.parent) if other.name < path.name]
         advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
@@ -155,6 +162,11 @@ def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
             f"the checkpoint does not fit this model: it lacks {len(missing)} weights {missing[:3]} and has "
             f"{len(extra)} others {extra[:3]}; give the model, adapter and depth that it was trained with"
         )
+
+
+def _shards(folder: Path) -> list[Path]:
+    """In order of rank."""
+    return sorted(folder.glob("shard-*.pt"))
 
 
 def _split(tree: Any, path: str, shards: dict[str, Tensor]) -> Any:

@@ -47,7 +47,7 @@ class FSDP(ModelParallelStrategy):
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         path = Path(self.broadcast(str(filepath)))
         if self.sharded_checkpoints:
-            write_shards(checkpoint, path, self.global_rank, self.barrier)
+            write_shards(checkpoint, path, self.global_rank, self.world_size, self.barrier)
             return
         whole = _map_shards(checkpoint, lambda shard: full(shard).cpu())
         if self.is_global_zero:

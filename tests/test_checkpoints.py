@@ -51,10 +51,20 @@ def test_a_half_written_one_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_shards_need_a_new_name(tmp_path: Path) -> None:
-    write_shards({"a": [1, {"b": torch.arange(3)}]}, tmp_path / "one.ckpt", 0, lambda: None)
+    write_shards({"a": [1, {"b": torch.arange(3)}]}, tmp_path / "one.ckpt", 0, 1, lambda: None)
     assert read_checkpoint(tmp_path / "one.ckpt")["a"][1]["b"].tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="needs a new name"):
-        write_shards({}, tmp_path / "one.ckpt", 0, lambda: None)
+        write_shards({}, tmp_path / "one.ckpt", 0, 1, lambda: None)
+
+
+def test_a_missing_shard_is_noticed_on_saving_and_on_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has 1 of 2 shards; save to a disk that all nodes share"):
+        write_shards({}, tmp_path / "two.ckpt", 0, 2, lambda: None)
+    assert not (tmp_path / "two.ckpt").exists()
+    write_shards({"a": 1}, tmp_path / "one.ckpt", 0, 1, lambda: None)
+    (tmp_path / "one.ckpt/shard-00000.pt").unlink()
+    with pytest.raises(ValueError, match=r"is damaged or no checkpoint \(0 of 1 shards are there\)"):
+        read_checkpoint(tmp_path / "one.ckpt")
 
 
 def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:

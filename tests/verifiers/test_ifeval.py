@@ -95,7 +95,8 @@ def arguments(name: str) -> dict[str, Any]:
 
 def lacks_nltk(name: str, verdict: Verdict) -> bool:
     """Unscorable for want of a resource, as it may be where ``../shared`` is absent."""
-    return not HAS_NLTK_DATA and name in NEED_NLTK and verdict.met is None and "NLTK_DATA" in verdict.reason
+    lacking = not HAS_NLTK_DATA and verdict.met is None and "NLTK_DATA" in verdict.reason
+    return lacking and name in (*NEED_NLTK, "custom:word_reverse")  # which counts sentences where the words are right
 
 
 def package_verdict(name: str, kwargs: dict[str, Any], prompt: str, answer: str) -> bool | None:
