@@ -38,12 +38,15 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     for level in ("instruction", "rubric"):
         table.add_row(f"{level}-level", *(_shown(found[f"{level}_accuracy_{column}"]) for column in columns))
     Console().print(table)
+    undecided = sum(not instruction_counts(item.sample, item.verdicts)[1] for item in judged)
+    if undecided:
+        print(f"undecided, and left out at instruction level: {counted(undecided, 'response')}")
     if folder is None:
         return
     write_completions(folder / f"{name}.parquet", judged)
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
-    written = {**others, **found, "responses": len(judged), "prompts": prompts}
+    written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": undecided}
     (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
 

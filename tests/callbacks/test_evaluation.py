@@ -41,8 +41,10 @@ def test_what_is_not_known_is_a_dash_on_the_terminal_and_null_in_the_file(
     report([judged("a", None)], "validate", tmp_path, {"val/kl": float("nan")})
     written = json.loads((tmp_path / "validate.json").read_text())
     assert written["rubric_accuracy_strict"] == {"mean": None, "low": None, "high": None}
-    assert (written["val/kl"], written["prompts"]) == (None, 1)
-    assert "nan" not in capsys.readouterr().out
+    assert (written["val/kl"], written["prompts"], written["undecided"]) == (None, 1, 1)
+    printed = capsys.readouterr().out
+    assert "nan" not in printed
+    assert "left out at instruction level: 1 response\n" in printed
     report([judged("a", True)], "one", None, {})
     assert "1.000 (" not in capsys.readouterr().out  # one prompt gives no interval
 
