@@ -43,21 +43,21 @@ PHASES = (
         "sample responses to label for the discriminator",
         FOLDER / "responses/predict.parquet",
         ("predict", "--config", POLICY, "--config", "configs/demo/responses.yaml"),
-        120,
+        150,
     ),
     Phase(
         "discriminator",
         "train the relevance discriminator",
         FOLDER / "discriminator/discriminator.ckpt",
         ("fit", "--config", "configs/demo/discriminator.yaml"),
-        270,
+        350,
     ),
     Phase(
         "before",
         "score the policy on held-out prompts",
         FOLDER / "before/validate.json",
         ("validate", "--config", POLICY, "--trainer.logger", "false", "--rollout.output", f"{FOLDER}/before"),
-        140,
+        180,
     ),
     Phase(
         "rl",
@@ -65,7 +65,7 @@ PHASES = (
         FOLDER / "rl/checkpoints/latest",
         # Lightning would validate once more when the time is up.
         ("fit", "--config", POLICY, "--trainer.limit_val_batches", "0", "--ckpt_path", f"{FOLDER}/rl/checkpoints"),
-        870,
+        600,
     ),
     Phase(
         "after",
@@ -82,7 +82,7 @@ PHASES = (
             "--rollout.output",
             f"{FOLDER}/after",
         ),
-        140,
+        230,
     ),
 )
 
