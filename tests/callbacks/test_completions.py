@@ -125,7 +125,7 @@ def test_kinds_are_listed_from_the_rarest_success_with_unscorable_ones(capsys: p
     assert [[cell.strip() for cell in line] for line in lines] == [
         ["bad", "3", "0.333", "1"],
         ["[red]good", "2", "0.500", "0"],
-        ["broken", "0", "nan", "1"],
+        ["broken", "0", "–", "1"],
     ]
 
 
