@@ -13,12 +13,12 @@ whitespace meets no criterion: emptiness must not earn reward.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rtt_lightning.types import Span, Verdict
+from rtt_lightning.verifiers.words import listed, literally, stands_alone
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 SENTENCE_END = re.compile(r"[.!?]+(?=\s|$|[\"'”’)])")
@@ -167,46 +167,6 @@ def paragraphs(answer: str, n: int) -> Verdict:
     return whole(answer, count == n, f"{count} paragraphs")
 
 
-def listed(words: Sequence[str]) -> Sequence[str]:
-    """The words, as given.
-
-    Raises:
-        TypeError: For a text, whose letters would be taken for words.
-        ValueError: If there are none.
-    """
-    if isinstance(words, str):
-        raise TypeError(f"words must be a list of words, got {words!r}")
-    if not words:
-        raise ValueError("words is empty; list at least one")
-    return words
-
-
-def literally(word: str) -> str:
-    """A pattern that matches a word or phrase, with either apostrophe.
-
-    Raises:
-        ValueError: If it is empty, as it would occur everywhere.
-    """
-    if not word.strip():
-        raise ValueError(f"got an empty word {word!r}; write the word that is meant")
-    return re.sub("['’]", "['’]", re.escape(word))
-
-
-def inside_word(answer: str, position: int) -> bool:
-    """Whether the characters on both sides belong to a word; vowel signs and accents go with what they stand behind."""
-    if not 0 < position < len(answer):
-        return False
-    before = position - 1
-    while before and _is_sign(answer[before]):
-        before -= 1
-    return _is_sign(answer[position]) or bool(re.match(r"\w\w", answer[before] + answer[position]))
-
-
-def _is_sign(character: str) -> bool:
-    """But for selectors, which only say how an emoji is drawn."""
-    return unicodedata.category(character).startswith("M") and not "\ufe00" <= character <= "\ufe0f"
-
-
 Checker = Callable[..., Verdict]
 
 CHECKERS: dict[str, Checker] = {
@@ -221,7 +181,7 @@ CHECKERS: dict[str, Checker] = {
 
 def _find(answer: str, word: str) -> tuple[Span, ...]:
     spans = _spans(rf"(?<!\w){literally(word)}(?!\w)", answer)
-    return tuple((a, b) for a, b in spans if not (inside_word(answer, a) or inside_word(answer, b)))
+    return tuple(span for span in spans if stands_alone(answer, span))
 
 
 def _spans(pattern: str, answer: str) -> tuple[Span, ...]:
@@ -235,13 +195,14 @@ def _wanted(spans: tuple[Span, ...], otherwise: str) -> Verdict:
 
 def _unwanted(answer: str, spans: tuple[Span, ...], because: str) -> Verdict:
     """Local, negative: violated by what was found."""
-    if not answer.strip():
-        return Verdict(False, "empty answer", ())
-    return Verdict(False, because, spans) if spans else Verdict(True, "does not occur", ())
+    return filled(answer, Verdict(False, because, spans) if spans else Verdict(True, "does not occur", ()))
 
 
 def whole(answer: str, met: Any, reason: str) -> Verdict:
     """Global: every character decides."""
-    if not answer.strip():
-        return Verdict(False, "empty answer", ())
-    return Verdict(bool(met), reason, ((0, len(answer)),))
+    return filled(answer, Verdict(bool(met), reason, ((0, len(answer)),)))
+
+
+def filled(answer: str, verdict: Verdict) -> Verdict:
+    """The verdict, unless the answer has no characters: that meets nothing."""
+    return verdict if answer.strip() else Verdict(False, "empty answer", ())

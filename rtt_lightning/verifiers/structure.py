@@ -10,7 +10,7 @@ from typing import Any
 from xml.parsers import expat
 
 from rtt_lightning.types import Span, Verdict
-from rtt_lightning.verifiers.constraints import whole
+from rtt_lightning.verifiers.constraints import filled, whole
 from rtt_lightning.verifiers.counts import within
 
 FENCE = re.compile(r"\s*```[\w-]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
@@ -112,10 +112,11 @@ def heading_levels(answer: str, low: int = 1, high: int = 6) -> Verdict:
     """All Markdown headings are of levels from ``low`` to ``high``; an answer without any is doubtful."""
     found = _headings(answer)
     wrong = tuple(match.span() for match in found if not low <= len(match[1]) <= high)
-    if wrong or not answer.strip():
-        return Verdict(False, "a heading of another level" if wrong else "empty answer", wrong)
+    if wrong:
+        return Verdict(False, "a heading of another level", wrong)
     if not found:
-        return Verdict.unscorable("no heading, and the constraint does not say whether there must be one")
+        doubt = "no heading, and the constraint does not say whether there must be one"
+        return filled(answer, Verdict.unscorable(doubt))
     return Verdict(True, f"{len(found)} headings", tuple(match.span() for match in found))
 
 
