@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from jsonargparse.typing import lazy_instance
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -21,6 +20,7 @@ from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.engines.transformers import TransformersEngine
+from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
 from rtt_lightning.seeds import sampling_seed

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from jsonargparse.typing import lazy_instance
 from lightning.pytorch import LightningDataModule
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
@@ -12,6 +11,7 @@ from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
+from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.seeds import sampling_seed
 from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.types import RubricSample

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.aggregation import MeanMetric
@@ -16,7 +15,7 @@ from rtt_lightning.processes import mean_over_ranks, sum_over_ranks
 from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_to_plain
 from rtt_lightning.relevance.model import TEMPLATE, EncodedPairs, RelevanceConfig, RelevanceModel
 from rtt_lightning.sharding import shard
-from rtt_lightning.training import TrainableModule
+from rtt_lightning.training import OptimizerCallable, TrainableModule
 
 Batch = dict[str, Any]
 IGNORED = -1

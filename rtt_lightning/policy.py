@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torchmetrics.aggregation import MeanMetric
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -37,7 +36,7 @@ from rtt_lightning.models import (
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.sharding import as_forward_method, shard
 from rtt_lightning.tokenizers import load_tokenizer
-from rtt_lightning.training import TrainableModule
+from rtt_lightning.training import OptimizerCallable, TrainableModule
 from rtt_lightning.types import Experience
 
 Batch = dict[str, Any]

@@ -1,13 +1,17 @@
 """What the policy and the discriminator share: optimiser, warm-up, and checkpoints of the trainable weights only."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import OptimizerCallable
+from torch.optim import Optimizer
 
 from rtt_lightning.checkpoints import check_fits
 from rtt_lightning.models import trainable_names
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+"""Parameters to their optimiser. As in Lightning's command line, whose module needs jsonargparse."""
 
 
 class TrainableModule(LightningModule):

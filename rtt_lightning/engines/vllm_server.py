@@ -17,7 +17,6 @@ import httpx2 as httpx
 import torch
 from anyio import CapacityLimiter
 from anyio.from_thread import start_blocking_portal
-from jsonargparse.typing import lazy_instance
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -31,6 +30,7 @@ from rtt_lightning.engines.handover import FolderHandover, Handover
 from rtt_lightning.engines.vllm import check_requests, sampling_arguments
 from rtt_lightning.engines.vllm_http import ServerFailure, sample, wait_until_up
 from rtt_lightning.engines.vllm_process import VLLMProcess
+from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.processes import gather, rank
 from rtt_lightning.types import OutsideFailure, Rollout
 
