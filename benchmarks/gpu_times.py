@@ -1,0 +1,146 @@
+"""Milliseconds and peak memory of the parts that a GPU is bought for. Medians of five, after two that do not count."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
+from rtt_lightning.functional.advantages import inter_sample, intra_sample, token_rewards
+from rtt_lightning.functional.logprobs import token_logprobs
+from rtt_lightning.models import Lora
+from rtt_lightning.policy import RTT
+from rtt_lightning.relevance.discriminator import score
+from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
+
+GROUP = 8
+RESPONSES = ((40, 220), (100, 400))
+PROMPT = 300
+WARM_UP, REPETITIONS = 2, 5
+GIB = 2**30
+
+Row = dict[str, Any]
+
+
+def times(model: str) -> list[Row]:
+    """Everything that is timed, on the current GPU.
+
+    Args:
+        model: Folder of a policy.
+    """
+    rows = [_timed("matmul 8192^3, bf16", _matmul())]
+    for name, lora in (("LoRA", Lora()), ("all weights", None)):
+        policy = _policy(model, lora)
+        for low, high in RESPONSES:
+            what = f"update, {name}: prompt {PROMPT}, {GROUP} responses of {low} to {high}"
+            rows.append(_timed(what, _update(policy, low, high)))
+        if lora:
+            rows.append(_timed("sampling, LoRA: 64 responses of 64 tokens", _sampling(policy)))
+        del policy
+        torch.cuda.empty_cache()
+    rows += [_timed(f"head, weight {name}", _head(name == "trained")) for name in ("frozen", "trained")]
+    rows += [_timed(f"{f.__name__} 512 x 5 x 1090", _advantages(f)) for f in (intra_sample, inter_sample)]
+    rows.append(_timed("scoring 320 pairs of about 900 tokens, 14 layers", _scoring(model)))
+    return rows
+
+
+def _timed(what: str, work: Callable[[], object]) -> Row:
+    seconds = []
+    for repetition in range(WARM_UP + REPETITIONS):
+        if repetition == WARM_UP:
+            torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    kept = [1000 * second for second in seconds[WARM_UP:]]
+    row = {"what": what, "milliseconds": median(kept), "least": min(kept), "most": max(kept)}
+    return row | {"peak GiB": torch.cuda.max_memory_allocated() / GIB}
+
+
+def _matmul() -> Callable[[], object]:
+    a, b = torch.randn(2, 8192, 8192, device="cuda", dtype=torch.bfloat16)
+    return lambda: a @ b
+
+
+def _policy(model: str, lora: Lora | None) -> RTT:
+    torch.manual_seed(0)
+    policy = RTT(model, lora=lora)
+    policy.trainer = Trainer(accelerator="gpu", devices=1, precision="bf16-mixed", logger=False)
+    policy.configure_model()
+    return policy.cuda().train()
+
+
+def _update(policy: RTT, low: int, high: int) -> Callable[[], object]:
+    """Forward, loss and backward of one group in one micro-batch."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(low, high + 1, (GROUP,), generator=generator)
+    lengths[0] = high
+    mask = torch.arange(high) < lengths[:, None]
+    advantages = torch.randn(GROUP, generator=generator)[:, None] * mask
+    batch = {
+        "prompt_ids": torch.randint(0, 50_000, (PROMPT,), generator=generator).repeat(GROUP, 1),
+        "prompt_lengths": torch.full((GROUP,), PROMPT),
+        "response_ids": torch.randint(0, 50_000, (GROUP, high), generator=generator) * mask,
+        "response_mask": mask,
+        "temperature": torch.ones(GROUP),
+        "advantages": advantages,
+        "sampler_logprobs": torch.full(mask.shape, torch.nan),
+        "update_tokens": mask.sum(),
+    }
+    batch = {name: value.cuda() for name, value in batch.items()} | {"micro_batches": 1, "last_of_update": False}
+
+    def update() -> None:
+        policy.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = policy.training_step(batch, 0)
+        loss.backward()
+
+    return update
+
+
+def _sampling(policy: RTT) -> Callable[[], object]:
+    engine = TransformersEngine()
+    engine.start(policy)
+    requests = [
+        SampleRequest(str(group), group, tuple(range(group, group + PROMPT)), tuple(range(GROUP))) for group in range(8)
+    ]
+
+    def sample() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            list(engine.generate(requests, Sampling(n=GROUP, max_new_tokens=64), 0))
+
+    return sample
+
+
+def _head(trained: bool, rows: int = 8192, hidden: int = 1024, vocabulary: int = 151_936) -> Callable[[], object]:
+    """Log-probs of the head alone, forward and backward."""
+    states = torch.randn(rows, hidden, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    weight = (0.02 * torch.randn(vocabulary, hidden, device="cuda")).bfloat16().requires_grad_(trained)
+    targets, temperature = torch.randint(0, vocabulary, (rows,), device="cuda"), torch.ones(rows, device="cuda")
+
+    def head() -> None:
+        states.grad = weight.grad = None
+        token_logprobs(states, weight, targets, temperature)[0].sum().backward()
+
+    return head
+
+
+def _advantages(partition: Any, batch: int = 512, rubric: int = 5, token: int = 1090) -> Callable[[], object]:
+    relevance = torch.rand(batch, rubric, token, device="cuda")
+    signs = torch.randint(0, 2, (batch, rubric), device="cuda") * 2.0 - 1
+    scorable = torch.ones(batch, rubric, dtype=torch.bool, device="cuda")
+    answer = torch.arange(token, device="cuda") < torch.randint(token // 10, token + 1, (batch, 1), device="cuda")
+    groups = torch.arange(batch, device="cuda") // GROUP
+    return lambda: partition(token_rewards(relevance, signs), scorable, answer, groups, 0.0)
+
+
+def _scoring(model: str) -> Callable[[], object]:
+    network = RelevanceModel(RelevanceConfig(model, layers=14)).cuda().eval()
+    lengths = torch.randint(200, 1500, (64,), generator=torch.Generator().manual_seed(0)).tolist()
+    pairs = [(f"Mention tea {k} times.", ("tea " * length)[:length]) for length in lengths for k in range(5)]
+    return lambda: score(network, pairs, 64)

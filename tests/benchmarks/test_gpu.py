@@ -1,0 +1,60 @@
+"""`make gpu-check` on a machine without a GPU: the same checks at tiny shapes, and an exit code that they decide."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+from rtt_lightning.engines import transformers as embedded
+
+ROOT = Path(__file__).parents[2]
+WITHOUT = """
+import sys
+
+ABSENT = {"jsonargparse", "omegaconf", "datasets", "if_verifiable"}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        package = name.partition(".")[0]
+        # huggingface_hub has httpx2 for itself, where it needs it
+        if package in ABSENT or (package == "httpx2" and "huggingface_hub" not in sys.modules):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:
+    """From a folder that is not the project's, with packages away that such images lack."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    output = tmp_path / "figures.json"
+    command = [sys.executable, ROOT / "benchmarks/gpu.py", "--output", output]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    figures = json.loads(output.read_text())
+    assert figures["passed"] is True
+    assert figures["skipped"] == ["NCCL", "times"]
+    assert [check["check"] for check in figures["checks"] if not check["passed"]] == []
+    assert len(figures["checks"]) == 9
+
+
+def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A sampler that reports log-probs of another temperature."""
+    right = embedded.draw
+
+    def wrong(*arguments):
+        tokens, logprobs = right(*arguments)
+        return tokens, logprobs * 0.5
+
+    monkeypatch.setattr(embedded, "draw", wrong)
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
+    assert gpu.main(["--output", str(tmp_path / "figures.json")]) == 1
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    passed = {check["check"]: check["passed"] for check in figures["checks"]}
+    assert not passed["the sampler's log-probs are the trainer's"]
+    assert passed["fp32 equals the CPU"]
