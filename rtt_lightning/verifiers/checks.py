@@ -7,7 +7,7 @@ from dataclasses import replace
 from rtt_lightning.types import Criterion, Verdict
 from rtt_lightning.verifiers.constraints import CHECKERS, Checker
 from rtt_lightning.verifiers.counts import COUNTS
-from rtt_lightning.verifiers.ifeval import ifeval_checkers
+from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
 from rtt_lightning.verifiers.loose import variants
 from rtt_lightning.verifiers.structure import STRUCTURE
 from rtt_lightning.verifiers.wording import WORDING
@@ -28,10 +28,10 @@ class Checks:
 
     Args:
         own: Checkers of a user, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
-        official: Verdicts of IFEval and IFBench as their evaluators give them where a language cannot be detected.
+        official: Verdicts of IFEval and IFBench as their evaluators give them, see `ifeval_checkers`.
     """
 
-    def __init__(self, own: Mapping[str, Checker], official: bool = False) -> None:
+    def __init__(self, own: Mapping[str, Checker], official: Official = False) -> None:
         self._official = official
         self._checkers: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **own}
 

@@ -6,7 +6,8 @@ accident is none:
 
 - an argument that is missing or impossible would be drawn at random: here that raises `ValueError`;
 - an answer whose language cannot be detected would count as met: here that is unscorable, unless ``official``;
-- a missing NLTK resource would end the run, or be downloaded: here that is unscorable.
+- a missing NLTK resource would end the run, or be downloaded: here that is unscorable;
+- another version of NLTK or of the package may judge otherwise: here that is unscorable, with the mend.
 """
 
 import random
@@ -19,24 +20,31 @@ from unittest.mock import patch
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.deciding import deciding
-from rtt_lightning.verifiers.official import mended
+from rtt_lightning.verifiers.official import BY_NLTK, State, mended
+from rtt_lightning.verifiers.versions import wrong_version
 
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
 WORD_LISTS = ("keywords", "forbidden_words")
+Official = bool | State
+"""Whether verdicts are to be those of the official evaluators, and of which state of them."""
 
 
 @cache
-def ifeval_checkers(official: bool = False) -> dict[str, Checker]:
+def ifeval_checkers(official: Official = False) -> dict[str, Checker]:
     """Checkers by id.
 
     Args:
-        official: Count an answer whose language cannot be detected as met, as the official evaluators do.
+        official: Count an answer whose language cannot be detected as met, as the official evaluators do, and judge as
+            a state of them: "main" or "pr34", see `rtt_lightning.verifiers.official`. True means "main"; False judges
+            IFBench's instructions as their prompts say, which is "pr34".
     """
-    return {name: partial(_check, cls, name, official) for name, cls in instruction_classes().items()}
+    state: State = ("main" if official else "pr34") if isinstance(official, bool) else official
+    classes = instruction_classes(state)
+    return {name: partial(_check, cls, name, bool(official)) for name, cls in classes.items()}
 
 
 @cache
-def instruction_classes() -> dict[str, Any]:
+def instruction_classes(state: State = "pr34") -> dict[str, Any]:
     """Classes by id. Imported on first use: the package loads slowly, and would download NLTK resources then."""
     import langdetect
     import nltk
@@ -45,7 +53,7 @@ def instruction_classes() -> dict[str, Any]:
         from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as IFBENCH
         from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as IFEVAL
     langdetect.DetectorFactory.seed = 0  # unseeded, the language found for a short text changes from call to call
-    return mended(IFEVAL, IFBENCH)
+    return mended(IFEVAL, IFBENCH, state)
 
 
 def describe(name: str, kwargs: Mapping[str, Any]) -> str:
@@ -68,6 +76,8 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
     """
     from langdetect import LangDetectException, detect
 
+    if wrong := wrong_version("if-verifiable") or (name in BY_NLTK and wrong_version("nltk")):
+        return Verdict.unscorable(wrong)
     if not answer.strip():
         return Verdict(False, "empty answer")
     try:

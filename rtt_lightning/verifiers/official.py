@@ -1,16 +1,30 @@
 """Where `if-verifiable` 0.1.2 departs from the official evaluators, mended.
 
-IFEval's is google-research/instruction_following_eval at commit 3f357bde, IFBench's is allenai/IFBench at commit
-1d62c1d6 (2026), which differs from the release of 2025 that the package follows: sentences come from NLTK, words are
-matched whole, and spans are counted as their prompts say. Figures by one release are not comparable with figures by the
-other.
+The package follows IFBench's release of 2025. Two later states of it can be had:
+
+- ``main`` of allenai/IFBench, commit db69a6f, as of 2026-08-22: sentences come from NLTK, words are matched whole;
+- ``pr34``, its pull request 34 (commit 1d62c1d6, open then): six ids more are checked as their prompts say. Trigrams
+  are of words, spans are of words, and so on: see `PR34`.
+
+IFEval is judged by the main of google-research/instruction_following_eval, but for one id: it draws a random letter in
+place of a sign such as "#" (`keywords:letter_frequency`), here the sign is counted, as in commit 3f357bde of a pull
+request. Figures by different states are not comparable.
 """
 
 import re
 import string
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+State = Literal["main", "pr34"]
+BY_NLTK = frozenset(
+    "change_case:capital_word_frequency count:pronouns custom:sentence_alphabet custom:word_reverse format:emoji "
+    "format:no_bullets_bullets format:title_case length_constraints:number_sentences ratio:overlap "
+    "ratio:sentence_balance ratio:sentence_type ratio:sentence_words sentence:alliteration_increment "
+    "sentence:increment sentence:keyword words:keywords_specific_position words:last_first words:start_verb "
+    "words:words_position".split()
+)
+"""Ids that are judged by how NLTK splits sentences or words, which changes with its version."""
 PRONOUNS = frozenset(
     "i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers "
     "herself it its itself they them their theirs themselves this that these those who whom whose which what whoever "
@@ -20,18 +34,17 @@ PRONOUNS = frozenset(
 """Which words count as pronouns."""
 
 
-def mended(ifeval: dict[str, Any], ifbench: dict[str, Any]) -> dict[str, Any]:
-    """The instruction classes of the package, by id, with those replaced that depart."""
+def mended(ifeval: dict[str, Any], ifbench: dict[str, Any], state: State) -> dict[str, Any]:
+    """The instruction classes of the package, by id, with those replaced that depart from a state of the evaluators."""
     import nltk
     from if_verifiable.ifbench import instructions_util
 
     instructions_util.split_into_sentences = nltk.sent_tokenize  # looked up at each call; IFEval has its own
     classes = {**ifeval, **ifbench}
-    return classes | {
-        "keywords:letter_frequency": _any_sign(classes["keywords:letter_frequency"]),
-        "repeat:repeat_span": _whole_span(classes["repeat:repeat_span"]),
-        **{name: _checking(classes[name], check) for name, check in CHECKS.items()},
-    }
+    classes["keywords:letter_frequency"] = _any_sign(classes["keywords:letter_frequency"])
+    classes["repeat:repeat_span"] = _whole_span(classes["repeat:repeat_span"])
+    checks = CHECKS | {"main": MAIN, "pr34": PR34}[state]
+    return classes | {name: _checking(classes[name], check) for name, check in checks.items()}
 
 
 def _checking(base: Any, check: Callable[[Any, str], bool]) -> Any:
@@ -55,21 +68,25 @@ def _any_sign(base: Any) -> Any:
 
 
 def _whole_span(base: Any) -> Any:
-    """Words ``n_start`` to ``n_end``, both included and counted from 0; the package leaves out the last, and draws
-    another start in place of 0.
-    """
+    """``n_start`` to ``n_end``, both included and counted from 0; the package draws another start in place of 0."""
 
     class RepeatSpan(base):
         def build_description(self, prompt_to_repeat: str, n_start: int, n_end: int) -> str:
             description = super().build_description(prompt_to_repeat, n_start + 1, n_end + 1)
-            self._n_start, self._n_end = n_start, n_end
+            self._n_start, self._n_end = int(n_start), int(n_end)
             return description.replace(f"{n_start + 1} and {n_end + 1}", f"{n_start} and {n_end}")
 
-        def check_following(self, value: str) -> bool:
-            words = self._prompt_to_repeat.strip().lower().split()
-            return value.strip().lower() == " ".join(words[int(self._n_start) : int(self._n_end) + 1])
-
     return RepeatSpan
+
+
+def _span_of_characters(self: Any, value: str) -> bool:
+    """Though the prompts of the benchmark count words."""
+    return value.strip().lower() == self._prompt_to_repeat[self._n_start : self._n_end + 1].strip().lower()
+
+
+def _span_of_words(self: Any, value: str) -> bool:
+    words = self._prompt_to_repeat.lower().split()
+    return value.strip().lower() == " ".join(words[self._n_start : self._n_end + 1])
 
 
 def _trigram_overlap(self: Any, value: str) -> bool:
@@ -87,6 +104,15 @@ def _second_words(self: Any, value: str) -> bool:
     """Punctuation is no word, and case is nothing."""
     words = _words(value)
     return len(words) > 1 and words[1] == words[-2] == self._keyword.lower()
+
+
+def _second_tokens(self: Any, value: str) -> bool:
+    """Case is nothing, a single sign of punctuation at the end is passed over, others are words."""
+    import nltk
+
+    words = [word.lower() for word in nltk.word_tokenize(value)]
+    last = -3 if words and words[-1] in string.punctuation else -2
+    return len(words) >= -last and words[1] == words[last] == self._keyword.lower()
 
 
 def _word_at_position(self: Any, value: str) -> bool:
@@ -169,16 +195,27 @@ def _whole_word(word: str, text: str) -> list[str]:
     return re.findall(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)
 
 
-CHECKS: dict[str, Callable[[Any, str], bool]] = {
-    "ratio:overlap": _trigram_overlap,
-    "words:words_position": _second_words,
+Check = Callable[[Any, str], bool]
+CHECKS: dict[str, Check] = {
     "words:keywords_specific_position": _word_at_position,
-    "count:keywords_multiple": _keywords_so_often,
     "count:pronouns": _pronouns,
     "count:person_names": _person_names,
     "sentence:keyword": _keyword_in_sentence,
-    "ratio:sentence_words": _equal_sentences,
     "format:title_case": _title_case,
     "format:quote_unquote": _explained_quotes,
-    "custom:sentence_alphabet": _alphabet_of_sentences,
 }
+"""What both states of IFBench check otherwise than the package."""
+MAIN: dict[str, Check] = {
+    "words:words_position": _second_tokens,
+    "repeat:repeat_span": _span_of_characters,
+}
+"""What main alone does. Of the others in `PR34` it judges as the package: trigrams of characters, and so on."""
+PR34: dict[str, Check] = {
+    "ratio:overlap": _trigram_overlap,
+    "ratio:sentence_words": _equal_sentences,
+    "custom:sentence_alphabet": _alphabet_of_sentences,
+    "count:keywords_multiple": _keywords_so_often,
+    "words:words_position": _second_words,
+    "repeat:repeat_span": _span_of_words,
+}
+"""The six ids (32 of IFBench's 335 instructions) that the pull request judges otherwise than main."""

@@ -9,6 +9,7 @@ from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import UNDECIDABLE, Checks
 from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.ifeval import Official
 from rtt_lightning.verifiers.workers import Workers
 
 
@@ -19,8 +20,9 @@ class RuleVerifier(Verifier):
         checkers: Checkers of your own by id, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
         workers: Processes that check; 0 checks in this one, where nothing ends a check that hangs.
         deadline: Seconds that one check may take; then it is killed, and its criterion is unscorable.
-        official: Give the verdicts of IFEval's own evaluator also where it counts an answer as met because no language
-            can be detected in it; for benchmarks. In training that would reward answers without words.
+        official: For benchmarks: verdicts of the official evaluators, "main" or "pr34" (an open pull request of
+            IFBench, see `rtt_lightning.verifiers.official`); true means "main". They count an answer as met if no
+            language can be detected in it; in training, where this is false, that would reward answers without words.
         undecidable: What to do with criteria that need a judge or run code from the data: refuse the data, or leave
             them unscorable.
     """
@@ -30,11 +32,13 @@ class RuleVerifier(Verifier):
         checkers: Mapping[str, Checker] | None = None,
         workers: int = 1,
         deadline: float = 5.0,
-        official: bool = False,
+        official: Official = False,
         undecidable: Literal["refuse", "unscorable"] = "refuse",
     ) -> None:
         if workers < 0 or deadline <= 0:
             raise ValueError(f"workers must be >= 0 and deadline > 0 seconds, got {workers} and {deadline}")
+        if official not in (False, True, "main", "pr34"):
+            raise ValueError(f"official must be false, true, 'main' or 'pr34', got {official!r}")
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
         self._official, self._undecidable = official, undecidable
         self._checks = Checks(self._own, official)

@@ -22,7 +22,7 @@ from unittest.mock import MagicMock
 from rtt_lightning.types import Criterion, OutsideFailure, Verdict
 from rtt_lightning.verifiers.checks import Checks, unscorable
 from rtt_lightning.verifiers.constraints import Checker
-from rtt_lightning.verifiers.ifeval import ifeval_checkers
+from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
 
 START_DEADLINE = 120.0
 """Seconds until a worker has imported its checkers."""
@@ -43,7 +43,7 @@ class Workers:
         ValueError: If a checker cannot be sent to another process.
     """
 
-    def __init__(self, checkers: Mapping[str, Checker], official: bool, number: int, deadline: float) -> None:
+    def __init__(self, checkers: Mapping[str, Checker], official: Official, number: int, deadline: float) -> None:
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for _ in range(number):
             self._idle.put(_Worker(_pickled(checkers), official, deadline))
@@ -78,7 +78,7 @@ def _verdicts(worker: "_Worker", criteria: Sequence[Criterion], answer: str, loo
 class _Worker:
     """The near end of one worker process, and the process while there is one."""
 
-    def __init__(self, checkers: bytes, official: bool, deadline: float) -> None:
+    def __init__(self, checkers: bytes, official: Official, deadline: float) -> None:
         self._checkers, self._official, self._deadline = checkers, official, deadline
         self._connection: Connection | None = None
 

@@ -20,7 +20,7 @@ import pytest
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.deciding import deciding
 from rtt_lightning.verifiers.ifeval import given, ifeval_checkers
-from rtt_lightning.verifiers.official import CHECKS
+from rtt_lightning.verifiers.official import BY_NLTK, CHECKS, PR34
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -36,17 +36,10 @@ SPLIT_SENTENCES = set(
     "custom:sentence_alphabet".split()
 )
 """IFBench's by NLTK, the package's by a regular expression."""
-WORDS_BY_NLTK = {
-    "length_constraints:number_sentences",
-    "change_case:capital_word_frequency",
-    "words:start_verb",
-    "words:words_position",
-    "format:title_case",
-    "count:pronouns",
-    "ratio:overlap",
-}
-NEED_NLTK = dict.fromkeys(SPLIT_SENTENCES | WORDS_BY_NLTK, "punkt_tab") | {"ratio:stop_words": "stopwords"}
-DIFFER = {*CHECKS, "keywords:letter_frequency", "repeat:repeat_span"} | SPLIT_SENTENCES
+LATER = "custom:word_reverse"
+"""Counts sentences only where the words are right."""
+NEED_NLTK = dict.fromkeys(BY_NLTK - {LATER}, "punkt_tab") | {"ratio:stop_words": "stopwords"}
+DIFFER = {*CHECKS, *PR34, "keywords:letter_frequency"} | SPLIT_SENTENCES
 """The official verdict is not the package's."""
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "repeat:repeat_span": {"prompt_to_repeat": "Sing a short song of the sea.", "n_start": 1, "n_end": 3},
@@ -96,7 +89,7 @@ def arguments(name: str) -> dict[str, Any]:
 def lacks_nltk(name: str, verdict: Verdict) -> bool:
     """Unscorable for want of a resource, as it may be where ``../shared`` is absent."""
     lacking = not HAS_NLTK_DATA and verdict.met is None and "NLTK_DATA" in verdict.reason
-    return lacking and name in (*NEED_NLTK, "custom:word_reverse")  # which counts sentences where the words are right
+    return lacking and name in (*NEED_NLTK, LATER)
 
 
 def package_verdict(name: str, kwargs: dict[str, Any], prompt: str, answer: str) -> bool | None:
@@ -228,9 +221,7 @@ def forbidden(*args, **kwargs):
 
 socket.socket.connect = socket.getaddrinfo = nltk.download = forbidden
 nltk.data.path[:] = []
-from rtt_lightning.verifiers.deciding import deciding
-from rtt_lightning.verifiers.ifeval import given, ifeval_checkers
-from rtt_lightning.verifiers.official import CHECKS
+from rtt_lightning.verifiers.ifeval import ifeval_checkers
 
 answer, arguments = json.load(sys.stdin)
 verdicts = {name: checker(answer, **arguments[name]) for name, checker in ifeval_checkers().items()}

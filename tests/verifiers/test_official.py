@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from rtt_lightning.types import Criterion, RubricSample
-from rtt_lightning.verifiers.ifeval import describe, ifeval_checkers
+from rtt_lightning.verifiers.checks import Checks
+from rtt_lightning.verifiers.ifeval import Official, describe, ifeval_checkers
+from rtt_lightning.verifiers.official import MAIN, PR34
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.conftest import ROOT
 from tests.verifiers.test_ifeval import lacks_nltk
@@ -84,20 +86,42 @@ def test_verdicts_of_the_official_evaluators(name: str, kwargs: dict[str, Any], 
     assert verdict.met is met or lacks_nltk(name, verdict)
 
 
-def test_verdicts_are_those_that_the_official_code_gave() -> None:
-    """Of responses composed for each id, which the evaluators' own code judged, strictly and loosely."""
-    verifier, ids, different = RuleVerifier(workers=0, official=True), set(), []
+@pytest.mark.parametrize("state", ["main", "pr34"])
+def test_verdicts_are_those_that_the_official_code_gave(state: Official) -> None:
+    """Of responses composed for each id, which the evaluators' own code of both states judged, strictly and loosely."""
+    verifier, ids, different = RuleVerifier(workers=0, official=state), set(), []
     for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines():
         row = json.loads(line)
+        expected = row.get(state, row)
         ids.add(row["id"])
         criterion = Criterion(row["id"], row["id"], row["kwargs"])
         sample = RubricSample("one", ({"role": "user", "content": "Go."},), (criterion,))
         strict = asyncio.run(verifier.verify(sample, row["response"]))
         loose = asyncio.run(verifier.verify_loosely(sample, row["response"], strict))
-        if (strict[0].met, loose[0].met) != (row["strict"], row["loose"]) and not lacks_nltk(row["id"], strict[0]):
+        found = (strict[0].met, loose[0].met)
+        if found != (expected["strict"], expected["loose"]) and not lacks_nltk(row["id"], strict[0]):
             different.append((row, strict[0], loose[0]))
     assert different == []
     assert ids == set(ifeval_checkers())
+
+
+def test_the_states_differ_in_six_ids() -> None:
+    with (ROOT / "tests/assets/official_verdicts.jsonl").open() as rows:
+        differing = {row["id"] for row in map(json.loads, rows) if "main" in row}
+    assert differing == set(PR34)
+    assert set(MAIN) < differing
+
+
+@pytest.mark.parametrize(("official", "met"), [(True, False), ("main", False), ("pr34", True), (False, True)])
+def test_true_means_main_and_training_follows_the_prompts(official: Official, met: bool) -> None:
+    kwargs = {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}
+    verdict = Checks({}, official).check(Criterion("x", "repeat:repeat_span", kwargs), "three four five six")
+    assert verdict.met is met
+
+
+def test_another_state_is_refused() -> None:
+    with pytest.raises(ValueError, match="official must be false, true, 'main' or 'pr34', got 'pr35'"):
+        RuleVerifier(official="pr35")  # pyright: ignore[reportArgumentType]
 
 
 def test_descriptions_name_what_is_asked_for() -> None:
