@@ -1,7 +1,7 @@
 """`rtt validate --responses FILE`: scores responses that another system produced; no model is loaded."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rtt_lightning.callbacks.evaluation import report
@@ -23,7 +23,8 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
         data: With a val split.
         rollout: Whose verifier, ``loose`` and ``output`` are used.
         file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several.
-            Each is judged by every rubric that the data holds for its prompt.
+            Each is judged by every rubric that the data holds for its prompt. Prompts may have lost or gained white
+            space on the way, as long as one prompt of the data alone can be meant.
 
     Raises:
         ValueError: If rows are not such, answer no prompt of the data, or leave every prompt unanswered.
@@ -69,17 +70,33 @@ def _rollouts(
     groups: dict[str, list[int]] = {}
     for group, sample in enumerate(samples):
         groups.setdefault(_key(sample.messages), []).append(group)
-    unknown = [prompt for prompt, _ in responses if prompt not in groups]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} of {len(responses)} responses are to prompts that the data does not hold, such as "
-            f"{unknown[0][:80]!r}; are they to this benchmark?"
-        )
+    found = _matches(groups, [prompt for prompt, _ in responses])
     counts: Counter[int] = Counter()
     for prompt, response in responses:
-        for group in groups[prompt]:  # one prompt may stand in the data with several rubrics
+        for group in groups[found[prompt]]:  # one prompt may stand in the data with several rubrics
             yield samples[group], _rollout(samples[group].id, group, counts[group], response)
             counts[group] += 1
+
+
+def _matches(known: Iterable[str], asked: Sequence[str]) -> dict[str, str]:
+    """The prompt of the data for each that was answered: the same one, else the one that differs in white space."""
+    exact, alike = set(known), defaultdict(list)
+    for prompt in exact:
+        alike[" ".join(prompt.split())].append(prompt)
+    matches = {prompt: [prompt] if prompt in exact else alike[" ".join(prompt.split())] for prompt in asked}
+    unknown = [prompt for prompt in asked if not matches[prompt]]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of {len(asked)} responses are to prompts that the data does not hold, such as "
+            f"{unknown[0][:80]!r}; are they to this benchmark?"
+        )
+    doubtful = [prompt for prompt in asked if len(matches[prompt]) > 1]
+    if doubtful:
+        raise ValueError(
+            f"{len(doubtful)} of {len(asked)} responses are to prompts that several of the data differ from in white "
+            f"space alone, such as {doubtful[0][:80]!r}; write the prompts as they stand in the data"
+        )
+    return {prompt: match for prompt, (match,) in matches.items()}
 
 
 def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:

@@ -131,3 +131,22 @@ def test_responses_are_for_validate_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "responses.jsonl", ANSWERS)
     with pytest.raises(ValueError, match=r"--responses is for `rtt validate`, not `rtt fit`"):
         main(["fit", "--config=benchmarks/ifeval.yaml", f"--responses={path}"])
+
+
+@pytest.mark.parametrize(
+    ("data", "answered"),
+    [("Say it. ", "Say it."), ("Say it.", " Say it.\n"), ("One\ntwo.", "One\r\ntwo."), ("Say it.\u00a0", "Say it.")],
+)
+def test_prompts_that_lost_white_space_match(tmp_path: Path, data: str, answered: str) -> None:
+    validate(tmp_path, rows=[{**ROWS[0], "prompt": data}], responses=[{"prompt": answered, "response": '"a"'}])
+    (row,) = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert (row["prompt"], row["verdicts_strict"]) == (data, [True, True])
+
+
+def test_of_prompts_that_differ_in_white_space_the_same_one_is_meant(tmp_path: Path) -> None:
+    rows = [ROWS[0], {**ROWS[1], "prompt": "One. "}]
+    validate(tmp_path, rows=rows, responses=[{"prompt": "One. ", "response": "<<a>>"}])
+    (row,) = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert (row["id"], row["verdicts_strict"]) == ("2", [True])
+    with pytest.raises(ValueError, match="1 of 1 responses are to prompts that several of the data differ from"):
+        validate(tmp_path, rows=rows, responses=[{"prompt": "One.\n", "response": "<<a>>"}])
