@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtt_lightning.types import Message, OutsideFailure
 from rtt_lightning.verifiers.judge.budget import Bill
+from rtt_lightning.verifiers.judge.silence import silence
 
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
@@ -27,10 +28,10 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server wrote, and whether it was cut off at the longest reply."""
+    """What the server wrote, and why that is not to be read; empty where it is."""
 
     text: str
-    cut_off: bool
+    silence: str
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,11 @@ class _NoSchema(Exception):
 def _read(completion: Any) -> tuple[Reply, int, int]:
     """The reply of a chat completion, and its tokens: of the prompt, and its own; both 0 where they are not told."""
     choice, usage = completion["choices"][0], completion.get("usage") or {}
-    text = choice["message"].get("content") or ""
+    message = choice["message"]
+    text = message.get("content") or ""
     if not isinstance(text, str):
         raise TypeError(f"its content is {type(text).__name__}, not text")
-    reply = Reply(text, choice.get("finish_reason") == "length")
+    reply = Reply(text, silence(message, choice.get("finish_reason")))
     return reply, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
 
 

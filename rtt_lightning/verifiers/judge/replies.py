@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rtt_lightning.verifiers.judge.silence import without_verdict
+
 MET, UNMET = frozenset({"true", "yes", "met"}), frozenset({"false", "no", "not met", "unmet"})
 """Texts that are verdicts; "maybe", "not" or "know" are none."""
 SCHEMA: dict[str, Any] = {
@@ -68,7 +70,7 @@ def read_reply(text: str, criteria: int) -> Reading:
         text: The reply; prose before the object, fences, single quotes and trailing commas do not matter.
         criteria: How many were asked about.
     """
-    text = text.strip()[:LONGEST]
+    text = whole = text.strip()[:LONGEST]
     entries = _entries(_json(text))  # a server that is held to the schema writes nothing else
     if not entries and text.startswith("<think>"):
         _, ended, text = text.partition("</think>")
@@ -78,7 +80,7 @@ def read_reply(text: str, criteria: int) -> Reading:
         text = text.rpartition("</think>")[2]
     stated, rest = ([entries], "") if entries else _stated(text)
     if not stated:
-        return Reading({}, "the judge's reply holds no verdict")
+        return Reading({}, without_verdict(text, reasoning=text != whole))
     if re.search(r"\w", rest):
         return Reading({}, "the judge's reply goes on after its verdicts, which it may only quote")
     readings = [_read_entries(entries, criteria) for entries in stated]

@@ -24,7 +24,6 @@ BYTES_PER_TOKEN = 3.0
 """Fewer than in most texts: the estimate for limits per minute. For the budget a token is a byte, which is a bound."""
 TEMPLATE_TOKENS = 100
 """For what a server's chat template puts around the messages."""
-CUT_OFF = "its reply was cut off; raise the judge's max_completion_tokens"
 SETTLING_SECONDS = 0.05
 
 
@@ -135,7 +134,7 @@ class LLMJudge(Verifier):
             )
         except CallFailed as error:
             return dict.fromkeys(places, f"judge: {error}")
-        reading = Reading({}, CUT_OFF) if reply.cut_off else read_reply(reply.text, len(places))
+        reading = Reading({}, reply.silence) if reply.silence else read_reply(reply.text, len(places))
         found: dict[int, Opinion | str] = {places[number - 1]: said for number, said in reading.opinions.items()}
         for number, said in reading.opinions.items():
             self._store.put(case.keys[places[number - 1]], said)

@@ -52,7 +52,7 @@ def test_what_is_no_verdict_is_none(word: object) -> None:
 @pytest.mark.parametrize(
     ("text", "criteria", "left", "problem"),
     [
-        ("", 1, {}, "the judge's reply holds no verdict"),
+        ("", 1, {}, "the judge's reply is empty"),
         ("I know it is not so: yes.", 1, {}, "the judge's reply holds no verdict"),
         (ONE[:-9], 1, {}, "the judge's reply holds no verdict"),
         (f"<think>{ONE}", 1, {}, "the judge did not come to an end of its thinking"),
