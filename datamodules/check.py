@@ -1,9 +1,9 @@
 """`rtt data check`: what a file of data holds, and what is wrong with it, before a run is spent on it."""
 
-import ast
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +16,8 @@ from rtt_lightning.terminal import counted
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
+from rtt_lightning.verifiers.trial import Trial, code_problem
 
-TRIAL = "An answer that is tried on each checker.\n\nIt has two paragraphs."
 BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Upper ends of the histogram of prompt lengths."""
 
@@ -81,50 +81,41 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
         found.problems.append(f"{rows.name}: {len(bad)} bad rows\n{listed(bad)}")
     if not bad and not found.samples:
         found.problems.append(f"{rows.name} holds no rows")
-    found.problems += [f"{rows.name}: {problem}" for problem in _broken_checkers(found.samples)]
+    trial = Trial(Checks({}))
+    found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, trial))]
+    found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, trial.lacking)]
     counts = Counter(sample.text for sample in found.samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
         found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
     return found
 
 
-def _broken_checkers(samples: Sequence[RubricSample]) -> Iterator[str]:
-    """Checkers that are unknown, or fail on an answer for their arguments' sake; code that does not compile."""
-    checks, seen = Checks({}), dict[str, list[str]]()
+def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -> Iterator[str]:
+    """What is said of criteria, each once, and where they stand."""
+    seen: dict[str, list[str]] = {}
     for sample in samples:
         for number, criterion in enumerate(sample.criteria):
-            if problem := _problem(checks, criterion):
-                seen.setdefault(problem, []).append(f"{sample.id} criteria[{number}]")
-    for problem, places in seen.items():
-        yield f"{problem} ({len(places)}: {_some(places)})"
+            if text := said(criterion):
+                seen.setdefault(text, []).append(f"{sample.id} criteria[{number}]")
+    for text, places in seen.items():
+        yield f"{text} ({len(places)}: {_some(places)})"
 
 
-def _problem(checks: Checks, criterion: Criterion) -> str | None:
+def _problem(trial: Trial, criterion: Criterion) -> str:
+    """A checker that is unknown or does not take its arguments, or code that does not compile."""
     if criterion.checker == JUDGE:
-        return None
-    if criterion.checker == CODE:
-        source = criterion.kwargs.get("source")
-        if not isinstance(source, str):
-            return f"checker code must be a text in `kwargs.source`, got {type(source).__name__}"
-        try:
-            ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            return f"checker code does not compile: {error}"
-        return None
-    if checks.find(criterion.checker) is None:
-        return checks.unknown(criterion.checker)
-    verdict = checks.check(criterion, TRIAL)
-    broken = verdict.met is None and verdict.reason.startswith(f"{criterion.checker}: ")
-    return f"wrong arguments: {verdict.reason}" if broken else None
+        return ""
+    return code_problem(criterion) if criterion.checker == CODE else trial.problem(criterion)
 
 
 def _tables(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[tuple[str, Table]]:
     kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
-    total, judged, code = kinds.total(), kinds[JUDGE], kinds[CODE]
-    rules = (total - judged - code) / total
+    total, judged, code, checks = kinds.total(), kinds[JUDGE], kinds[CODE], Checks({})
+    rules = sum(count for name, count in kinds.items() if checks.find(name))
+    unknown = total - rules - judged - code
     title = (
-        f"{counted(len(samples), 'prompt')} with {total} criteria: {rules:.1%} decided by rule, {judged} by a judge, "
-        f"{code} by code"
+        f"{counted(len(samples), 'prompt')} with {total} criteria: {rules / total:.1%} decided by rule, {judged} by a "
+        f"judge, {code} by code{f', {unknown} by no known checker' if unknown else ''}"
     )
     yield title, _table("checker", kinds.most_common())
     numbers = Counter(len(sample.criteria) for sample in samples)

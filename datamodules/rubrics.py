@@ -1,6 +1,5 @@
 """`RubricDataModule`, which the policy and the discriminator share."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lightning.pytorch import LightningDataModule
@@ -8,7 +7,7 @@ from lightning.pytorch import LightningDataModule
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.lengths import Overlong, within_length
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
-from rtt_lightning.datamodules.records import Record, parse_rows
+from rtt_lightning.datamodules.records import Record, listed, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
 from rtt_lightning.lazy import lazy_instance
@@ -113,10 +112,14 @@ class RubricDataModule(LightningDataModule):
         Args:
             problems: What is wrong with a sample, in words; from the verifier.
         """
-        found = Counter(p for records in self.records.values() for r in records for p in problems(r.sample))
+        found: dict[str, list[str]] = {}
+        for sample in (record.sample for records in self.records.values() for record in records):
+            for problem in problems(sample):
+                found.setdefault(problem, []).append(sample.id)
         if found:
-            listed = "\n".join(f"  {problem} ({count} criteria)" for problem, count in found.most_common(20))
-            raise ValueError(f"the data asks for checks that the verifier cannot make\n{listed}")
+            commonest = sorted(found.items(), key=lambda item: -len(item[1]))
+            lines = [f"{problem} ({len(ids)} criteria, first in prompt {ids[0]!r})" for problem, ids in commonest]
+            raise ValueError(f"the data asks for checks that the verifier cannot make\n{listed(lines)}")
 
     def _share(self) -> Share:
         """Tensor-parallel processes of one replica would need equal data; only data parallelism is supported."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nltk
 import pytest
 
 from rtt_lightning.cli import main
@@ -150,3 +151,12 @@ def test_of_prompts_that_differ_in_white_space_the_same_one_is_meant(tmp_path: P
     assert (row["id"], row["verdicts_strict"]) == ("2", [True])
     with pytest.raises(ValueError, match="1 of 1 responses are to prompts that several of the data differ from"):
         validate(tmp_path, rows=rows, responses=[{"prompt": "One.\n", "response": "<<a>>"}])
+
+
+def test_checks_whose_nltk_resources_are_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the official evaluator would: an accuracy of what is left would be another benchmark's."""
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    sentences = {"instruction_id_list": ["length_constraints:number_sentences"]}
+    rows = [*ROWS[:2], {**ROWS[2], **sentences, "kwargs": [{"num_sentences": 3, "relation": "at least"}]}]
+    with pytest.raises(ValueError, match=r"number_sentences needs NLTK's 'punkt_tab'; set NLTK_DATA .* prompt '3'"):
+        validate(tmp_path, rows=rows)

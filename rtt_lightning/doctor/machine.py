@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import nltk
 import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -20,6 +19,7 @@ from rich.markup import escape
 
 from rtt_lightning.doctor.budget import GIB
 from rtt_lightning.engines.vllm import import_vllm
+from rtt_lightning.verifiers.trial import NLTK_RESOURCES, has_nltk
 
 USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
 
@@ -29,12 +29,6 @@ Exit code 0: everything needed is fine; 1: something needed is broken; 2: the co
 """
 DISTRIBUTION = "rtt-lightning"
 LEAST_DISK = GIB
-NLTK_RESOURCES = {
-    "punkt_tab": "tokenizers/punkt_tab",
-    "averaged_perceptron_tagger_eng": "taggers/averaged_perceptron_tagger_eng",
-    "stopwords": "corpora/stopwords",
-}
-"""What checkers of `if-verifiable` read, by the path that NLTK finds it under. Its pickled `punkt` is read no more."""
 
 
 @dataclass(frozen=True)
@@ -188,24 +182,16 @@ def vllm() -> Finding:
 
 def nltk_resources() -> Finding:
     """What some checkers of IFEval and IFBench read. Nothing is downloaded."""
-    missing = [name for name, path in NLTK_RESOURCES.items() if not _has_nltk(path)]
+    missing = [name for name in NLTK_RESOURCES if not has_nltk(name)]
     if not missing:
         return Finding("NLTK", f"has {', '.join(NLTK_RESOURCES)}")
     return Finding(
         "NLTK",
-        f"{', '.join(missing)} missing: the checks of IFEval and IFBench that read them are unscorable",
+        f"{', '.join(missing)} missing: data with checks of IFEval and IFBench that read them is refused",
         None,
         f"where there is a network, `python -m nltk.downloader -d FOLDER {' '.join(missing)}`; then set NLTK_DATA to "
         f"FOLDER (now {os.environ.get('NLTK_DATA') or 'not set'})",
     )
-
-
-def _has_nltk(path: str) -> bool:
-    try:
-        nltk.data.find(path)
-    except LookupError:
-        return False
-    return True
 
 
 # -- network and disk ----------------------------------------------------------------------------------------------

@@ -32,11 +32,15 @@ class Checks:
     """
 
     def __init__(self, own: Mapping[str, Checker], official: Official = False) -> None:
-        self._official = official
+        self.own, self._official = frozenset(own), official
         self._checkers: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **own}
 
     def find(self, checker: str) -> Checker | None:
         return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)
+
+    def of_benchmark(self, checker: str) -> bool:
+        """Whether it is one of IFEval's and IFBench's, not replaced by another."""
+        return checker not in self._checkers and checker in ifeval_checkers(self._official)
 
     def check(self, criterion: Criterion, answer: str) -> Verdict:
         """A verdict, unscorable where the checker is unknown, raises, or returns anything else."""

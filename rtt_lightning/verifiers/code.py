@@ -8,6 +8,7 @@ from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import unscorable
 from rtt_lightning.verifiers.sandboxes import MET, UNMET, CheckFailed, MontySandbox, NativeSandbox, Sandbox, Unsupported
+from rtt_lightning.verifiers.trial import code_problem
 
 PROMPT_NAMES = frozenset("instruction instructions prompt question query input input_text request".split())
 """Parameters of a check that take the prompt; another one takes the answer."""
@@ -44,7 +45,8 @@ class CodeVerifier(Verifier):
 
     def problems(self, sample: RubricSample) -> list[str]:
         missing = [sandbox.package for sandbox in self._sandboxes if not sandbox.is_installed()]
-        return [f"the data brings code, which needs {name}: pip install 'rtt-lightning[sandbox]'" for name in missing]
+        found = [f"the data brings code, which needs {name}: pip install 'rtt-lightning[sandbox]'" for name in missing]
+        return found + [problem for criterion in sample.criteria if (problem := code_problem(criterion))]
 
     def _check(self, sample: RubricSample, criterion: Criterion, answer: str) -> Verdict:
         source = str(criterion.kwargs.get("source", ""))

@@ -10,6 +10,7 @@ from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import UNDECIDABLE, Checks
 from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.ifeval import Official
+from rtt_lightning.verifiers.trial import Trial
 from rtt_lightning.verifiers.workers import Workers
 
 
@@ -42,6 +43,7 @@ class RuleVerifier(Verifier):
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
         self._official, self._undecidable = official, undecidable
         self._checks = Checks(self._own, official)
+        self._trial = Trial(self._checks)
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
         return await self._check(sample.criteria, answer, loosely=False)
@@ -58,10 +60,11 @@ class RuleVerifier(Verifier):
         return [check(criterion, answer) for criterion in criteria]
 
     def problems(self, sample: RubricSample) -> list[str]:
-        """Criteria whose checker is unknown, in words."""
+        """Criteria whose checker is unknown, does not take their arguments or lacks what it reads, in words."""
         fine = UNDECIDABLE if self._undecidable == "unscorable" else ()
-        names = [criterion.checker for criterion in sample.criteria if criterion.checker not in fine]
-        return [self._checks.unknown(name) for name in names if self._checks.find(name) is None]
+        tried = [criterion for criterion in sample.criteria if criterion.checker not in fine]
+        found = [self._trial.problem(criterion) or self._trial.lacking(criterion) for criterion in tried]
+        return [problem for problem in found if problem]
 
     @cached_property
     def _workers(self) -> Workers:

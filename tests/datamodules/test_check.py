@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nltk
 import pytest
 
 from rtt_lightning.cli import run
@@ -53,6 +54,26 @@ def test_what_is_wrong_is_named_and_ends_with_code_1(
 ) -> None:
     assert check(write(tmp_path / "a.jsonl", *rows), format) == 1
     assert problem in " ".join(capsys.readouterr().out.split())
+
+
+def test_criteria_of_unknown_checkers_are_not_decided_by_rule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids, kwargs = ["punctuation:no_comma", "last_word:last_word_answer"], [{}, {"last_word": "tea"}]
+    row = {"key": 1, "prompt": "Tea?", "instruction_id_list": ids, "kwargs": kwargs}
+    assert check(write(tmp_path / "a.jsonl", row), "ifeval") == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "50.0% decided by rule, 0 by a judge, 0 by code, 1 by no known checker" in shown
+
+
+def test_what_nltk_lacks_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a fault of the machine, not of the file."""
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    row = {"key": 1, "prompt": "x", "instruction_id_list": ["words:start_verb"], "kwargs": [{}]}
+    assert check(write(tmp_path / "a.jsonl", row), "ifeval") == 0
+    assert "words:start_verb needs NLTK's 'punkt_tab', 'averaged_" in " ".join(capsys.readouterr().out.split())
 
 
 def test_an_adapter_of_one_s_own_is_named_by_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,9 +92,23 @@ def test_unknown_checkers_are_listed_once_each_with_their_counts(tmp_path: Path)
     with pytest.raises(ValueError, match="the data asks for checks that the verifier cannot make") as error:
         data.check(RuleVerifier().problems)
     assert str(error.value).splitlines()[1:] == [
-        "  unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (3 criteria)",
-        "  unknown checker 'rtt:tilte'; did you mean 'rtt:title'? (2 criteria)",
+        "  unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (3 criteria, first in prompt 'row 0')",
+        "  unknown checker 'rtt:tilte'; did you mean 'rtt:title'? (2 criteria, first in prompt 'row 0')",
     ]
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+def test_arguments_that_do_not_fit_their_checker_are_refused_before_anything_is_sampled(
+    policy_args, tmp_path: Path, stage: str
+) -> None:
+    from rtt_lightning.cli import main
+
+    wrong = write(tmp_path / "wrong.jsonl", ["x", "y"], {**CRITERION, "kwargs": {"word": "tea", "n": 5}})
+    right = write(tmp_path / "right.jsonl", ["x", "y"])
+    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {right}, val: {wrong}}}}}"
+    with pytest.raises(ValueError, match=r"unexpected keyword argument 'n' \(2 criteria, first in prompt 'row 0'\)"):
+        main(policy_args(stage, f"--data.source={source}", "--trainer.limit_val_batches=1.0"))
+    assert not (tmp_path / "completions").exists()
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path, tiny_model: str) -> None:

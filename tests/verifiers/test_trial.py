@@ -1,0 +1,121 @@
+"""What is found out about checkers and their arguments before anything is sampled."""
+
+from pathlib import Path
+from typing import Any
+
+import nltk
+import pytest
+
+from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.verifiers.checks import Checks
+from rtt_lightning.verifiers.code import CodeVerifier
+from rtt_lightning.verifiers.ifeval import instruction_classes
+from rtt_lightning.verifiers.rules import RuleVerifier
+from rtt_lightning.verifiers.trial import NLTK_RESOURCES, Trial, nltk_resources
+from tests.verifiers.test_ifeval import LATER, NEED_NLTK, arguments
+
+CALLED: list[str] = []
+
+
+def own(answer: str, word: str) -> Verdict:
+    CALLED.append(answer)
+    raise RuntimeError("fails on any answer")
+
+
+def problem(checker: str, own_checkers: dict[str, Any] | None = None, **kwargs: Any) -> str:
+    return Trial(Checks(own_checkers or {})).problem(Criterion("x", checker, kwargs))
+
+
+@pytest.mark.parametrize(
+    ("checker", "kwargs", "said"),
+    [
+        ("rtt:include_word", {"word": "tea", "n": None}, "unexpected keyword argument 'n'"),
+        ("rtt:include_word", {}, "missing 1 required positional argument: 'word'"),
+        ("rtt:include_word", {"word": 5}, "wrong arguments: rtt:include_word: "),
+        ("rtt:min_words", {"n": "five"}, "wrong arguments: rtt:min_words: TypeError"),
+        ("rtt:min_words", {"n": None}, "wrong arguments: rtt:min_words: TypeError"),
+        ("rtt:table", {"low_rows": "2"}, "wrong arguments: rtt:table: TypeError"),  # seen by an answer with a table
+        ("rtt:is_json", {"high": []}, "wrong arguments: rtt:is_json: TypeError"),  # by one that is JSON
+        ("length_constraints:number_words", {"num_words": 5}, "an argument is missing or out of range"),
+        ("keywords:existence", {"keywords": "tea"}, "keywords must be a list of words"),
+        ("keywords:existence", {"keywords": ["tea"], "n": 3}, "wrong arguments: keywords:existence: TypeError"),
+        ("rtt:include_wrod", {"word": "tea"}, "unknown checker 'rtt:include_wrod'; did you mean"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(checker: str, kwargs: dict[str, Any], said: str) -> None:
+    assert said in problem(checker, **kwargs)
+
+
+def test_each_checker_of_the_benchmarks_takes_its_arguments() -> None:
+    trial, names = Trial(Checks({})), instruction_classes().keys()
+    assert len(names) > 80
+    assert {name: trial.problem(Criterion("x", name, arguments(name))) for name in names} == dict.fromkeys(names, "")
+
+
+def test_a_checker_of_ones_own_is_not_called_and_only_its_arguments_names_are_looked_at() -> None:
+    assert problem("my:word", {"my:word": own}, word="tea") == ""
+    assert problem("my:word", {"my:word": own}, words="tea").endswith("missing a required argument: 'word'")
+    assert problem("rtt:no_commas", {"rtt:no_commas": own}, word="tea") == ""  # in place of a built-in one
+    assert not CALLED
+
+
+def test_equal_arguments_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial, tried = Trial(Checks({})), []
+    monkeypatch.setattr(trial, "_problem", lambda criterion: tried.append(criterion) or "wrong")
+    criteria = [Criterion("x", "rtt:min_words", {"n": n}) for n in (1, 1, 2, 1)]
+    assert [trial.problem(criterion) for criterion in criteria] == ["wrong"] * 4
+    assert [criterion.kwargs["n"] for criterion in tried] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({}, "checker code must be a text in `kwargs.source`, got NoneType"),
+        ({"source": "def f(:"}, "checker code does not compile"),
+    ],
+)
+def test_code_that_cannot_run_is_a_problem_of_the_data(kwargs: dict[str, Any], said: str) -> None:
+    sample = RubricSample("p", ({"role": "user", "content": "x"},), (Criterion("x", "code", kwargs),))
+    assert [text for text in CodeVerifier().problems(sample) if said in text]
+
+
+# -- what NLTK must have -------------------------------------------------------------------------------------------
+
+
+def test_the_checkers_that_read_from_nltk_are_those_that_are_unscorable_without_it() -> None:
+    """`NEED_NLTK` is compared with verdicts without any resource; one more checker reads for some answers alone, and
+    the tagger is asked for behind the words.
+    """
+    read = {name: found for name in instruction_classes() if (found := nltk_resources(name))}
+    assert {name: found[0] for name, found in read.items()} == NEED_NLTK | {LATER: "punkt_tab"}
+    assert {name for found in read.values() for name in found} == set(NLTK_RESOURCES)
+
+
+def test_what_nltk_lacks_is_named_for_the_criteria_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    (tmp_path / NLTK_RESOURCES["punkt_tab"]).mkdir(parents=True)
+    criteria = [
+        Criterion("x", "words:start_verb"),
+        Criterion("x", "ratio:stop_words", {"percentage": 5}),
+        Criterion("x", "length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}),
+        Criterion("x", "punctuation:no_comma"),
+    ]
+    sample = RubricSample("p", ({"role": "user", "content": "x"},), tuple(criteria))
+    assert RuleVerifier().problems(sample) == [
+        f"{checker} needs NLTK's {name!r}; set NLTK_DATA to a folder with it (`rtt doctor` says how)"
+        for checker, name in (
+            ("words:start_verb", "averaged_perceptron_tagger_eng"),
+            ("ratio:stop_words", "stopwords"),
+        )
+    ]
+    replaced = RuleVerifier({"words:start_verb": own, "ratio:stop_words": own})
+    assert not [text for text in replaced.problems(sample) if "NLTK" in text]
+
+
+def test_another_version_of_nltk_is_named_for_the_criteria_that_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtt_lightning.verifiers.trial.wrong_version", lambda name: "wrong" if name == "nltk" else "")
+    trial = Trial(Checks({"count:pronouns": own}))
+    names = ("words:start_verb", "punctuation:no_comma", "rtt:no_commas", "count:pronouns")
+    assert [trial.lacking(Criterion("x", name)) for name in names] == ["wrong", "", "", ""]
