@@ -126,7 +126,7 @@ class Rollout:
         answer_span: The part of ``text`` that verifiers see: what follows the reasoning, or all of it.
         finish_reason: ``"stop"`` (end token sampled) or ``"length"`` (cut off at the token limit).
         policy_version: Number of weight updates behind the sampling weights.
-        temperature: Sampling temperature, > 0.
+        temperature: At which log-probs are taken, > 0: the sampling temperature, or 1 for a greedy response.
         logprobs: Per response token, log-softmax(logits / temperature) over the full vocabulary as computed by the
             sampler; ``None`` where the sampler computed anything else (top-p, top-k).
     """

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rtt_lightning.cli import main
 from rtt_lightning.processes import free_port
@@ -38,6 +39,12 @@ def test_paper_overlays_compose(method: Path, model: Path, capsys: pytest.Captur
     assert "top_k: 100" in shown
     assert "lr: 1.0e-06" in shown
     assert ("clip_high: 0.2\n" if "llama" in model.stem else "clip_high: 0.27\n") in shown
+
+
+def test_the_paper_trains_on_500_windows_of_two_updates() -> None:
+    """Its `max_steps` counts windows, Lightning's counts updates."""
+    paper = yaml.safe_load((CONFIGS / "data/paper.yaml").read_text())
+    assert paper["trainer"]["max_steps"] / paper["data"]["view"]["init_args"]["updates"] == 500
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=lambda path: f"{path.parent.name}-{path.stem}")

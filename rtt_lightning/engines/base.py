@@ -1,5 +1,6 @@
 """What every rollout engine is: it streams finished responses, with exact tokens and log-probs."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ class Sampling:
     Attributes:
         n: Responses per prompt: the group size G in training.
         max_new_tokens: Longest response, the end token included.
-        temperature: > 0; log-probs are taken at this temperature everywhere.
+        temperature: >= 0; log-probs are taken at this temperature everywhere. 0 is greedy: the most likely token each
+            time, one response per prompt, for evaluation; log-probs are then taken at temperature 1.
         top_p: Nucleus, in (0, 1]; 1 keeps the full vocabulary.
         top_k: Most likely tokens kept; 0 keeps the full vocabulary.
     """
@@ -34,17 +36,27 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.n < 1 or self.max_new_tokens < 1:
             raise ValueError(f"sampling needs n >= 1 and max_new_tokens >= 1, got {self.n} and {self.max_new_tokens}")
-        if self.temperature <= 0:
-            raise ValueError(
-                f"sampling temperature must be > 0, got {self.temperature}; for near-greedy samples use 0.01"
-            )
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"sampling temperature must be >= 0 and finite, got {self.temperature}; 0 is greedy")
+        if self.greedy and self.n > 1:
+            raise ValueError(f"greedy responses to a prompt are all equal (temperature 0), so n must be 1, got {self.n}")
         if not 0 < self.top_p <= 1 or self.top_k < 0:
             raise ValueError(f"sampling needs 0 < top_p <= 1 and top_k >= 0, got {self.top_p} and {self.top_k}")
 
     @property
+    def greedy(self) -> bool:
+        """Whether each token is the most likely one; top_p and top_k then change nothing."""
+        return self.temperature == 0
+
+    @property
+    def logprob_temperature(self) -> float:
+        """Temperature that log-probs of these responses are taken at, > 0."""
+        return self.temperature or 1.0
+
+    @property
     def full_vocabulary(self) -> bool:
         """Whether samples come from the full softmax, so that the sampler's log-probs are those of the policy."""
-        return self.top_p == 1 and self.top_k == 0
+        return self.top_p == 1 and self.top_k == 0 and not self.greedy
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class RolloutBuilder:
             answer_span=answer_span(text, self._opens_reasoning(request.prompt_ids)),
             finish_reason="stop" if ended else "length",
             policy_version=policy_version,
-            temperature=sampling.temperature,
+            temperature=sampling.logprob_temperature,
             logprobs=None if logprobs is None else tuple(logprobs),
         )
 

@@ -141,16 +141,19 @@ def _batches(requests: Sequence[SampleRequest], size: int) -> Iterator[_Batch]:
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Draw one token per row by inverting the cumulative distribution.
+    """Draw one token per row by inverting the cumulative distribution; the most likely one where sampling is greedy.
 
     Args:
         logits: ``[row vocabulary]``.
         uniforms: ``[row]`` in [0, 1), float64.
 
     Returns:
-        Token ids ``[row]``, and their log-probs ``[row]`` under the full softmax at the sampling temperature.
+        Token ids ``[row]``, and their log-probs ``[row]`` under the full softmax at ``sampling.logprob_temperature``.
     """
-    log_p = (logits.float() / sampling.temperature).log_softmax(-1)
+    log_p = (logits.float() / sampling.logprob_temperature).log_softmax(-1)
+    if sampling.greedy:
+        likeliest = log_p.max(-1)
+        return likeliest.indices, likeliest.values
     cumulative = _keep_most_likely(log_p.exp(), sampling).cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1]
     # Below the total even where the product rounds up to it: the search ends at a token with some mass.

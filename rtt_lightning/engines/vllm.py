@@ -94,8 +94,8 @@ class VLLMEngine(RolloutEngine):
         """See `RolloutEngine.generate`.
 
         Raises:
-            ValueError: If a prompt and its longest response exceed the model's length, or for a temperature below
-                0.01, which vLLM does not sample at.
+            ValueError: If a prompt and its longest response exceed the model's length, or for a temperature between
+                0 and 0.01, which vLLM does not sample at.
             RuntimeError: If vLLM gives up on a response.
         """
         check_requests(requests, sampling, self._engine.model_config.max_model_len)
@@ -157,10 +157,10 @@ def check_requests(requests: Sequence[SampleRequest], sampling: Sampling, limit:
                 f"{sampling.max_new_tokens} it exceeds max_model_len {limit}; raise the engine's max_model_len as "
                 "far as the model goes, lower max_new_tokens, or leave the prompt out"
             )
-    if sampling.temperature < LOWEST_TEMPERATURE:
+    if 0 < sampling.temperature < LOWEST_TEMPERATURE:
         raise ValueError(
-            f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, got {sampling.temperature}; "
-            f"use {LOWEST_TEMPERATURE}, or TransformersEngine"
+            f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, or greedily at 0, got {sampling.temperature}; "
+            f"use {LOWEST_TEMPERATURE} or 0, or TransformersEngine"
         )
 
 

@@ -81,18 +81,23 @@ def tokens(rows: Iterable[Rollout]) -> list[tuple[int, ...]]:
 
 def logprob_gap(policy: PolicyModule, rows: Sequence[Rollout]) -> Tensor:
     """|sampler - trainer| of every response token, in one row; the trainer's as `response_logprobs` computes them."""
-    batch = {
+    batch = as_batch(rows)
+    with torch.no_grad():
+        logprobs = policy.response_logprobs(batch)[0][batch["response_mask"]]
+    sampled = torch.tensor([logprob for row in rows for logprob in row.logprobs or ()])
+    assert len(sampled) == len(logprobs) > 0
+    return (sampled - logprobs).abs()
+
+
+def as_batch(rows: Sequence[Rollout]) -> dict[str, Tensor]:
+    """What `response_logprobs` takes."""
+    return {
         "prompt_ids": _padded([row.prompt_ids for row in rows]),
         "prompt_lengths": torch.tensor([len(row.prompt_ids) for row in rows]),
         "response_ids": _padded([row.response_ids for row in rows]),
         "response_mask": _padded([[1] * len(row.response_ids) for row in rows]).bool(),
         "temperature": torch.tensor([row.temperature for row in rows]),
     }
-    with torch.no_grad():
-        logprobs = policy.response_logprobs(batch)[0][batch["response_mask"]]
-    sampled = torch.tensor([logprob for row in rows for logprob in row.logprobs or ()])
-    assert len(sampled) == len(logprobs) > 0
-    return (sampled - logprobs).abs()
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

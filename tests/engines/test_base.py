@@ -19,8 +19,9 @@ END = 2  # <|im_end|>
     [
         ({"n": 0}, "n >= 1"),
         ({"max_new_tokens": 0}, "max_new_tokens >= 1"),
-        ({"temperature": 0.0}, "use 0.01"),
-        ({"temperature": -1.0}, "temperature must be > 0"),
+        ({"temperature": 0.0}, "greedy responses to a prompt are all equal .* got 8"),
+        ({"temperature": -1.0}, "temperature must be >= 0"),
+        ({"temperature": float("nan")}, "finite, got nan"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),
         ({"top_p": 1.1}, "0 < top_p <= 1"),
         ({"top_k": -1}, "top_k >= 0"),
@@ -35,6 +36,7 @@ def test_only_the_full_vocabulary_gives_log_probs_of_the_policy() -> None:
     assert Sampling(temperature=0.3).full_vocabulary
     assert not Sampling(top_p=0.99).full_vocabulary
     assert not Sampling(top_k=100).full_vocabulary
+    assert not Sampling(n=1, temperature=0).full_vocabulary
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ def test_temperature_sharpens_the_distribution_and_its_log_probs() -> None:
     close(logprobs, 0.25 / 0.38, 0.09 / 0.38, 0.09 / 0.38, 0.04 / 0.38)
 
 
+def test_greedy_takes_the_most_likely_token_whatever_the_chance() -> None:
+    ids, logprobs = drawn([0.3, 0.5, 0.2], [0.0, 0.4, 0.99], Sampling(n=1, temperature=0, top_p=0.1, top_k=1))
+    assert ids == [1, 1, 1]
+    close(logprobs, 0.5, 0.5, 0.5)  # at temperature 1
+
+
 # The rest is renormalised: 0.3 and 0.5 of 0.8 -> cumulative over ids 1 and 2: 0.375, 1.
 # Log-probs stay those of the full softmax.
 @pytest.mark.parametrize("sampling", [Sampling(top_k=2), Sampling(top_p=0.6), Sampling(top_p=0.79)])

@@ -14,7 +14,7 @@ import torch
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.cli import RTTCommandLine
-from rtt_lightning.engines import SampleRequest, Sampling
+from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
 from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.engines.vllm import VLLMEngine
 from rtt_lightning.policy import RTT
@@ -175,10 +175,21 @@ def test_a_prompt_too_long_for_the_model_is_named(engine: VLLMEngine, policy: RT
 
 @pytest.mark.slow
 def test_a_temperature_that_vllm_would_raise_is_refused(engine: VLLMEngine, policy: RTT) -> None:
-    with pytest.raises(ValueError, match=r"temperature 0.01 or above, got 0.009"):
+    with pytest.raises(ValueError, match=r"temperature 0.01 or above, or greedily at 0, got 0.009"):
         next(engine.generate(ask(policy, "Tea?"), Sampling(max_new_tokens=8, temperature=0.009), 0))
     (cold,) = sample(engine, ask(policy, "Name three colours.", n=1), Sampling(max_new_tokens=8, temperature=0.01))
     assert sum(cold.logprobs or [-99]) > -3  # certain of almost every token: two that tie cost log 2 = 0.7
+
+
+@pytest.mark.slow
+def test_greedy_responses_are_those_of_the_embedded_engine(engine: VLLMEngine, policy: RTT) -> None:
+    embedded, greedy = TransformersEngine(), Sampling(n=1, max_new_tokens=8, temperature=0)
+    engine.sync(policy)
+    embedded.start(policy)
+    requests = ask(policy, *QUESTIONS, n=1)
+    rows = sample(engine, requests, greedy)
+    assert tokens(rows) == tokens(sample(embedded, requests, greedy))
+    assert {(row.temperature, row.logprobs) for row in rows} == {(1.0, None)}
 
 
 @pytest.mark.slow
