@@ -55,7 +55,8 @@ class RewardWatch(Callback):
         judged = rollout.judged
         seen = {"length_drift": self._length_drift(judged)}
         if pl_module.lora is not None or pl_module.kl_coef:
-            logprobs, mask = pl_module.reference_logprobs(batch), batch["response_mask"]
+            with trainer.precision_plugin.forward_context():
+                logprobs, mask = pl_module.reference_logprobs(batch), batch["response_mask"]
             total, tokens = sum_over_ranks(logprobs[mask].sum()), sum_over_ranks(mask.sum().float())
             seen["coherence"] = float(total / tokens.clamp(min=1))
         if self.judge is not None:

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from rtt_lightning.hub import reading
 from rtt_lightning.sharding import PACKED, decoder_layers, full, has_packed_weights
@@ -63,6 +63,19 @@ def load_model(
     if "quantization_config" in kwargs:
         _keep_differentiable(loaded)
     return loaded
+
+
+def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A frozen copy of what full training started from, which computes as the policy does: their KL begins at 0.
+
+    Autocast multiplies by fp32 weights in ``dtype``, so matrices are held in it; between layers the policy computes in
+    fp32, from embeddings and norms in fp32. A sharded policy computes in ``dtype`` throughout.
+    """
+    reference = load_model(AutoModelForCausalLM, model, Lora(), dtype if sharded else torch.float32, trust_remote_code)
+    for layer in reference.modules():
+        if isinstance(layer, nn.Linear) and layer is not reference.get_output_embeddings():  # may be the embedding too
+            layer.weight.data = layer.weight.data.to(dtype)
+    return reference.requires_grad_(False).eval()
 
 
 def _keep_differentiable(model: nn.Module) -> None:

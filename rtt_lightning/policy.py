@@ -30,6 +30,7 @@ from rtt_lightning.models import (
     add_adapters,
     checkpoint_activations,
     load_model,
+    load_reference,
     merged_weights,
     refuse_unusual_head,
 )
@@ -158,10 +159,9 @@ class PolicyModule(TrainableModule):
             with self.model.disable_adapter():
                 return self._logprobs(batch)[0]
         if not self._reference:
-            reference = load_model(
-                AutoModelForCausalLM, self.base_model, Lora(), self.base_dtype, self.trust_remote_code
-            )
-            self._reference = (reference.requires_grad_(False).eval().to(self.device),)
+            sharded = self.device_mesh is not None
+            reference = load_reference(self.base_model, self.base_dtype, sharded, self.trust_remote_code)
+            self._reference = (reference.to(self.device),)
         return response_logprobs(self._reference[0], batch)[0]
 
     # -- the loss ------------------------------------------------------------------------------------------------

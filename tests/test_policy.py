@@ -113,6 +113,15 @@ def test_validate_writes_completions_that_can_be_read_as_labelled_records(policy
     assert figures["val/kl"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
 
 
+def test_full_training_in_bf16_begins_at_its_reference(policy_args) -> None:
+    """The reference is held in fewer bits and computes the same: before the first update the KL is exactly 0."""
+    flags = ("--model.init_args.lora=null", "--model.init_args.kl_coef=0.1", "--trainer.precision=bf16-mixed")
+    run = main(policy_args("fit", *flags, "--trainer.max_steps=1"))
+    assert run.trainer.logged_metrics["train/kl"] == 0
+    [reference] = run.model._reference
+    assert {p.dtype for p in reference.parameters()} == {torch.bfloat16, torch.float32}
+
+
 def test_a_checkpoint_holds_trained_weights_only_and_flags_win_over_it(policy_args, tmp_path: Path) -> None:
     run = main(policy_args("fit", "--trainer.enable_checkpointing", "true"))
     path = tmp_path / "policy.ckpt"

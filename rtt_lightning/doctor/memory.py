@@ -73,10 +73,16 @@ def _resident(job: Job) -> Holders:
         "gradients": trained,
         "gradient buckets": trained if job.replicas else 0,
         "optimizer state": int(job.state_bytes * job.trained / job.shards),
-        "reference": job.compute * job.shape.parameters() if job.reference and job.lora is None else 0,
+        "reference": _reference_bytes(job) if job.reference and job.lora is None else 0,
         "discriminator": scorer,
         "engine": job.engine_bytes,
     }
+
+
+def _reference_bytes(job: Job) -> int:
+    """A whole copy: its linear layers in the dtype of computing, the rest in fp32 unless the policy is sharded."""
+    linear, total = job.shape.linear_weights, job.shape.parameters()
+    return job.compute * linear + (job.compute if job.shards > 1 else 4) * (total - linear)
 
 
 def _sampling(job: Job) -> Holders:

@@ -39,7 +39,7 @@ class Sampling:
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"sampling temperature must be >= 0 and finite, got {self.temperature}; 0 is greedy")
         if self.greedy and self.n > 1:
-            raise ValueError(f"greedy responses to a prompt are all equal (temperature 0), so n must be 1, got {self.n}")
+            raise ValueError(f"greedy responses to a prompt are all equal: at temperature 0 n must be 1, got {self.n}")
         if not 0 < self.top_p <= 1 or self.top_k < 0:
             raise ValueError(f"sampling needs 0 < top_p <= 1 and top_k >= 0, got {self.top_p} and {self.top_k}")
 

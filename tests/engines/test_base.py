@@ -19,7 +19,7 @@ END = 2  # <|im_end|>
     [
         ({"n": 0}, "n >= 1"),
         ({"max_new_tokens": 0}, "max_new_tokens >= 1"),
-        ({"temperature": 0.0}, "greedy responses to a prompt are all equal .* got 8"),
+        ({"temperature": 0.0}, "greedy responses to a prompt are all equal.* got 8"),
         ({"temperature": -1.0}, "temperature must be >= 0"),
         ({"temperature": float("nan")}, "finite, got nan"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),
