@@ -1,6 +1,6 @@
 """What people and later runs see of rollouts: parquet files, a table of completions, a table per criterion kind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from rtt_lightning.datamodules.records import criteria_json
 from rtt_lightning.metrics import KindAccuracy
 from rtt_lightning.terminal import three_decimals
 from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
+
+MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
+"""Sign and colour of a criterion that is as desired, is not, and is undecided."""
 
 
 def write_completions(
@@ -44,7 +47,9 @@ def write_completions(
 
 
 def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: str) -> None:
-    """A table of responses with their verdicts; text of models and data is shown as it is, never as markup."""
+    """A table of responses, with a tick at each criterion that is as desired; text of models and data is shown as it
+    is, never as markup.
+    """
     table = Table(title=title, show_lines=True, title_justify="left")
     table.add_column("prompt", ratio=3)
     table.add_column("response", ratio=5)
@@ -53,8 +58,8 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
     for item, reward in zip(judged, rewards.tolist(), strict=True):
         verdicts = Text()
         for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
-            mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}[verdict.met]
-            verdicts.append(f"{mark} ", style).append(f"{criterion.text}\n")
+            mark, style = MARKS[verdict.as_desired(criterion)]
+            verdicts.append(f"{mark} ", style).append(f"{criterion.label}\n")
         prompt = item.sample.task or item.sample.messages[-1]["content"]
         table.add_row(Text(prompt[:300]), Text(item.rollout.text[:600]), verdicts, f"{reward:.2f}")
     Console().print(table)
@@ -65,12 +70,30 @@ def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     strict = _by_kind([(item.sample, item.verdicts) for item in judged])
     loose = _by_kind([(item.sample, item.loose) for item in judged if item.loose is not None])
     table = Table(title=title, title_justify="left")
-    for name in ("kind", "criteria", "as desired", *(["loosely"] if loose else []), "unscorable"):
+    weights = weights_by_kind(item.sample for item in judged)
+    columns = ("kind", *(["weights"] if any(weights.values()) else []), "criteria", "as desired")
+    for name in (*columns, *(["loosely"] if loose else []), "unscorable"):
         table.add_column(name, justify="left" if name == "kind" else "right")
     for kind, (accuracy, total, unscorable) in sorted(strict.items(), key=lambda row: np.nan_to_num(row[1][0], nan=2)):
+        weighed = [weights[kind]] if "weights" in columns else []
         forgiving = [three_decimals(loose[kind][0])] if loose else []
-        table.add_row(Text(kind), str(total), three_decimals(accuracy), *forgiving, str(unscorable))
+        table.add_row(Text(kind), *weighed, str(total), three_decimals(accuracy), *forgiving, str(unscorable))
     Console().print(table)
+
+
+def weights_by_kind(samples: Iterable[RubricSample]) -> dict[str, str]:
+    """The weights of each kind's criteria in words, such as "-2 to 1"; an empty text where all are 1."""
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        for criterion in sample.criteria:
+            found.setdefault(criterion.checker, []).append(criterion.weight)
+    return {kind: _range(min(weights), max(weights)) for kind, weights in found.items()}
+
+
+def _range(low: float, high: float) -> str:
+    if low == high:
+        return "" if low == 1 else f"{low:g}"
+    return f"{low:g} to {high:g}"
 
 
 def _by_kind(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> dict[str, tuple[float, int, int]]:

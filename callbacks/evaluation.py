@@ -1,7 +1,7 @@
 """What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from rtt_lightning.callbacks.completions import show_kinds, write_completions
+from rtt_lightning.callbacks.experience import verdict_tensors
+from rtt_lightning.functional.accuracy import WHOLE, instruction_counts, instruction_ratios, rubric_counts
+from rtt_lightning.functional.intervals import ratio_with_interval
 from rtt_lightning.terminal import counted, three_decimals
-from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 
-Counts = Callable[[RubricSample, Sequence[Verdict]], tuple[int, int]]
-"""Successes and trials of one response."""
+Figure = dict[str, Any]
+"""An accuracy with its interval, or bounds of it; see `figures`."""
 
 
 def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
@@ -31,89 +35,107 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
     found = figures(judged)
     show_kinds(judged, title)
-    table = Table(title="mean and 95 % interval over prompts", title_justify="left")
-    columns = [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found]
-    for column in ("accuracy", *columns):
-        table.add_column(column, justify="left" if column == "accuracy" else "right")
-    for level in ("instruction", "rubric"):
-        table.add_row(f"{level}-level", *(_shown(found[f"{level}_accuracy_{column}"]) for column in columns))
-    Console().print(table)
-    undecided = sum(not instruction_counts(item.sample, item.verdicts)[1] for item in judged)
-    if undecided:
-        print(f"undecided, and left out at instruction level: {counted(undecided, 'response')}")
+    show_accuracies(found, len(judged))
     if folder is None:
         return
     write_completions(folder / f"{name}.parquet", judged)
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
+    undecided = sum(any(verdict.met is None for verdict in item.verdicts) for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": undecided}
     (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
 
 
-def figures(judged: Sequence[JudgedRollout]) -> dict[str, dict[str, float]]:
-    """Accuracies by name, each with the bounds of its interval: ``mean``, ``low``, ``high``.
+def figures(judged: Sequence[JudgedRollout]) -> dict[str, Figure]:
+    """Accuracies by name, each with a 95 % interval over prompts.
 
-    Loose ones are there where all responses were judged loosely. See `rtt_lightning.metrics` for what is counted.
+    Loose ones are there where all responses were judged loosely. See `rtt_lightning.functional.accuracy` for what is
+    counted.
+
+    Returns:
+        ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
+        criterion was decided; otherwise what `instruction_figure` says.
     """
     ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
     if all(item.loose is not None for item in judged):
         ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
-    found = {}
+    found: dict[str, Figure] = {}
     for way, pairs in ways.items():
-        for level, counts in (("instruction", instruction_counts), ("rubric", rubric_counts)):
-            by_prompt = counts_by_prompt(pairs, counts)
-            found[f"{level}_accuracy_{way}"] = ratio_with_interval(np.array(list(by_prompt.values())))
+        found[f"instruction_accuracy_{way}"] = instruction_figure(by_prompt(pairs, instruction_counts))
+        rubric = by_prompt(pairs, rubric_counts)
+        found[f"rubric_accuracy_{way}"] = ratio_with_interval(np.array(list(rubric.values())))
     return found
 
 
-def counts_by_prompt(
-    judged: Iterable[tuple[RubricSample, Sequence[Verdict]]], counts: Counts
-) -> dict[str, tuple[int, int]]:
-    """Sums of the counts of each prompt's responses, by prompt id."""
-    totals: dict[str, tuple[int, int]] = {}
-    for sample, verdicts in judged:
-        passed, counted = totals.get(sample.id, (0, 0))
-        more_passed, more_counted = counts(sample, verdicts)
-        totals[sample.id] = passed + more_passed, counted + more_counted
+def by_prompt(
+    judged: Sequence[tuple[RubricSample, Sequence[Verdict]]], counts: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> dict[str, np.ndarray]:
+    """Sums of the counts of each prompt's responses, by prompt id, in order of the first ones.
+
+    Args:
+        judged: Rubrics and verdicts.
+        counts: From `rtt_lightning.functional.accuracy`.
+    """
+    totals: dict[str, np.ndarray] = {}
+    for (sample, _), row in zip(judged, counts(*verdict_tensors(judged)).numpy(), strict=True):
+        totals[sample.id] = totals.get(sample.id, 0) + row
     return totals
 
 
-def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
-    """Sum of successes / sum of trials over prompts, with a 95 % interval that knows that a prompt's trials belong
-    together: 1.96 standard errors of the ratio (Cochran, Sampling Techniques, 6.4), within [0, 1].
+def instruction_figure(counts: Mapping[str, np.ndarray]) -> Figure:
+    """The instruction-level accuracy of counts by prompt: ``mean``, ``low``, ``high`` if every criterion was decided.
+
+    Otherwise ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as
+    desired; ``wholly_decided``, the accuracy over those responses alone, with their number, ``responses``, and mean
+    number of ``criteria``; each ``accuracy`` with ``low`` and ``high``; and ``criteria``, the mean number over all.
+    """
+    table = np.array(list(counts.values()))
+    ratios = {name: ratio_with_interval(np.stack(ratio, 1)) for name, ratio in instruction_ratios(table).items()}
+    if WHOLE in ratios:
+        return ratios[WHOLE]
+    lower, upper, whole = ({"accuracy": figure.pop("mean"), **figure} for figure in ratios.values())
+    responses, criteria, _, _, decided, decided_criteria = table.sum(0).tolist()
+    whole |= {"responses": decided, "criteria": decided_criteria / decided if decided else float("nan")}
+    return {"lower_bound": lower, "upper_bound": upper, "wholly_decided": whole, "criteria": criteria / responses}
+
+
+LABELS = {
+    "lower_bound": "instruction-level, lower bound",
+    "upper_bound": "instruction-level, upper bound",
+    "wholly_decided": "of wholly decided responses alone",
+}
+
+
+def show_accuracies(found: Mapping[str, Figure], responses: int) -> None:
+    """A table of `figures`; where anything is undecided bounds stand in it, and below how many responses are decided.
 
     Args:
-        counts: ``[prompt 2]``, successes and trials.
-
-    Returns:
-        ``mean``, ``low`` and ``high``; NaN without trials, and without an interval for a single prompt.
+        found: What `figures` gives.
+        responses: Their number.
     """
-    successes, trials = counts[counts[:, 1] > 0].T
-    if not trials.size:
-        return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    mean = successes.sum() / trials.sum()
-    residuals = successes - mean * trials
-    n = len(trials)
-    error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / trials.sum() if n > 1 else float("nan")
-    low, high = np.clip([mean - 1.96 * error, mean + 1.96 * error], 0, 1)
-    return {"mean": float(mean), "low": float(low), "high": float(high)}
-
-
-def rubric_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    """Criteria as desired, and criteria that could be decided."""
-    desired = _desired(sample.criteria, verdicts)
-    return sum(known is True for known in desired), sum(known is not None for known in desired)
-
-
-def instruction_counts(sample: RubricSample, verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    """Whether all criteria are as desired, and whether that could be decided: (0, 0) where it could not."""
-    desired = _desired(sample.criteria, verdicts)
-    return int(all(desired)), int(False in desired or None not in desired)
-
-
-def _desired(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> list[bool | None]:
-    return [verdict.as_desired(criterion) for criterion, verdict in zip(criteria, verdicts, strict=True)]
+    ways = [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found]
+    table = Table(title="mean and 95 % interval over prompts", title_justify="left")
+    for column in ("accuracy", *ways):
+        table.add_column(column, justify="left" if column == "accuracy" else "right")
+    instruction = {way: found[f"instruction_accuracy_{way}"] for way in ways}
+    undecided = [way for way in ways if "mean" not in instruction[way]]
+    if len(undecided) < len(ways):
+        table.add_row("instruction-level", *(_shown(instruction[way]) for way in ways))
+    for part, label in LABELS.items() if undecided else ():
+        table.add_row(label, *(_shown(instruction[way].get(part, {})) for way in ways))
+    table.add_row(
+        "rubric-level, decided criteria" if undecided else "rubric-level",
+        *(_shown(found[f"rubric_accuracy_{way}"]) for way in ways),
+    )
+    Console().print(table)
+    for way in undecided:
+        whole, criteria = instruction[way]["wholly_decided"], instruction[way]["criteria"]
+        theirs = "" if isnan(whole["criteria"]) else f", with {whole['criteria']:.1f} criteria on average"
+        print(
+            f"{way}: {whole['responses']} of {counted(responses, 'response')} wholly decided{theirs}; all together "
+            f"have {criteria:.1f}. The accuracy of all is not known, only its bounds: undecided criteria unmet, or met"
+        )
 
 
 def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
@@ -128,9 +150,12 @@ def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
     }
 
 
-def _shown(figure: Mapping[str, float]) -> str:
-    mean, low, high = (three_decimals(figure[name]) for name in ("mean", "low", "high"))
-    return mean if isnan(figure["low"]) else f"{mean} ({low} to {high})"
+def _shown(figure: Figure) -> str:
+    value = figure.get("mean", figure.get("accuracy"))
+    if value is None:
+        return "–"
+    shown, low, high = (three_decimals(number) for number in (value, figure["low"], figure["high"]))
+    return shown if isnan(figure["low"]) else f"{shown} ({low} to {high})"
 
 
 def _with_null(figure: Any) -> Any:

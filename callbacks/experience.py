@@ -7,7 +7,20 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.types import Experience, JudgedRollout
+from rtt_lightning.types import Experience, JudgedRollout, RubricSample, Verdict
+
+
+def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ragged rubrics with their verdicts, padded: ``met``, ``scorable`` and ``weights``, ``[batch rubric]`` each."""
+    batch, rubric = len(judged), max((len(verdicts) for _, verdicts in judged), default=1)
+    met, scorable = torch.zeros(batch, rubric, dtype=torch.bool), torch.zeros(batch, rubric, dtype=torch.bool)
+    weights = torch.zeros(batch, rubric)
+    for row, (sample, verdicts) in enumerate(judged):
+        k = len(verdicts)
+        met[row, :k] = torch.tensor([verdict.met is True for verdict in verdicts])
+        scorable[row, :k] = torch.tensor([verdict.met is not None for verdict in verdicts])
+        weights[row, :k] = torch.tensor([criterion.weight for criterion in sample.criteria])
+    return met, scorable, weights
 
 
 def collate(judged: Sequence[JudgedRollout], relevance: Sequence[Tensor]) -> Experience:
@@ -18,17 +31,11 @@ def collate(judged: Sequence[JudgedRollout], relevance: Sequence[Tensor]) -> Exp
         relevance: ``[rubric token]`` per row.
     """
     rollouts = [item.rollout for item in judged]
-    batch, rubric = len(judged), max((len(item.verdicts) for item in judged), default=1)
+    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
     token = max([1, *(len(rollout.response_ids) for rollout in rollouts)])
-    weights = torch.zeros(batch, rubric)
-    met, scorable = torch.zeros(batch, rubric, dtype=torch.bool), torch.zeros(batch, rubric, dtype=torch.bool)
-    padded_relevance = torch.zeros(batch, rubric, token)
+    padded_relevance = torch.zeros(*weights.shape, token)
     for row, (item, weight) in enumerate(zip(judged, relevance, strict=True)):
-        k = len(item.verdicts)
-        weights[row, :k] = torch.tensor([criterion.weight for criterion in item.sample.criteria])
-        met[row, :k] = torch.tensor([verdict.met is True for verdict in item.verdicts])
-        scorable[row, :k] = torch.tensor([verdict.met is not None for verdict in item.verdicts])
-        padded_relevance[row, :k, : weight.shape[1]] = weight
+        padded_relevance[row, : len(item.verdicts), : weight.shape[1]] = weight
     return Experience(
         group_ids=torch.tensor([rollout.group_id for rollout in rollouts], dtype=torch.long),
         weights=weights,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.callbacks.signs import signs
-from rtt_lightning.functional.rewards import all_or_nothing
+from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Experience, JudgedRollout
 
@@ -15,14 +15,14 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> 
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
     Shares of criteria, and of responses by their verdicts, are those of all processes: NaN where nothing counts, as
-    the accuracies are where nothing was decided. The others are means over the responses of this process.
+    the rubric-level accuracy is where nothing was decided; of the instruction-level ones those are there that are
+    known, see `rtt_lightning.functional.accuracy`. The others are means over the responses of this process.
     """
     exists, scorable = experience.exists, experience.scorable
-    passed, decided = all_or_nothing(experience.met, scorable, experience.weights)
+    instructions = instruction_counts(experience.met, scorable, experience.weights).sum(0)
     flags = [flag for item in judged for verdict in item.verdicts for flag in verdict.flags]
     shares = {
         "rubric_accuracy": (experience.as_desired.sum(), scorable.sum()),
-        "instruction_accuracy": (passed.sum(), decided.sum()),
         "unscorable": ((exists & ~scorable).sum(), exists.sum()),
         **{flag: (flags.count(flag), exists.sum()) for flag in (STEERING, SHORTENED)},
     }
@@ -30,6 +30,7 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> 
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
     return {
         **dict(zip(shares, counted / of, strict=True)),
+        **instruction_figures(sum_over_ranks(instructions)),
         "length": experience.response_mask.sum(1).float().mean(),
         "truncated": truncated.float().mean(),
         **{name: torch.tensor(value) for name, value in signs(judged).items()},

@@ -21,6 +21,7 @@ from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.engines.transformers import TransformersEngine
 from rtt_lightning.lazy import lazy_instance
+from rtt_lightning.logs import FigureLog
 from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
 from rtt_lightning.seeds import sampling_seed
@@ -82,6 +83,7 @@ class RolloutCallback(Callback):
         self._started = False
         self.judged: list[JudgedRollout] = []
         """Responses of the window that is trained on, of this process; for callbacks that look at them."""
+        self._log_figures = FigureLog()
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
         self._synced_version: int | None = None
@@ -100,6 +102,7 @@ class RolloutCallback(Callback):
         if self._window is None or self._window.number != batch["window"]:
             self._window = self._sample_window(trainer, pl_module, batch)
         micro_batch = self._window.micro_batches[batch["micro_batch"]]
+        batch["full_vocabulary"] = self.sampling.full_vocabulary
         batch.update({name: _to(value, pl_module.device) for name, value in micro_batch.items()})
 
     def on_train_batch_end(
@@ -132,7 +135,7 @@ class RolloutCallback(Callback):
         metrics |= {"seconds_sampling": torch.tensor(sampled - started)}
         metrics |= {"seconds_weighing": torch.tensor(time.monotonic() - sampled)}
         metrics = mean_over_ranks(metrics, weight=len(judged))
-        policy.log_dict({f"rollout/{name}": value for name, value in metrics.items()}, batch_size=len(judged))
+        self._log_figures(policy, "rollout", metrics, batch_size=len(judged))
         self._show(trainer, policy, window.number, judged, relevance, experience, advantages)
         return window
 
@@ -155,6 +158,7 @@ class RolloutCallback(Callback):
         self._evaluated += judged
         nothing = [torch.zeros(len(item.verdicts), len(item.rollout.response_ids)) for item in judged]
         experience = collate(judged, nothing)
+        batch["full_vocabulary"] = self.evaluation.full_vocabulary
         for name in (*ROW_FIELDS, "met", "scorable", "weights"):
             batch[name] = getattr(experience, name).to(pl_module.device)
 

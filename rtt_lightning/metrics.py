@@ -1,16 +1,17 @@
-"""Accuracies over rubrics, as torchmetrics: exact over batches and processes.
+"""Figures over rubrics, as torchmetrics: exact over batches and processes.
 
 **Rubric-level accuracy**: share of criteria that are as desired. **Instruction-level accuracy**: share of responses
-with all criteria as desired. IFEval calls these instruction-level and prompt-level.
+with all criteria as desired, or bounds of it. IFEval calls these instruction-level and prompt-level.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
-from rtt_lightning.functional.rewards import all_or_nothing
+from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures, rubric_counts
+from rtt_lightning.functional.losses import masked_sum
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import RubricSample, Verdict
 
@@ -18,49 +19,100 @@ from rtt_lightning.types import RubricSample, Verdict
 class RubricAccuracy(Metric):
     """Share of scorable criteria that are as desired, in [0, 1]; NaN before the first scorable criterion."""
 
-    desired: Tensor
-    total: Tensor
+    counts: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("desired", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
         """All ``[batch rubric]``; a weight of 0 is padding, a negative one an unwanted criterion."""
-        counted = scorable & (weights != 0)
-        self.desired += (counted & (met == (weights > 0))).sum()
-        self.total += counted.sum()
+        self.counts += rubric_counts(met, scorable, weights).sum(0)
 
     def compute(self) -> Tensor:
-        return self.desired.float() / self.total
+        desired, scorable = self.counts
+        return desired.float() / scorable
 
 
 class InstructionAccuracy(Metric):
-    """Share of decided responses with every criterion as desired, in [0, 1]; NaN before the first decided one.
+    """Share of responses with every criterion as desired, by name: bounds of it, and what can be said beside them.
 
-    A response with no unmet and at least one unscorable criterion is undecided: left out, and counted in
-    ``undecided``.
+    See `rtt_lightning.functional.accuracy.instruction_figures`; nothing before the first response.
     """
 
-    passed: Tensor
-    decided: Tensor
-    undecided: Tensor
+    counts: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for state in ("passed", "decided", "undecided"):
-            self.add_state(state, torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(6, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
         """All ``[batch rubric]``; a weight of 0 is padding, a negative one an unwanted criterion."""
-        reward, known = all_or_nothing(met, scorable, weights)
-        self.passed += (reward > 0).sum()
-        self.decided += known.sum()
-        self.undecided += (~known).sum()
+        self.counts += instruction_counts(met, scorable, weights).sum(0)
 
-    def compute(self) -> Tensor:
-        return self.passed.float() / self.decided
+    def compute(self) -> dict[str, Tensor]:
+        return instruction_figures(self.counts)
+
+
+def reference_distance_name(full_vocabulary: bool) -> str:
+    """What a mean of a KL estimator over sampled tokens is called: ``kl`` where they were drawn from the full softmax.
+
+    Where top-p or top-k kept unlikely tokens from being drawn it is no KL, neither of the policy nor of what it was cut
+    down to: ``reference_gap``.
+    """
+    return "kl" if full_vocabulary else "reference_gap"
+
+
+class ReferenceDistance(Metric):
+    """How far a policy is from its reference on the tokens that it sampled, in nats; nothing before the first token.
+
+    A mean over all tokens, ``kl``, and a mean over responses of the sum over their tokens, ``kl_per_response``; or
+    ``reference_gap`` and ``reference_gap_per_response``, see `reference_distance_name`.
+    """
+
+    total: Tensor
+    tokens: Tensor
+    responses: Tensor
+    cut_down: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        for state in ("tokens", "responses", "cut_down"):
+            self.add_state(state, torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, kl: Tensor, mask: Tensor, full_vocabulary: bool) -> None:
+        """An estimate of the KL of each token, its mask, both ``[batch token]``, and how the tokens were drawn."""
+        self.total += masked_sum(kl, mask)
+        self.tokens += mask.sum()
+        self.responses += mask.any(1).sum()
+        self.cut_down += not full_vocabulary
+
+    def compute(self) -> dict[str, Tensor]:
+        if not self.tokens:
+            return {}
+        name = reference_distance_name(not self.cut_down)
+        return {name: self.total / self.tokens, f"{name}_per_response": self.total / self.responses}
+
+
+class Evaluation(nn.Module):
+    """All figures of an evaluation, exact over batches and processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rubric, self.instruction, self.reference = RubricAccuracy(), InstructionAccuracy(), ReferenceDistance()
+
+    def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
+        """The verdicts of a batch, all ``[batch rubric]``; what concerns the reference goes to ``reference``."""
+        self.rubric.update(met, scorable, weights)
+        self.instruction.update(met, scorable, weights)
+
+    def pop(self) -> dict[str, Tensor]:
+        """The figures since the last call. A collective."""
+        rubric, found = self.rubric.compute(), self.instruction.compute() | self.reference.compute()
+        for metric in (self.rubric, self.instruction, self.reference):
+            metric.reset()
+        return found if rubric.isnan() else {"rubric_accuracy": rubric, **found}
 
 
 class KindAccuracy(Metric):

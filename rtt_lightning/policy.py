@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.aggregation import MeanMetric
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.forward import response_logprobs
@@ -23,7 +22,8 @@ from rtt_lightning.functional.advantages import (
 )
 from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
-from rtt_lightning.metrics import InstructionAccuracy, RubricAccuracy, UpdateMeans
+from rtt_lightning.logs import FigureLog
+from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.models import (
     Lora,
     adapters_count,
@@ -93,9 +93,8 @@ class PolicyModule(TrainableModule):
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(model, trust_remote_code)
         self._reference: tuple[PreTrainedModel, ...] = ()  # in a tuple: not a submodule, never trained or saved
         self._means = UpdateMeans()
-        self.rubric_accuracy = RubricAccuracy()
-        self.instruction_accuracy = InstructionAccuracy()
-        self.kl_to_reference = MeanMetric()
+        self.evaluation = Evaluation()
+        self._log_figures = FigureLog()
 
     # -- the reward scheme ---------------------------------------------------------------------------------------
 
@@ -174,8 +173,11 @@ class PolicyModule(TrainableModule):
         figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
         figures["logprob_gap"] = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
         if self.kl_coef:
-            figures["kl"] = self.kl(logprobs, self.reference_logprobs(batch))
-            loss = loss + self.kl_coef * figures["kl"]
+            kl = self.kl(logprobs, self.reference_logprobs(batch))
+            name = reference_distance_name(batch["full_vocabulary"])
+            figures[name] = kl
+            self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
+            loss = loss + self.kl_coef * kl
         loss = loss - self.entropy_coef * entropy
         self._means.add(mask, loss=loss, **figures)
         if batch["last_of_update"]:
@@ -185,17 +187,15 @@ class PolicyModule(TrainableModule):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        verdicts = (batch["met"], batch["scorable"], batch["weights"])
-        self.rubric_accuracy.update(*verdicts)
-        self.instruction_accuracy.update(*verdicts)
-        mask = batch["response_mask"]
+        self.evaluation.update(batch["met"], batch["scorable"], batch["weights"])
         kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
-        stage = self.trainer.state.stage
-        prefix = "test" if stage == "test" else "val"
-        self.log(f"{prefix}/rubric_accuracy", self.rubric_accuracy, prog_bar=True)
-        self.log(f"{prefix}/instruction_accuracy", self.instruction_accuracy, prog_bar=True)
-        self.log(f"{prefix}/kl", self.kl_to_reference)
-        self.kl_to_reference.update(kl[mask])
+        self.evaluation.reference.update(kl, batch["response_mask"], batch["full_vocabulary"])
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_figures(self, "val", self.evaluation.pop(), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_figures(self, "test", self.evaluation.pop(), sync_dist=True)
 
     def _kl(self, batch: Batch) -> Tensor:
         """``[batch token]`` estimate of the KL to the reference."""

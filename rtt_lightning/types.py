@@ -50,6 +50,11 @@ class Criterion:
         if not math.isfinite(self.weight) or self.weight == 0:
             raise ValueError(f"criterion weight must be finite and not 0, got {self.weight}")
 
+    @property
+    def label(self) -> str:
+        """The text for people, with its weight where that is not 1: beside a negative one "as desired" is *not* met."""
+        return self.text if self.weight == 1 else f"{self.text} (weight {self.weight:g})"
+
 
 @dataclass(frozen=True)
 class RubricSample:
@@ -201,6 +206,11 @@ class Experience:
     def as_desired(self) -> Tensor:
         """``[batch rubric]`` bool: met and wanted, or unmet and unwanted; False where not scorable."""
         return (self.met == (self.weights > 0)) & self.scorable
+
+    @property
+    def decided(self) -> Tensor:
+        """``[batch]`` bool: no criterion is unscorable."""
+        return (self.scorable | ~self.exists).all(1)
 
     @property
     def signs(self) -> Tensor:

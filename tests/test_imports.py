@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {"types", "seeds", "processes", "sharding", "checkpoints", "terminal", "shipped", "hub", "lazy"},
+    {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy"},
     {"functional"},
     {"tokenizers", "models", "forward"},
     {"engines", "verifiers", "relevance", "metrics"},

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from rtt_lightning.metrics import InstructionAccuracy, KindAccuracy, RubricAccuracy, UpdateMeans
+from rtt_lightning.metrics import (
+    Evaluation,
+    InstructionAccuracy,
+    KindAccuracy,
+    ReferenceDistance,
+    RubricAccuracy,
+    UpdateMeans,
+)
 from tests.callbacks.test_experience import judged
 
 MET = torch.tensor([[True, True, False], [True, False, False], [True, False, False]])
@@ -20,13 +27,38 @@ def test_rubric_accuracy_counts_scorable_criteria_as_desired() -> None:
     assert metric.compute() == pytest.approx(5 / 7)
 
 
-def test_instruction_accuracy_leaves_undecided_responses_out_and_counts_them() -> None:
+def test_instruction_accuracy_is_one_number_only_where_all_is_decided() -> None:
     metric = InstructionAccuracy()
-    metric.update(MET, SCORABLE, WEIGHTS)
-    assert metric.compute() == 1.0
-    assert metric.undecided == 1
+    metric.update(MET[:2], SCORABLE[:2], WEIGHTS[:2])
     metric.update(~MET[:1], SCORABLE[:1], WEIGHTS[:1])
-    assert metric.compute() == pytest.approx(2 / 3)
+    assert metric.compute()["instruction_accuracy"] == pytest.approx(2 / 3)
+    metric.update(MET[2:], SCORABLE[2:], WEIGHTS[2:])  # undecided
+    found = metric.compute()
+    assert "instruction_accuracy" not in found
+    assert found["instruction_accuracy_lower_bound"] == 2 / 4
+    assert found["instruction_accuracy_upper_bound"] == 3 / 4
+    assert found["instruction_accuracy_wholly_decided"] == pytest.approx(2 / 3)
+    assert found["undecided_share"] == 1 / 4
+
+
+def test_the_kl_per_response_is_summed_over_its_tokens() -> None:
+    """Equal per token, twice as far per response; under top-p it is no KL, and not called one."""
+    short, long = ReferenceDistance(), ReferenceDistance()
+    short.update(torch.full((2, 4), 0.5), torch.arange(4).expand(2, 4) < 2, full_vocabulary=True)
+    long.update(torch.full((1, 4), 0.5), torch.ones(1, 4, dtype=torch.bool), full_vocabulary=True)
+    long.update(torch.full((1, 4), 0.5), torch.ones(1, 4, dtype=torch.bool), full_vocabulary=True)
+    assert short.compute() == {"kl": 0.5, "kl_per_response": 1.0}
+    assert long.compute() == {"kl": 0.5, "kl_per_response": 2.0}
+    long.update(torch.zeros(0, 1), torch.zeros(0, 1, dtype=torch.bool), full_vocabulary=False)
+    assert long.compute() == {"reference_gap": 0.5, "reference_gap_per_response": 2.0}
+    assert ReferenceDistance().compute() == {}
+
+
+def test_an_evaluation_begins_anew_when_its_figures_are_taken() -> None:
+    evaluation = Evaluation()
+    evaluation.update(MET, SCORABLE, WEIGHTS)
+    assert evaluation.pop()["rubric_accuracy"] == 1
+    assert evaluation.pop() == {}
 
 
 def test_kind_accuracy_follows_signs_and_counts_unscorable() -> None:

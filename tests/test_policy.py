@@ -22,8 +22,8 @@ class Lenient(PolicyModule):
 
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         missed = (experience.exists & ~experience.as_desired).sum(1)
-        rewards, known = (missed <= 1).float(), experience.scorable.any(1)
-        advantages = group_normalize(rewards, known, experience.group_ids)
+        rewards = (missed <= 1).float()
+        advantages = group_normalize(rewards, experience.decided, experience.group_ids)
         return advantages[:, None] * experience.response_mask, {"forgiven": (missed == 1).float().mean()}
 
 
@@ -45,7 +45,9 @@ def test_a_third_party_scheme_is_chosen_by_class_path(policy_args) -> None:
     assert "rollout/forgiven" in run.trainer.logged_metrics
 
 
-@pytest.mark.parametrize("reward", ["all_or_nothing", "satisfaction_rate", "weighted_mean"])
+@pytest.mark.parametrize(
+    "reward", ["all_or_nothing", "all_or_nothing_lower_bound", "satisfaction_rate", "weighted_mean"]
+)
 def test_each_response_reward_trains(policy_args, reward: str) -> None:
     flag = f"--model.init_args.response_reward=rtt_lightning.functional.rewards.{reward}"
     run = main(policy_args("fit", flag))
@@ -110,7 +112,25 @@ def test_validate_writes_completions_that_can_be_read_as_labelled_records(policy
     assert all(len(record.verdicts) == len(record.sample.criteria) for record in records)
     desired = [v.met for record in records for v in record.verdicts if v.met is not None]
     assert figures["val/rubric_accuracy"] == pytest.approx(sum(desired) / len(desired))
-    assert figures["val/kl"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
+    assert figures["val/reference_gap"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
+    assert "val/kl" not in figures  # evaluation draws by top-p and top-k here
+
+
+def test_a_kl_is_called_one_where_samples_come_from_the_full_softmax(policy_args) -> None:
+    """In training and evaluation, per token and per response."""
+    full, cut = (f"{{n: 3, max_new_tokens: 8, top_p: {top_p}, top_k: 0}}" for top_p in (1.0, 0.9))
+    flags = ("--model.init_args.kl_coef=0.1", "--trainer.limit_val_batches=1.0", "--trainer.val_check_interval=2")
+    for sampling, evaluation, names in (
+        (full, cut, {"train/kl", "val/reference_gap"}),
+        (cut, full, {"train/reference_gap", "val/kl"}),
+    ):
+        more = (f"--rollout.sampling={sampling}", f"--rollout.evaluation={evaluation}")
+        run = main(policy_args("fit", *flags, *more))
+        figures = {name: value.item() for name, value in run.trainer.callback_metrics.items()}
+        found = {name for name in figures if "kl" in name or "reference_gap" in name}
+        assert found == names | {f"{name}_per_response" for name in names}
+        for name in names:  # every response has 1 to 8 tokens
+            assert 0 < figures[name] <= figures[f"{name}_per_response"] <= 8 * figures[name]
 
 
 def test_full_training_in_bf16_begins_at_its_reference(policy_args) -> None:

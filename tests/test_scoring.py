@@ -52,7 +52,8 @@ def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: py
     figures = json.loads((tmp_path / "out/validate.json").read_text())
     assert figures["instruction_accuracy_strict"]["mean"] == pytest.approx(2 / 3)
     assert figures["rubric_accuracy_strict"]["mean"] == pytest.approx(3 / 4)
-    assert figures["instruction_accuracy_loose"] == {"mean": 1, "low": 1, "high": 1}
+    exact = {"mean": 1, "low": pytest.approx(0.025 ** (1 / 3)), "high": 1}  # none of three prompts failed
+    assert figures["instruction_accuracy_loose"] == exact
     assert (figures["responses"], figures["prompts"]) == (3, 3)
     records = read_records(tmp_path / "out/validate.parquet")
     assert [record.response for record in records] == [row["response"] for row in ANSWERS]

@@ -22,8 +22,8 @@ class Lenient(PolicyModule):
 
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         missed = (experience.exists & ~experience.as_desired).sum(1)
-        rewards, known = (missed <= 1).float(), experience.scorable.any(1)
-        advantages = group_normalize(rewards, known, experience.group_ids)
+        rewards = (missed <= 1).float()
+        advantages = group_normalize(rewards, experience.decided, experience.group_ids)
         return advantages[:, None] * experience.response_mask, {"forgiven": (missed == 1).float().mean()}
 
 

@@ -17,11 +17,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rtt_lightning.demo.compare import paired_difference, summarize
+from rtt_lightning.demo.compare import compare
 from rtt_lightning.demo.report import write_report
 
 FOLDER = Path("runs/demo")
 POLICY = "configs/demo/policy.yaml"
+DISTANCES = ("kl", "kl_per_response", "reference_gap", "reference_gap_per_response")
+"""What an evaluation says of the distance to the reference: the former two, or the latter."""
 # Threads that spin while they wait for each other are several times slower on a machine that does something else too.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", **os.environ}
 
@@ -119,14 +121,12 @@ def main() -> int:
 
 def gather(folder: Path, seconds: Mapping[str, float]) -> dict:
     """Figures of all phases, from the files that they left."""
-    files = {name: folder / name / "validate.parquet" for name in ("before", "after")}
-    summaries = {name: summarize(path) for name, path in files.items()}
-    for name, summary in summaries.items():
-        summary["kl"] = json.loads((folder / name / "validate.json").read_text())["val/kl"]
-    metrics = ("rubric_accuracy", "instruction_accuracy")
+    found = compare(*(folder / name / "validate.parquet" for name in ("before", "after")))
+    for name in ("before", "after"):
+        written = json.loads((folder / name / "validate.json").read_text())
+        found[name] |= {figure: written[f"val/{figure}"] for figure in DISTANCES if f"val/{figure}" in written}
     return {
-        **summaries,
-        "difference": {metric: paired_difference(files["before"], files["after"], metric) for metric in metrics},
+        **found,
         "discriminator": _discriminator_figures(folder / "discriminator/metrics.csv"),
         "seconds": dict(seconds),
     }
@@ -143,8 +143,9 @@ def _show(results: Mapping[str, dict]) -> None:
     table = Table(title="held-out prompts, before and after", title_justify="left")
     for column in ("figure", "before", "after", "difference (95 % interval)"):
         table.add_column(column, justify="left" if column == "figure" else "right")
-    for name, before in results["before"].items():
-        after, interval = results["after"][name], results["difference"].get(name)
+    for name in (name for name in results["before"] if name in results["after"]):
+        before, after = results["before"][name], results["after"][name]
+        interval = results["difference"].get(name)
         shown = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval) if interval else f"{after - before:+.3f}"
         table.add_row(name, f"{before:.3f}", f"{after:.3f}", shown)
     Console().print(table)

@@ -6,15 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from rtt_lightning.callbacks.evaluation import Counts, counts_by_prompt, instruction_counts, rubric_counts
+from rtt_lightning.callbacks.evaluation import by_prompt
+from rtt_lightning.callbacks.experience import verdict_tensors
 from rtt_lightning.datamodules.records import parse_record
+from rtt_lightning.functional.accuracy import (
+    LOWER,
+    UPPER,
+    WHOLE,
+    WHOLLY_DECIDED,
+    instruction_counts,
+    instruction_figures,
+    instruction_ratios,
+    rubric_counts,
+)
+from rtt_lightning.functional.intervals import exact_reach
 from rtt_lightning.types import RubricSample, Span, Verdict
 
 RESAMPLES = 2_000
+BESIDE_BOUNDS = ("undecided_share", "wholly_decided_responses", "wholly_decided_criteria", "criteria")
+METRICS = ("rubric_accuracy", WHOLE, LOWER, UPPER, WHOLLY_DECIDED)
 COLUMNS = ("id", "messages", "criteria", "response", "text", "sample_index", "offsets", "finish_reason")
 
 
@@ -75,18 +90,21 @@ def read_completions(path: Path) -> list[Completion]:
 def summarize(path: Path) -> dict[str, float]:
     """Figures of one completions file; NaN where there is nothing to count.
 
-    ``rubric_accuracy`` and ``instruction_accuracy`` are those of `rtt_lightning.metrics`; ``length`` is the mean
-    number of tokens; ``distinct_2`` is the number of distinct word bigrams per bigram over all responses together,
-    ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` and ``unscorable`` are shares
-    of responses and criteria; ``responses`` and ``prompts`` are counts.
+    ``rubric_accuracy`` is that of `rtt_lightning.metrics`, and what concerns the instruction level that of
+    `rtt_lightning.functional.accuracy.instruction_figures`; ``length`` is the mean number of tokens; ``distinct_2`` is
+    the number of distinct word bigrams per bigram over all responses together, ``distinct_2_per_response`` the mean of
+    the same within each response; ``truncated`` and ``unscorable`` are shares of responses and criteria; ``responses``
+    and ``prompts`` are counts.
     """
     completions = read_completions(path)
     bigrams = [pairs for item in completions if (pairs := _bigrams(item.response))]
     criteria = sum(len(item.verdicts) for item in completions)
-    scorable = sum(rubric_counts(item.sample, item.verdicts)[1] for item in completions)
+    verdicts = verdict_tensors(_judged(completions))
+    desired, scorable = rubric_counts(*verdicts).sum(0).tolist()
+    instruction = instruction_figures(instruction_counts(*verdicts).sum(0))
     return {
-        "rubric_accuracy": _accuracy(completions, rubric_counts),
-        "instruction_accuracy": _accuracy(completions, instruction_counts),
+        "rubric_accuracy": desired / scorable if scorable else float("nan"),
+        **{name: float(value) for name, value in instruction.items()},
         "length": _mean([len(item.offsets) for item in completions]),
         "distinct_2": _distinct([pair for pairs in bigrams for pair in pairs]),
         "distinct_2_per_response": _mean([_distinct(pairs) for pairs in bigrams]),
@@ -97,37 +115,60 @@ def summarize(path: Path) -> dict[str, float]:
     }
 
 
+def compare(before: Path, after: Path) -> dict[str, dict[str, Any]]:
+    """What two completions files of the same prompts say: ``before`` and ``after`` by `summarize`, and ``difference``.
+
+    The latter holds `paired_difference` of each accuracy. At instruction level that is the accuracy itself if every
+    criterion was decided in both files; otherwise it stands in neither, and its bounds do.
+    """
+    found = {"before": summarize(before), "after": summarize(after)}
+    known = all(WHOLE in figures for figures in found.values())
+    unused = (*BESIDE_BOUNDS, LOWER, UPPER, WHOLLY_DECIDED) if known else (WHOLE,)
+    found = {name: {k: v for k, v in figures.items() if k not in unused} for name, figures in found.items()}
+    metrics = [name for name in METRICS if all(name in figures for figures in found.values())]
+    return {**found, "difference": {metric: paired_difference(before, after, metric) for metric in metrics}}
+
+
 def paired_difference(before: Path, after: Path, metric: str, seed: int = 0) -> tuple[float, float, float]:
     """Accuracy after minus before, and its 95 % interval by bootstrap over prompts.
 
     A resample draws prompts with replacement and takes all responses of a drawn prompt, before and after, so that
-    easy and hard prompts cancel; each accuracy is pooled over the drawn prompts, as in `summarize`.
+    easy and hard prompts cancel; each accuracy is pooled over the drawn prompts, as in `summarize`. Where both are 0,
+    or both 1, no resample differs: the interval is then the exact one of the share of prompts that change, of which
+    none did.
 
     Args:
         before: Completions file.
         after: Completions file over the same prompts.
-        metric: ``"rubric_accuracy"`` or ``"instruction_accuracy"``.
+        metric: Of `METRICS`. A difference of lower bounds, or of upper ones, bounds no difference of accuracies.
         seed: Of the resampling.
 
     Returns:
         Difference, lower bound, upper bound.
+
+    Raises:
+        ValueError: For an unknown metric, other prompts, or the instruction-level accuracy where not all is decided.
     """
-    if metric not in COUNTS:
-        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(COUNTS)}")
-    old, new = (
-        counts_by_prompt(((item.sample, item.verdicts) for item in read_completions(path)), COUNTS[metric])
-        for path in (before, after)
-    )
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+    trials = [_trials(path) for path in (before, after)]
+    if undecided := [str(path) for path, found in zip((before, after), trials, strict=True) if metric not in found]:
+        raise ValueError(
+            f"{' and '.join(undecided)} hold undecided criteria; compare {LOWER}, {UPPER} or {WHOLLY_DECIDED}"
+        )
+    old, new = (found[metric] for found in trials)
     if old.keys() != new.keys():
         raise ValueError(
             f"{before} and {after} must hold the same prompts to be paired; "
             f"{len(old.keys() ^ new.keys())} ids stand in only one of them"
         )
     counts = np.array([[old[prompt], new[prompt]] for prompt in old])  # [prompt, file, (passed, counted)]
-    prompts = len(counts)
+    prompts, total = len(counts), counts.sum(0)
+    if (total[:, 0] == 0).all() or (total[:, 0] == total[:, 1]).all():
+        return 0.0, -exact_reach(prompts), exact_reach(prompts)
     draws = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
     low, high = np.nanpercentile(_difference(np.einsum("rp,pfc->rfc", draws, counts)), [2.5, 97.5])
-    return float(_difference(counts.sum(0))), float(low), float(high)
+    return float(_difference(total)), float(low), float(high)
 
 
 def accuracy_by_kind(completions: Sequence[Completion]) -> dict[str, tuple[float, int]]:
@@ -140,12 +181,17 @@ def accuracy_by_kind(completions: Sequence[Completion]) -> dict[str, tuple[float
     return {kind: (_mean(found), len(found)) for kind, found in desired.items()}
 
 
-COUNTS: dict[str, Counts] = {"rubric_accuracy": rubric_counts, "instruction_accuracy": instruction_counts}
+def _judged(completions: Sequence[Completion]) -> list[tuple[RubricSample, tuple[Verdict, ...]]]:
+    return [(item.sample, item.verdicts) for item in completions]
 
 
-def _accuracy(completions: Sequence[Completion], counts: Counts) -> float:
-    passed, counted = np.sum([counts(item.sample, item.verdicts) for item in completions], axis=0)
-    return float(passed / counted) if counted else float("nan")
+def _trials(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Successes and trials of each prompt, of each accuracy that the file has."""
+    judged = _judged(read_completions(path))
+    instruction = by_prompt(judged, instruction_counts)
+    ratios = instruction_ratios(np.array(list(instruction.values())))
+    found = {name: dict(zip(instruction, np.stack(ratio, 1), strict=True)) for name, ratio in ratios.items()}
+    return {"rubric_accuracy": by_prompt(judged, rubric_counts), **found}
 
 
 def _difference(counts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """One self-contained HTML page about a finished demo run: figures, training curves, responses, coloured tokens."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,45 +7,34 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rtt_lightning.callbacks.completions import weights_by_kind
 from rtt_lightning.demo.compare import Completion, accuracy_by_kind, read_completions
-from rtt_lightning.demo.markup import NOT_RECORDED, dots, html_table, line_chart, page, section, table
+from rtt_lightning.demo.curves import curves_section
+from rtt_lightning.demo.markup import NOT_RECORDED, dots, html_table, page, section, table
 from rtt_lightning.demo.responses import samples_section, tokens_section
+from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE, WHOLLY_DECIDED
 
 FIGURES = {
     "rubric_accuracy": ("Rubric-level accuracy", "share of criteria as desired", "percent"),
-    "instruction_accuracy": (
-        "Instruction-level accuracy",
-        "share of responses with all criteria as desired",
-        "percent",
-    ),
+    WHOLE: ("Instruction-level accuracy", "share of responses with all criteria as desired", "percent"),
+    LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria unmet", "percent"),
+    UPPER: ("Instruction-level accuracy, upper bound", "undecided criteria met", "percent"),
+    WHOLLY_DECIDED: ("Accuracy of wholly decided responses", "alone; their rubrics are others", "percent"),
+    "undecided_share": ("Undecided", "share of responses with an undecided criterion", "percent"),
+    "wholly_decided_responses": ("Wholly decided responses", "", "count"),
+    "wholly_decided_criteria": ("Criteria of wholly decided responses", "mean number", "number"),
+    "criteria": ("Criteria of all responses", "mean number", "number"),
     "length": ("Length", "mean number of tokens", "number"),
     "truncated": ("Truncated", "share of responses cut off at the token limit", "percent"),
     "distinct_2": ("Distinct bigrams", "of words, over all responses together", "percent"),
     "distinct_2_per_response": ("Distinct bigrams per response", "of words, mean within a response", "percent"),
     "unscorable": ("Unscorable", "share of criteria without a verdict", "percent"),
     "kl": ("KL to the start", "nats per token", "small"),
+    "kl_per_response": ("KL to the start", "nats per response", "small"),
+    "reference_gap": ("Gap to the start", "nats per token; top-p or top-k: no KL", "small"),
+    "reference_gap_per_response": ("Gap to the start", "nats per response; top-p or top-k: no KL", "small"),
     "responses": ("Responses", "", "count"),
     "prompts": ("Prompts", "", "count"),
-}
-CURVES = {
-    "rollout/reward": ("Reward", "mean response reward of a window"),
-    "rollout/rubric_accuracy": ("Rubric-level accuracy", "on training prompts"),
-    "rollout/instruction_accuracy": ("Instruction-level accuracy", "on training prompts"),
-    "rollout/length": ("Length", "tokens per response"),
-    "rollout/truncated": ("Truncated", "share of responses cut off"),
-    "rollout/live_cells": ("Live cells", "share of (response, criterion) pairs with a token-level signal"),
-    "rollout/zero_variance_groups": ("Zero-variance groups", "share of prompts without a response-level signal"),
-    "rollout/unscorable": ("Unscorable", "share of criteria without a verdict"),
-    "rollout/repetition": ("Repetition", "share of runs of three words that stood in the response before"),
-    "rollout/copying": ("Copying", "share of runs of five words that stand in prompt or criteria"),
-    "rollout/self_praise": ("Self-praise", "share of responses that praise themselves"),
-    "watch/coherence": ("Coherence", "log-prob per token under the reference"),
-    "watch/optimism": ("Optimism", "criteria as desired: by training minus by the held-out judge"),
-    "train/policy_loss": ("Policy loss", "mean over response tokens"),
-    "train/kl": ("KL to the reference", "nats per token"),
-    "train/entropy": ("Entropy", "nats per token"),
-    "train/logprob_gap": ("Log-prob gap", "|sampler − trainer| per token"),
-    "train/clipped": ("Clipped", "share of tokens at the clip bound"),
 }
 DISCRIMINATOR = {
     "average_precision": ("Average precision", "on cells with relevant and irrelevant tokens; chance is the base rate"),
@@ -80,7 +68,7 @@ def write_report(folder: Path) -> Path:
         _headline(results),
         _comparison(results),
         _kinds(before, after),
-        _curves(sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)),
+        curves_section(sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)),
         tokens_section(windows[-1] if windows else None),
         samples_section(before, after),
         _discriminator(results.get("discriminator")),
@@ -98,7 +86,7 @@ def _read_results(path: Path) -> dict[str, Any]:
         raise ValueError(f"no results at {path}; the report needs what `make demo` writes there")
     results = json.loads(path.read_text(encoding="utf-8"))
     try:
-        for metric in ("rubric_accuracy", "instruction_accuracy"):
+        for metric in ("rubric_accuracy", *_instruction_level(results)):
             mean, low, high = results["difference"][metric]
             _ = [float(value) for value in (results["before"][metric], results["after"][metric], mean, low, high)]
     except (KeyError, TypeError, ValueError) as error:
@@ -115,15 +103,38 @@ def _headline(results: Mapping[str, Any]) -> str:
         f"What a small policy learned from rubrics, measured on {prompts} prompts that it was not trained on, "
         "before and after training."
     )
-    cards = []
-    for metric, name in (("rubric_accuracy", "Rubric-level"), ("instruction_accuracy", "Instruction-level")):
-        old, new = (_figure(results[when][metric], "percent") for when in ("before", "after"))
-        mean, low, high = (_figure(value, "points") for value in results["difference"][metric])
-        cards.append(
-            f'<div class="card"><div class="note">{name} accuracy</div><div class="big">{old} → {new}</div>'
-            f'<div>{mean} points <span class="note">95 % interval {low} to {high}</span></div></div>'
-        )
+    cards = [_card("Rubric-level accuracy", results, "rubric_accuracy")]
+    if len(_instruction_level(results)) == 1:
+        cards.append(_card("Instruction-level accuracy", results, WHOLE))
+    else:
+        cards.append(_bounds_card(results))
     return f'<h1>Rubrics to Tokens</h1>\n<p>{sentence}</p>\n<div class="pair heads">{"".join(cards)}</div>'
+
+
+def _instruction_level(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The accuracy, or its bounds where a criterion is undecided before or after."""
+    return (WHOLE,) if WHOLE in results["difference"] or LOWER not in results["difference"] else (LOWER, UPPER)
+
+
+def _card(name: str, results: Mapping[str, Any], metric: str) -> str:
+    old, new = (_figure(results[when][metric], "percent") for when in ("before", "after"))
+    mean, low, high = (_figure(value, "points") for value in results["difference"][metric])
+    return (
+        f'<div class="card"><div class="note">{name}</div><div class="big">{old} → {new}</div>'
+        f'<div>{mean} points <span class="note">95 % interval {low} to {high}</span></div></div>'
+    )
+
+
+def _bounds_card(results: Mapping[str, Any]) -> str:
+    """The instruction-level accuracy where some criteria are undecided: no single number, and none of its change."""
+    before, after = results["before"], results["after"]
+    old, new = (" to ".join(_figure(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
+    ends = (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER])
+    least, most = (_figure(end, "points") for end in ends)
+    return (
+        f'<div class="card"><div class="note">Instruction-level accuracy, bounds: some criteria are undecided</div>'
+        f'<div class="big">{old} → {new}</div><div>between {least} and {most} points</div></div>'
+    )
 
 
 def _comparison(results: Mapping[str, Any]) -> str:
@@ -131,6 +142,8 @@ def _comparison(results: Mapping[str, Any]) -> str:
     rows = []
     for key, (name, what, form) in FIGURES.items():
         old, new = before.get(key), after.get(key)
+        if old is None and new is None:
+            continue
         mean, low, high = results["difference"].get(key, (None, None, None))
         difference = _difference(old, new, form)
         if mean is not None:
@@ -139,20 +152,22 @@ def _comparison(results: Mapping[str, Any]) -> str:
         rows.append((f"{name} <small>{what}</small>", _figure(old, form), _figure(new, form), difference))
     note = (
         "Differences of shares are in percentage points; brackets hold a 95 % interval, by bootstrap over prompts, "
-        "each paired with itself. Unscorable criteria and undecided responses are left out."
+        "each paired with itself. Unscorable criteria are left out."
     )
     return section("Before and after", note, html_table(("", "before", "after", "difference"), rows))
 
 
 def _kinds(before: Sequence[Completion], after: Sequence[Completion]) -> str:
     old, new = accuracy_by_kind(before), accuracy_by_kind(after)
+    weights = weights_by_kind(item.sample for item in before)
     rows = []
     for kind in sorted(old.keys() & new.keys(), key=lambda kind: (old[kind][1] == 0, old[kind][0], kind)):
         (was, count), (is_now, count_now) = old[kind], new[kind]
         counts = f"{count}" if count == count_now else f"{count} / {count_now}"
         drawing = "" if math.isnan(was + is_now) else dots(was, is_now)
         shown = [_figure(was, "percent"), _figure(is_now, "percent"), _difference(was, is_now, "percent")]
-        rows.append((escape(kind), counts, *shown, f'<div class="dots">{drawing}</div>'))
+        name = f"{escape(kind)} <small>weight {escape(weights[kind])}</small>" if weights[kind] else escape(kind)
+        rows.append((name, counts, *shown, f'<div class="dots">{drawing}</div>'))
     note = (
         "Share of criteria as desired per kind, hardest first; a ring marks before, a dot after, on a line from 0 to 1."
     )
@@ -177,33 +192,8 @@ def _run(results: Mapping[str, Any]) -> str:
     return section("The run", "Wall-clock time per phase, and settings where recorded.", body)
 
 
-# -- curves ----------------------------------------------------------------------------------------------------------
-
-
 def _version(log: Path) -> int:
     return int(log.parent.name.removeprefix("version_"))
-
-
-def _curves(logs: Sequence[Path]) -> str:
-    note = "Thin: every logged value. Thick: running mean. Point at the line for values."
-    points = _read_metrics(logs)
-    charts = [line_chart(*words, points[column]) for column, words in CURVES.items() if points.get(column)]
-    return section("Training", note, f'<div class="grid">{"".join(charts)}</div>' if charts else NOT_RECORDED)
-
-
-def _read_metrics(logs: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
-    """(step, value) per column of `CSVLogger` files, whose rows are sparse, without non-finite values.
-
-    A run that was killed and resumed has several, in order; of a step that was taken twice the later one counts.
-    """
-    points: dict[str, dict[float, float]] = {column: {} for column in CURVES}
-    for log in logs:
-        with log.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                for column in CURVES:
-                    if row.get(column) and math.isfinite(value := float(row[column])):
-                        points[column][float(row["step"])] = value
-    return {column: sorted(values.items()) for column, values in points.items()}
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------

@@ -113,10 +113,8 @@ def _verdicts(item: Completion) -> str:
 
 
 def _criterion(criterion: Criterion, verdict: Verdict) -> str:
-    """The criterion behind its mark; a negative weight is said, since ✓ then means that it is not met."""
-    desired = verdict.as_desired(criterion)
-    unwanted = ' <span class="quiet">(unwanted)</span>' if criterion.weight < 0 else ""
-    return f"{MARKS[desired]} {escape(criterion.text)}{unwanted}"
+    """The criterion behind its mark; its weight is said, since ✓ means "not met" where that is negative."""
+    return f"{MARKS[verdict.as_desired(criterion)]} {escape(criterion.label)}"
 
 
 def _prompt(item: Completion) -> str:

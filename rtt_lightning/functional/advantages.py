@@ -32,7 +32,8 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
         scale: Divide by the sample standard deviation, as the authors' code does; False is Dr. GRPO.
 
     Returns:
-        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards or with all of them equal.
+        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or with all of them equal but for
+        rounding: within `EPS` times the largest, or `EPS` itself where that is below 1.
     """
     _, group = group_ids.unique(return_inverse=True)
     groups = int(group.max()) + 1 if len(group) else 0
@@ -40,10 +41,12 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
     counts = zeros.index_add(0, group, known.to(rewards))
     means = zeros.index_add(0, group, torch.where(known, rewards, 0.0)) / counts.clamp(min=1)
     centred = torch.where(known, rewards - means[group], 0.0)
-    # Equality is tested as such: rounding of the mean divided by eps would leave up to 0.1 in fp32.
+    # Equality is tested as such: rounding of the mean divided by eps would leave up to 0.1 in fp32. Sums of weights in
+    # another order (0.1 + 0.2 and 0.3) differ by rounding too, and two such rewards would get +-0.04.
     highest = zeros.scatter_reduce(0, group, torch.where(known, rewards, -torch.inf), "amax", include_self=False)
     lowest = zeros.scatter_reduce(0, group, torch.where(known, rewards, torch.inf), "amin", include_self=False)
-    varied = (counts >= 2) & (highest > lowest)
+    rounding = EPS * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
+    varied = (counts >= 2) & (highest - lowest > rounding)
     centred = torch.where(varied[group], centred, 0.0)
     if not scale:
         return centred

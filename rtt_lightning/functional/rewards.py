@@ -7,7 +7,7 @@ Every function here has the same signature, so that any of them, or one of your 
         -> (reward [batch] float, known [batch] bool)
 
 A weight of 0 marks padding, a negative weight an unwanted criterion. ``reward`` is 0 where it is not ``known``.
-An unscorable criterion never counts as unmet.
+An unscorable criterion never counts as unmet, except where a name says so.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,27 @@ ResponseReward = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def all_or_nothing(met: Tensor, scorable: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """AON: 1 if every criterion is as desired, else 0 (Eq. 2).
+    """AON: 1 if every criterion is as desired, else 0 (Eq. 2); unknown while one is undecided, and for an empty rubric.
 
-    One criterion that is not as desired decides for 0 whatever the others are; otherwise the reward is unknown while
-    a criterion is unscorable, and for an empty rubric.
+    Also where another criterion is not as desired, so that the reward could only be 0: a group's baseline would
+    otherwise be built from failures that are known and successes that are not.
     """
     exists = weights != 0
-    desired = met == (weights > 0)
-    failed = (exists & scorable & ~desired).any(-1)
-    complete = (scorable | ~exists).all(-1) & exists.any(-1)
-    return (complete & ~failed).float(), failed | complete
+    passed, known = all_or_nothing_lower_bound(met, scorable, weights)
+    known &= (scorable | ~exists).all(-1)
+    return passed * known, known
+
+
+def all_or_nothing_lower_bound(met: Tensor, scorable: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """AON with every undecided criterion taken as not desired: at most the reward that it would have if decided.
+
+    The one reward here that an undecided criterion lowers; unknown for an empty rubric alone. Its failures are partly
+    those of judges and checkers: for runs that prefer this to leaving such responses out.
+    """
+    exists = weights != 0
+    desired = scorable & (met == (weights > 0))
+    known = exists.any(-1)
+    return (known & (desired | ~exists).all(-1)).float(), known
 
 
 def satisfaction_rate(met: Tensor, scorable: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,8 +68,8 @@ def weighted_mean(met: Tensor, scorable: Tensor, weights: Tensor) -> tuple[Tenso
             f"weighted_mean needs a positive weight in every rubric, got {weights[row].tolist()} in row {row}; "
             "give one wanted criterion a positive weight or use satisfaction_rate"
         )
-    counted = torch.where(scorable, weights, 0.0)
+    counted = torch.where(scorable, weights, 0.0).double()  # equal rewards then differ by the rounding of weights alone
     total = counted.clamp(min=0).sum(-1)
     known = total > 0
     reward = (counted * met).sum(-1) / torch.where(known, total, 1.0)
-    return torch.where(known, reward, 0.0), known
+    return torch.where(known, reward, 0.0).to(weights), known

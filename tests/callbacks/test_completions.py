@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rtt_lightning.callbacks.completions import print_completions, show_kinds, write_completions
+from rtt_lightning.callbacks.completions import print_completions, show_kinds, weights_by_kind, write_completions
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules import LabelledPairs
 from rtt_lightning.datamodules.records import read_records
@@ -101,9 +101,9 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(
     for text in (
         f"P {MARKUP}",
         f"R {MARKUP}",
-        f"✓ Criterion 0 of {MARKUP}",
-        f"✗ Criterion 1 of {MARKUP}",
-        "? Criterion 2",
+        f"✗ Criterion 0 of {MARKUP} (weight -0.5)",  # met, though unwanted
+        f"✗ Criterion 1 of {MARKUP} (weight 0.5)",
+        f"? Criterion 2 of {MARKUP} (weight 1.5)",
     ):
         assert words(text) in shown
     assert "0.50" in shown
@@ -123,10 +123,21 @@ def test_kinds_are_listed_from_the_rarest_success_with_unscorable_ones(capsys: p
     lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
     # bad: unwanted and unmet, unwanted but met twice: 1 of 3. good: unwanted but met, wanted and met: 1 of 2.
     assert [[cell.strip() for cell in line] for line in lines] == [
-        ["bad", "3", "0.333", "1"],
-        ["[red]good", "2", "0.500", "0"],
-        ["broken", "0", "–", "1"],
+        ["bad", "-0.5 to 0.5", "3", "0.333", "1"],
+        ["[red]good", "-0.5 to 0.5", "2", "0.500", "0"],
+        ["broken", "-0.5", "0", "–", "1"],
     ]
+
+
+def test_weights_are_named_where_one_is_not_1() -> None:
+    def sample(*weights: float) -> RubricSample:
+        criteria = tuple(Criterion("x", "judge" if weight < 5 else "rtt:x", weight=weight) for weight in weights)
+        return RubricSample("p", ({"role": "user", "content": "x"},), criteria)
+
+    assert weights_by_kind([sample(1.0, 7.0), sample(1.0)]) == {"judge": "", "rtt:x": "7"}
+    assert weights_by_kind([sample(1.0), sample(-2.5, 7.0)]) == {"judge": "-2.5 to 1", "rtt:x": "7"}
+    assert Criterion("No commas.", "x").label == "No commas."
+    assert Criterion("Commas.", "x", weight=-2).label == "Commas. (weight -2)"
 
 
 def test_predict_makes_labelled_pairs_of_the_training_prompts(policy_args, tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from tests.callbacks.test_experience import judged
 
 ONE = [judged(0, 2, True, False), judged(0, 4, True, True, None)]  # the second criterion is unwanted
 OTHER = [judged(1, 3, True), judged(1, 1, None), judged(1, 1, False), judged(1, 9, None, False, True)]
-SHARES = ("rubric_accuracy", "instruction_accuracy", "unscorable")
+SHARES = (
+    "rubric_accuracy",
+    "instruction_accuracy_lower_bound",
+    "instruction_accuracy_upper_bound",
+    "instruction_accuracy_wholly_decided",
+    "undecided_share",
+    "unscorable",
+)
 
 
 def of(rows: list[JudgedRollout]) -> dict[str, Tensor]:
@@ -23,7 +30,11 @@ def of(rows: list[JudgedRollout]) -> dict[str, Tensor]:
 def test_shares_count_what_was_decided() -> None:
     found = of(ONE)
     assert found["rubric_accuracy"] == 3 / 4  # met, unmet as desired; met, met though unwanted
-    assert found["instruction_accuracy"] == 1 / 2  # the second has failed, whatever its third criterion
+    assert "instruction_accuracy" not in found
+    assert found["instruction_accuracy_lower_bound"] == 1 / 2
+    assert found["instruction_accuracy_upper_bound"] == 1 / 2  # the second has failed, whatever its third criterion
+    assert found["instruction_accuracy_wholly_decided"] == 1
+    assert found["undecided_share"] == 1 / 2
     assert found["unscorable"] == pytest.approx(1 / 5)
     assert found["length"] == 4  # with the end token
 
@@ -35,7 +46,7 @@ def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(figures, "sum_over_ranks", lambda values: counts.append(values) or values)
         of(OTHER)
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "sum_over_ranks", lambda values: values + counts[0])
+        patch.setattr(figures, "sum_over_ranks", lambda values: values + counts.pop(0))
         shared = of(ONE)
     whole = of([*ONE, *OTHER])
     assert [shared[name] for name in SHARES] == [whole[name] for name in SHARES]
@@ -45,5 +56,6 @@ def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_nothing_was_decided_accuracies_are_none_rather_than_zero() -> None:
     found = of([judged(0, 2, None), judged(0, 2, None, None)])
     assert found["rubric_accuracy"].isnan()
-    assert found["instruction_accuracy"].isnan()
+    assert (found["instruction_accuracy_lower_bound"], found["instruction_accuracy_upper_bound"]) == (0, 1)
+    assert {"instruction_accuracy", "instruction_accuracy_wholly_decided"}.isdisjoint(found)
     assert found["unscorable"] == 1

@@ -109,6 +109,7 @@ def test_the_logged_figures_are_those_of_the_window(policy_args, tmp_path: Path)
         "reward": sum(rewards) / 6,
         "rubric_accuracy": sum(verdicts) / len(verdicts),
         "instruction_accuracy": sum(all(row["met"]) for row in rows) / 6,
+        "undecided_share": 0.0,
         "unscorable": 0.0,
         "reward_unknown": 0.0,
         "length": sum(lengths) / 6,
@@ -196,8 +197,11 @@ def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_pat
     assert figures["rollout/unscorable"] == 0.5
     assert figures["rollout/reward"] == pytest.approx(share)
     assert figures["rollout/rubric_accuracy"] == pytest.approx(share)
-    # Unmet first criterion: decided, 0. Met first criterion: undecided, so out of numerator and denominator.
-    assert figures["rollout/instruction_accuracy"] == 0
+    # Unmet first criterion: known to fail. Met first criterion: it may pass.
+    assert "rollout/instruction_accuracy" not in figures
+    assert figures["rollout/instruction_accuracy_lower_bound"] == 0
+    assert figures["rollout/instruction_accuracy_upper_bound"] == pytest.approx(share)
+    assert figures["rollout/undecided_share"] == 1
 
 
 # -- resuming ------------------------------------------------------------------------------------------------------

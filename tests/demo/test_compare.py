@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rtt_lightning.callbacks.completions import write_completions
-from rtt_lightning.demo.compare import accuracy_by_kind, paired_difference, read_completions, summarize
+from rtt_lightning.demo.compare import accuracy_by_kind, compare, paired_difference, read_completions, summarize
 from rtt_lightning.metrics import InstructionAccuracy, RubricAccuracy
 
 
@@ -27,8 +27,11 @@ def test_summary_by_hand(tmp_path, rows):
     # Criteria as desired: 2 + 1 + 1 + 2 + 0 = 6 of 2 + 2 + 1 + 2 + 1 = 8 scorable ones, 10 in all.
     assert summary["rubric_accuracy"] == pytest.approx(6 / 8)
     assert summary["unscorable"] == pytest.approx(2 / 10)
-    # Passed: rows 0 and 3; decided: all but row 2.
-    assert summary["instruction_accuracy"] == pytest.approx(2 / 4)
+    # Passed: rows 0 and 3; known to fail: rows 1 and 4; not wholly decided: rows 2 and 4.
+    assert "instruction_accuracy" not in summary
+    assert summary["instruction_accuracy_lower_bound"] == pytest.approx(2 / 5)
+    assert summary["instruction_accuracy_upper_bound"] == pytest.approx(3 / 5)
+    assert summary["instruction_accuracy_wholly_decided"] == pytest.approx(2 / 3)
     assert summary["length"] == pytest.approx((15 + 7 + 3 + 8 + 0) / 5)
     # Bigrams: the-cat, cat-the, the-cat | the-cat | | two-dogs | : 5 in all, 3 distinct; 2/3, 1, 1 per response.
     assert summary["distinct_2"] == pytest.approx(3 / 5)
@@ -44,16 +47,19 @@ def test_accuracies_are_those_of_the_metrics(tmp_path, rows):
     met = torch.tensor([[value is True for value in row] for row in verdicts])
     scorable = torch.tensor([[value is not None for value in row] for row in verdicts])
     weights = torch.tensor([[criterion.weight for criterion in row.sample.criteria] for row in rows])
-    for name, metric in (("rubric_accuracy", RubricAccuracy()), ("instruction_accuracy", InstructionAccuracy())):
+    rubric, instruction = RubricAccuracy(), InstructionAccuracy()
+    for metric in (rubric, instruction):
         metric.update(met, scorable, weights)
-        assert summary[name] == pytest.approx(metric.compute().item())
+    for name, value in (("rubric_accuracy", rubric.compute()), *instruction.compute().items()):
+        assert summary[name] == pytest.approx(value.item())
 
 
 def test_nothing_to_count_is_nan(tmp_path, judge):
     write_completions(tmp_path / "x.parquet", [judge("a", "word", [None])])
     summary = summarize(tmp_path / "x.parquet")
-    for name in ("rubric_accuracy", "instruction_accuracy", "distinct_2", "distinct_2_per_response"):
+    for name in ("rubric_accuracy", "distinct_2", "distinct_2_per_response"):
         assert math.isnan(summary[name])
+    assert "instruction_accuracy_wholly_decided" not in summary
 
 
 def test_accuracy_by_kind(tmp_path, rows):
@@ -94,6 +100,44 @@ def test_unscorable_prompts_take_no_part(tmp_path, judge):
     write_completions(tmp_path / "after.parquet", [judge("a", "x", [True]), judge("b", "x", [None])])
     found = paired_difference(tmp_path / "before.parquet", tmp_path / "after.parquet", "rubric_accuracy")
     assert found == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("open_in", ["before", "after"])
+def test_with_anything_undecided_bounds_are_compared(tmp_path, judge, open_in):
+    """Of 2 prompts one fails before, and one is undecided in one of the files."""
+    files = {name: tmp_path / f"{name}.parquet" for name in ("before", "after")}
+    for name, first in (("before", False), ("after", True)):
+        second = None if name == open_in else True
+        write_completions(files[name], [judge("a", "x", [first]), judge("b", "x", [second])])
+    found = compare(**files)
+    assert not any("instruction_accuracy" in part for part in found.values())
+    before, after = found["before"], found["after"]
+    bounds = [[part[f"instruction_accuracy_{end}_bound"] for end in ("lower", "upper")] for part in (before, after)]
+    assert bounds == {"before": [[0, 0.5], [1, 1]], "after": [[0.5, 0.5], [0.5, 1]]}[open_in]
+    assert found["difference"]["instruction_accuracy_lower_bound"][0] == bounds[1][0] - bounds[0][0]
+    with pytest.raises(
+        ValueError, match=f"{open_in}.parquet holds? undecided criteria; compare instruction_accuracy_l"
+    ):
+        paired_difference(*files.values(), "instruction_accuracy")
+
+
+def test_where_all_is_decided_the_accuracy_is_compared(tmp_path, judge):
+    files = {name: tmp_path / f"{name}.parquet" for name in ("before", "after")}
+    for name, met in (("before", False), ("after", True)):
+        write_completions(files[name], [judge("a", "x", [met]), judge("b", "x", [True])])
+    found = compare(**files)
+    assert (found["before"]["instruction_accuracy"], found["after"]["instruction_accuracy"]) == (0.5, 1.0)
+    assert set(found["difference"]) == {"rubric_accuracy", "instruction_accuracy"}
+    assert not any(name.endswith("_bound") for name in found["before"])
+
+
+@pytest.mark.parametrize("met", [False, True])
+def test_no_change_of_a_share_at_its_end_is_known_only_as_far_as_prompts_go(tmp_path, judge, met):
+    for name in ("before", "after"):
+        write_completions(tmp_path / f"{name}.parquet", [judge(f"p{n}", "x", [met]) for n in range(30) for _ in "12"])
+    found = paired_difference(tmp_path / "before.parquet", tmp_path / "after.parquet", "instruction_accuracy")
+    reach = 1 - 0.025 ** (1 / 30)
+    assert found == pytest.approx((0, -reach, reach))
 
 
 def test_errors_say_what_is_wrong(tmp_path, judge):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rtt_lightning.callbacks.completions import write_completions
-from rtt_lightning.demo.compare import paired_difference, summarize
+from rtt_lightning.demo.compare import compare
 from rtt_lightning.demo.markup import merge_tokens, paint_tokens, round_ticks, running_mean
 from rtt_lightning.demo.report import write_report
 
@@ -52,9 +52,9 @@ def folder(tmp_path, judge):
     files = {name: tmp_path / name / "validate.parquet" for name in ("before", "after")}
     write_completions(files["before"], before)
     write_completions(files["after"], after)
-    metrics = ("rubric_accuracy", "instruction_accuracy")
-    results = {name: summarize(path) | {"kl": 0.0125} for name, path in files.items()}
-    results["difference"] = {metric: paired_difference(*files.values(), metric) for metric in metrics}
+    results = compare(**files)
+    for name in files:
+        results[name] |= {"kl": 0.0125, "kl_per_response": 0.375}
     results["discriminator"] = {"average_precision": 0.8125, "base_rate": 0.25, "f1": 0.75, "brier": 0.0625}
     results["seconds"] = {"rl" + HOSTILE: 61.0}
     results["settings"] = {"model": HOSTILE, "sampling": {"n": 8}}
@@ -91,8 +91,10 @@ def test_report_is_well_formed_and_holds_the_numbers(trained):
     path = write_report(trained)
     assert path == trained / "report.html"
     text = Outline(path.read_text()).text.replace("\u202f", " ")
-    # Before: 1 of 3 scorable criteria, 0 of 2 responses; after: 3 of 3, and 1 of the 1 decided response.
-    for number in ("33.3 %", "100.0 %", "+66.7", "0.0 % → 100.0 %", "+100.0 points", "0.013", "0.812", "1:01"):
+    # Before: 1 of 3 scorable criteria, and both responses fail; after: 3 of 3, one passes and one is undecided.
+    for number in ("33.3 %", "100.0 %", "+66.7", "0.013", "0.375", "0.812", "1:01"):
+        assert number in text, number
+    for number in ("0.0 % to 0.0 % → 50.0 % to 100.0 %", "between +50.0 and +100.0 points"):
         assert number in text, number
     for words in ("Reward", "step 1: 0.375", "criterion 1", "rtt:kind1", "task of b", "owls", "window-000001"):
         assert words in text, words

@@ -3,9 +3,14 @@
 import pytest
 import torch
 
-from rtt_lightning.functional.rewards import all_or_nothing, satisfaction_rate, weighted_mean
+from rtt_lightning.functional.rewards import (
+    all_or_nothing,
+    all_or_nothing_lower_bound,
+    satisfaction_rate,
+    weighted_mean,
+)
 
-# rows: all met | one unmet | unwanted one met | undecided | decided by an unmet one | nothing scorable | no criterion
+# rows: all met | one unmet | unwanted one met | undecided | undecided, another unmet | nothing scorable | no criterion
 MET = torch.tensor([[1, 1, 1], [1, 0, 1], [1, 1, 1], [1, 1, 1], [0, 1, 1], [1, 1, 1], [0, 0, 0]], dtype=torch.bool)
 SCORABLE = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
 WEIGHTS = torch.tensor([[1.0] * 3, [1.0] * 3, [1.0, 1.0, -2.0], [1.0] * 3, [1.0] * 3, [1.0] * 3, [0.0] * 3])
@@ -14,7 +19,19 @@ WEIGHTS = torch.tensor([[1.0] * 3, [1.0] * 3, [1.0, 1.0, -2.0], [1.0] * 3, [1.0]
 def test_all_or_nothing() -> None:
     reward, known = all_or_nothing(MET, SCORABLE, WEIGHTS)
     assert reward.tolist() == [1, 0, 0, 0, 0, 0, 0]
-    assert known.tolist() == [True, True, True, False, True, False, False]
+    assert known.tolist() == [True, True, True, False, False, False, False]
+
+
+def test_the_lower_bound_of_all_or_nothing_takes_what_is_undecided_as_not_desired() -> None:
+    reward, known = all_or_nothing_lower_bound(MET, SCORABLE, WEIGHTS)
+    assert reward.tolist() == [1, 0, 0, 0, 0, 0, 0]
+    assert known.tolist() == [True] * 6 + [False]
+    # An undecided unwanted criterion too, whatever stands in `met`.
+    for met in (True, False):
+        reward, _ = all_or_nothing_lower_bound(
+            torch.tensor([[True, met]]), torch.tensor([[True, False]]), torch.tensor([[1.0, -1.0]])
+        )
+        assert reward.tolist() == [0]
 
 
 def test_satisfaction_rate() -> None:
@@ -45,7 +62,7 @@ def test_weights_without_a_positive_one_are_refused() -> None:
         weighted_mean(MET[:1], SCORABLE[:1], torch.tensor([[-1.0, -1.0, 0.0]]))
 
 
-@pytest.mark.parametrize("reward", [all_or_nothing, satisfaction_rate, weighted_mean])
+@pytest.mark.parametrize("reward", [all_or_nothing, all_or_nothing_lower_bound, satisfaction_rate, weighted_mean])
 def test_padding_changes_nothing(reward) -> None:
     rows = slice(0, 5)
     plain = reward(MET[rows], SCORABLE[rows], WEIGHTS[rows])
