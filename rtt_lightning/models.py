@@ -1,20 +1,30 @@
-"""Loading of language models: a frozen base under fp32 adapters, or fp32 weights in full."""
+"""Language models: a frozen base under fp32 adapters, or fp32 weights in full; how the former merge is in `merging`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
-from torch import Tensor, nn
+from peft import LoraConfig, get_peft_model
+from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from rtt_lightning.hub import reading
-from rtt_lightning.sharding import PACKED, decoder_layers, full, has_packed_weights
+from rtt_lightning.merging import adapters_count, adapters_merged, merged_weights
+from rtt_lightning.sharding import decoder_layers
 
+__all__ = [
+    "Lora",
+    "adapters_count",
+    "adapters_merged",
+    "add_adapters",
+    "checkpoint_activations",
+    "load_model",
+    "load_reference",
+    "merged_weights",
+    "refuse_unusual_head",
+    "trainable_names",
+]
 NEW_HEADS = ["score", "classifier"]
 """What `transformers` calls the head of a token classifier; it is new and trains in full."""
 
@@ -123,73 +133,6 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     for layer in decoder_layers(model):  # `transformers` does it for layers in training mode only;
         layer.training = True  # what is within them stays in evaluation mode, without dropout
-
-
-def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter under its Hugging Face name, LoRA updates added in, one full tensor at a time.
-
-    Of a sharded model one tensor after the other is gathered: all processes must read to the end.
-    """
-    layers = _lora_layers(model)
-    for name, parameter in model.named_parameters():
-        if ".lora_" in name or ".original_module." in name:  # a head that trains in full stands in for the original
-            continue
-        owner = name.rpartition(".base_layer.")[0]
-        weight = parameter.detach()
-        if owner and name.endswith(".weight"):
-            weight = _merged(layers[owner], weight)
-        own = name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".modules_to_save.default", "")
-        yield own, full(weight)
-
-
-@contextmanager
-def adapters_merged(model: Any) -> Iterator[None]:
-    """Run with LoRA updates added into the weights: the fastest way to sample. A model without adapters is unchanged.
-
-    Needs memory for a second copy of the adapted weights; on leaving, the very same base weights are back, so nothing
-    drifts. A base in 4 bits stays as it is: its adapters run beside it, and no second copy is made.
-    """
-    if not isinstance(model, PeftModel) or has_packed_weights(model):
-        yield
-        return
-    weights = [(layer, layer.get_base_layer().weight) for layer in _lora_layers(model).values()]
-    originals = [weight.data for _, weight in weights]
-    with torch.no_grad():
-        for layer, weight in weights:
-            weight.data = _merged(layer, weight)
-    try:
-        with model.disable_adapter():
-            yield
-    finally:
-        for (_, weight), original in zip(weights, originals, strict=True):
-            weight.data = original
-
-
-def adapters_count(model: nn.Module) -> bool:
-    """Whether a policy may differ from its reference: false while its adapters still add nothing. A collective."""
-    if not isinstance(model, PeftModel):
-        return True
-    added = [full(parameter.detach()) for name, parameter in model.named_parameters() if ".lora_B." in name]
-    return any(bool(weight.any()) for weight in added)
-
-
-def _lora_layers(model: nn.Module) -> dict[str, Any]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-
-
-def _merged(layer: Any, weight: Tensor) -> Tensor:
-    delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
-    weight = _unpacked(layer.get_base_layer().weight, weight)
-    return (weight.float() + delta).to(weight.dtype)
-
-
-def _unpacked(parameter: Any, weight: Tensor) -> Tensor:
-    """The weight itself, in the dtype it was packed from where ``parameter`` holds it in 4 bits."""
-    if weight.dtype != PACKED:
-        return weight
-    from bitsandbytes.functional import dequantize_4bit  # an extra
-
-    return dequantize_4bit(weight, parameter.quant_state)
 
 
 def trainable_names(module: nn.Module) -> set[str]:

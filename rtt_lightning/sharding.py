@@ -57,3 +57,12 @@ def as_forward_method(model: nn.Module, function: Callable[..., Any]) -> Callabl
 def full(weight: Tensor) -> Tensor:
     """A whole tensor, gathered where it is sharded. A collective: all processes must call it in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
+
+
+def unpacked(tensor: Any) -> Tensor:
+    """A tensor itself, detached; as the weights that it stands for where it holds them in 4 bits."""
+    if tensor.dtype != PACKED or not isinstance(tensor, nn.Parameter):
+        return tensor.detach()
+    from bitsandbytes.functional import dequantize_4bit  # an extra
+
+    return dequantize_4bit(tensor.detach(), tensor.quant_state)

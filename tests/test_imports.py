@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ORDER = [
     {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy"},
-    {"functional"},
-    {"tokenizers", "models", "forward"},
+    {"functional", "merging"},
+    {"tokenizers", "models", "forward", "stored", "mergeable"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies"},

@@ -17,7 +17,7 @@ from rtt_lightning.processes import gather, rank
 FILE_BYTES = 2**30
 """A file is written when it has grown to this: all that is held of the model at once."""
 Weights = Callable[[], Iterator[tuple[str, Tensor]]]
-"""Full tensors by name, as `PolicyWeights.full_weights` yields them: a collective, one pass per call."""
+"""Full tensors by name, as `rtt_lightning.stored` gives them: a collective, one pass per call."""
 
 
 class Handover(ABC):
@@ -27,14 +27,11 @@ class Handover(ABC):
     """What a server must be started with."""
 
     @abstractmethod
-    def send(
-        self, weights: Weights, dtype: torch.dtype, urls: Sequence[str], version: str, deadline: float
-    ) -> dict[str, str]:
+    def send(self, weights: Weights, urls: Sequence[str], version: str, deadline: float) -> dict[str, str]:
         """Give all servers new weights, have them forget what they cached of the old ones, and name the new ones.
 
         Args:
             weights: To send.
-            dtype: To send them in.
             urls: Of the servers.
             version: Name of these weights.
             deadline: Seconds that a server may take.
@@ -55,26 +52,23 @@ class FolderHandover(Handover):
     def __init__(self, folder: str | None = None) -> None:
         self.folder = folder
 
-    def send(
-        self, weights: Weights, dtype: torch.dtype, urls: Sequence[str], version: str, deadline: float
-    ) -> dict[str, str]:
+    def send(self, weights: Weights, urls: Sequence[str], version: str, deadline: float) -> dict[str, str]:
         if self.folder:
             Path(self.folder).mkdir(parents=True, exist_ok=True)
         written = Path(tempfile.mkdtemp(prefix=f"weights-{version}-", dir=self.folder))
         try:
-            write_weights(weights(), dtype, written)
+            write_weights(weights(), written)
             return gather(_load_everywhere(urls, written, version, deadline) if rank() == 0 else {})[0]
         finally:
             shutil.rmtree(written, ignore_errors=True)
 
 
 @torch.no_grad()
-def write_weights(weights: Iterator[tuple[str, Tensor]], dtype: torch.dtype, folder: Path) -> None:
+def write_weights(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
     """Write weights as safetensors files. The first process writes; the others just take part in gathering.
 
     Args:
         weights: Full tensors by name.
-        dtype: To write them in.
         folder: An existing folder.
     """
     part: dict[str, Tensor] = {}
@@ -82,7 +76,7 @@ def write_weights(weights: Iterator[tuple[str, Tensor]], dtype: torch.dtype, fol
     for name, weight in weights:
         if rank() != 0:
             continue
-        part[name] = weight.to("cpu", dtype).contiguous()
+        part[name] = weight.cpu().contiguous()
         size += part[name].nbytes
         if size >= FILE_BYTES:
             save_file(part, folder / f"weights-{number:04d}.safetensors")

@@ -19,6 +19,8 @@ from rtt_lightning.processes import free_port, gather, rank
 from rtt_lightning.types import OutsideFailure
 
 T = TypeVar("T")
+Kind = tuple[str, torch.dtype, tuple[int, ...]]
+"""Name, dtype and shape of a tensor."""
 
 
 class NCCLHandover(Handover):
@@ -35,14 +37,12 @@ class NCCLHandover(Handover):
 
     def __init__(self, address: str | None = None, packed: bool = True) -> None:
         self.address, self.packed = address, packed
-        self._shapes: list[tuple[str, tuple[int, ...]]] = []
+        self._kinds: list[Kind] = []
         self._connections: dict[str, tuple[Any, _Client]] = {}
 
-    def send(
-        self, weights: Weights, dtype: torch.dtype, urls: Sequence[str], version: str, deadline: float
-    ) -> dict[str, str]:
-        self._shapes = self._shapes or [(name, tuple(weight.shape)) for name, weight in weights()]
-        source, failures = _Source(weights, dtype, self._shapes), {}
+    def send(self, weights: Weights, urls: Sequence[str], version: str, deadline: float) -> dict[str, str]:
+        self._kinds = self._kinds or [(name, weight.dtype, tuple(weight.shape)) for name, weight in weights()]
+        source, failures = _Source(weights, self._kinds), {}
         for url in urls:
             reason = gather(self._connect(url, source, deadline) if rank() == 0 else "")[0]
             if reason:  # nobody gathers tensors for a server that is not there
@@ -119,13 +119,13 @@ def _reason(error: Exception) -> str:
 class _Source:
     """The weights as vLLM's engines want them: what will come, and then the tensors."""
 
-    def __init__(self, weights: Weights, dtype: torch.dtype, shapes: Sequence[tuple[str, tuple[int, ...]]]) -> None:
-        self._weights, self._dtype, self._shapes = weights, dtype, shapes
+    def __init__(self, weights: Weights, kinds: Sequence[Kind]) -> None:
+        self._weights, self._kinds = weights, kinds
 
     def metadata(self) -> list[Any]:
         """Of all tensors, in their order; asked for by the first process alone, so nothing is gathered for it."""
         described: Any = importlib.import_module("vllm.distributed.weight_transfer.base").ParamMeta
-        return [described(name, self._dtype, shape) for name, shape in self._shapes]
+        return [described(*kind) for kind in self._kinds]
 
     def begin(self) -> None:
         """Start a pass over the weights, in which all processes gather each tensor together."""
@@ -140,7 +140,7 @@ class _Source:
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         with torch.no_grad():
             for name, weight in self._pass:
-                yield name, weight.to(self._dtype).contiguous()
+                yield name, weight.contiguous()
 
 
 class _Client:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
@@ -19,7 +20,8 @@ from rtt_lightning.engines.base import (
     end_token_ids,
 )
 from rtt_lightning.engines.cache import growing_cache
-from rtt_lightning.models import adapters_merged
+from rtt_lightning.mergeable import check_mergeable
+from rtt_lightning.merging import LOST_IN_BF16, adapters_merged, merges_into_bf16
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import Rollout
 
@@ -53,8 +55,18 @@ class TransformersEngine(RolloutEngine):
         self.batch_size, self.merge_adapters = batch_size, merge_adapters
 
     def start(self, policy: PolicyWeights) -> None:
+        """See `RolloutEngine.start`.
+
+        Raises:
+            ValueError: If adapters are to be merged and cannot be.
+        """
         self._model = policy.model
         self._sharded = isinstance(policy.model, FSDPModule)
+        self._merges = self.merge_adapters and not self._sharded
+        if self._merges:
+            check_mergeable(self._model)
+            if merges_into_bf16(self._model):
+                rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.merge_adapters false"))
         self._build = RolloutBuilder(policy.tokenizer, end_token_ids(policy.model, policy.tokenizer))
 
     def sync(self, policy: PolicyWeights) -> None:
@@ -64,7 +76,7 @@ class TransformersEngine(RolloutEngine):
         modes = [(module, module.training) for module in self._model.modules()]
         self._model.eval()
         try:
-            merged = adapters_merged(self._model) if self.merge_adapters and not self._sharded else nullcontext()
+            merged = adapters_merged(self._model) if self._merges else nullcontext()
             with merged, grouped_attention(self._model):
                 for batch in _batches(requests, self.batch_size):
                     for row in self._sample(batch, sampling):

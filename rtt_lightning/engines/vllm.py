@@ -10,8 +10,9 @@ from itertools import count
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor
+from peft import PeftModel
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -22,6 +23,9 @@ from rtt_lightning.engines.base import (
     end_token_ids,
 )
 from rtt_lightning.engines.vllm_process import CPU_SETTINGS
+from rtt_lightning.mergeable import check_mergeable
+from rtt_lightning.merging import LOST_IN_BF16
+from rtt_lightning.stored import as_stored
 from rtt_lightning.types import Rollout
 
 LOWEST_TEMPERATURE = 0.01
@@ -62,8 +66,12 @@ class VLLMEngine(RolloutEngine):
         """Load the policy's model into vLLM, then its current weights.
 
         Raises:
-            ValueError: If vLLM is missing or cannot be imported, with the command that mends it.
+            ValueError: If vLLM is missing or cannot be imported, with the command that mends it; or if the policy's
+                adapters cannot be merged.
         """
+        check_mergeable(policy.model)
+        if self.dtype != "float32" and isinstance(policy.model, PeftModel):
+            rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.dtype float32"))
         self._vllm = import_vllm()
         on_gpu = torch.cuda.is_available()
         arguments = self._vllm.EngineArgs(
@@ -86,7 +94,7 @@ class VLLMEngine(RolloutEngine):
     @torch.no_grad()
     def sync(self, policy: PolicyWeights) -> None:
         """Overwrite vLLM's weights, one tensor at a time, and forget what it cached of the old ones."""
-        weights = _cast(policy.full_weights(), getattr(torch, self.dtype))
+        weights = as_stored(policy.model, policy.full_weights(), getattr(torch, self.dtype))
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         assert self._engine.reset_prefix_cache(), "weights changed while responses were being sampled"
 
@@ -173,10 +181,6 @@ def _completion(output: Any) -> tuple[list[int], list[float] | None]:
     if completion.logprobs is None:
         return tokens, None
     return tokens, [step[token].logprob for step, token in zip(completion.logprobs, tokens, strict=True)]
-
-
-def _cast(weights: Iterator[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    return ((name, weight.to(dtype)) for name, weight in weights)
 
 
 def import_vllm() -> Any:

@@ -17,6 +17,8 @@ import httpx2 as httpx
 import torch
 from anyio import CapacityLimiter
 from anyio.from_thread import start_blocking_portal
+from lightning.pytorch.utilities import rank_zero_info
+from peft import PeftModel
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -31,7 +33,10 @@ from rtt_lightning.engines.vllm import check_requests, sampling_arguments
 from rtt_lightning.engines.vllm_http import ServerFailure, sample, wait_until_up
 from rtt_lightning.engines.vllm_process import VLLMProcess
 from rtt_lightning.lazy import lazy_instance
+from rtt_lightning.mergeable import check_mergeable
+from rtt_lightning.merging import LOST_IN_BF16
 from rtt_lightning.processes import gather, rank
+from rtt_lightning.stored import as_stored
 from rtt_lightning.types import OutsideFailure, Rollout
 
 NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -83,8 +88,12 @@ class VLLMServerEngine(RolloutEngine):
         """Start a server where none is given, wait until all answer, and have them load the policy's weights.
 
         Raises:
-            ValueError: If a server does not start, does not answer, or takes no weights.
+            ValueError: If a server does not start, does not answer, or takes no weights; or if the policy's adapters
+                cannot be merged.
         """
+        check_mergeable(policy.model)
+        if self.dtype != "float32" and isinstance(policy.model, PeftModel):
+            rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.dtype float32"))
         self._run = gather(uuid.uuid4().hex[:8])[0]  # tells this run's weights from another's
         self._syncs = 0
         self._build = RolloutBuilder(policy.tokenizer, end_token_ids(policy.model, policy.tokenizer))
@@ -107,7 +116,9 @@ class VLLMServerEngine(RolloutEngine):
         self._syncs += 1
         self._version = f"{self._run}-{self._syncs}"
         dtype = getattr(torch, self.dtype)
-        failures = self.handover.send(policy.full_weights, dtype, self.urls, self._version, self.deadline)
+        failures = self.handover.send(
+            lambda: as_stored(policy.model, policy.full_weights(), dtype), self.urls, self._version, self.deadline
+        )
         self._failures = {}
         for url, reason in failures.items():
             self._leave_out(url, reason)

@@ -48,5 +48,5 @@ def test_a_server_that_never_joins_is_left_out_after_the_deadline(url: str, monk
     assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
     cpu_communicator.register(monkeypatch.setattr)
     weights = {"norm.weight": torch.ones(4)}
-    failures = NCCLHandover("127.0.0.1").send(lambda: iter(weights.items()), torch.float32, [url], "1", 1.0)
+    failures = NCCLHandover("127.0.0.1").send(lambda: iter(weights.items()), [url], "1", 1.0)
     assert failures == {url: "TimeoutError: not done within 1 seconds"}
