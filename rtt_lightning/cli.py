@@ -22,6 +22,7 @@ from rtt_lightning.checkpoints import find_checkpoint
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.check import check
 from rtt_lightning.export import export
+from rtt_lightning.flags import nulls_as_yaml
 from rtt_lightning.rejudge import rejudge_command
 from rtt_lightning.scoring import score
 from rtt_lightning.shipped import find_configs, list_configs
@@ -100,7 +101,7 @@ class RTTCommandLine(LightningCLI):
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
-    args = find_configs(sys.argv[1:] if args is None else args)
+    args = nulls_as_yaml(find_configs(sys.argv[1:] if args is None else args))
     if any(arg.partition("=")[0] == "--responses" for arg in args):
         args = [*args, "--model=rtt_lightning.policy.PolicyModule", "--model.init_args.model=none"]  # it is not built
     return command_line(

@@ -15,6 +15,7 @@ from rich.text import Text
 from torchmetrics.functional.classification import binary_cohen_kappa
 
 from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
+from rtt_lightning.flags import nulls_as_yaml
 from rtt_lightning.shipped import find_configs
 from rtt_lightning.terminal import three_decimals
 from rtt_lightning.types import Verdict
@@ -32,7 +33,7 @@ def rejudge_command(args: Sequence[str]) -> None:
     parser.add_subclass_arguments(Verifier, "rollout.verifier", required=True, help="Who judges now.")
     parser.add_argument("--gold", type=str | None, default=None, help="Compare with this file's verdicts instead.")
     parser.add_argument("--output", type=str | None, default=None, help="Parquet file for the new verdicts.")
-    config = parser.parse_args(find_configs(args))
+    config = parser.parse_args(nulls_as_yaml(find_configs(args)))
     made = parser.instantiate(config)
     rejudge(Path(config.path), made.rollout.verifier, config.gold, config.output)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy"},
+    {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy", "flags"},
     {"functional", "merging"},
     {"tokenizers", "models", "forward", "stored", "mergeable"},
     {"engines", "verifiers", "relevance", "metrics"},
