@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 
 @contextmanager
@@ -14,9 +18,12 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         file: What the folder should hold.
 
     Raises:
-        ValueError: In place of the many errors of a folder or hub name that cannot be read.
+        ValueError: In place of the many errors of a folder or hub name that cannot be read; at once for a folder that
+            does not exist, which the hub is not asked for.
     """
     try:
+        if means_a_folder(model) and not (model and Path(model).is_dir()):
+            raise ValueError(f"no such folder from {Path.cwd()}.")
         yield
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
@@ -24,3 +31,12 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
             f"cannot read {what} from {model!r}: {reason} "
             f"Give a folder that holds {file}, or a hub name while the hub is reachable."
         ) from error
+
+
+def means_a_folder(model: str) -> bool:
+    """Whether a name can only mean a folder: it lies in a folder that exists, or is no name of the hub."""
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return True
+    return "/" in model and Path(model).parent.is_dir()

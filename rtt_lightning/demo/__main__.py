@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rtt_lightning.demo.compare import compare
+from rtt_lightning.demo.model import FOLDER as MODEL
 from rtt_lightning.demo.report import write_report
 
 FOLDER = Path("runs/demo")
@@ -89,8 +91,9 @@ PHASES = (
 )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Run what is not there yet, then compare; returns the exit code."""
+    ArgumentParser(prog="python -m rtt_lightning.demo", description=_description()).parse_args(arguments)
     timings_file = FOLDER / "seconds.json"
     FOLDER.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = json.loads(timings_file.read_text()) if timings_file.is_file() else {}
@@ -117,6 +120,16 @@ def main() -> int:
     _show(results)
     print(f"\nresults: {FOLDER / 'results.json'}\nreport:  {write_report(FOLDER)}")
     return 0
+
+
+def _description() -> str:
+    phases = ", ".join(phase.name for phase in PHASES)
+    minutes = sum(phase.seconds for phase in PHASES) / 60
+    return (
+        f"The main job on the demo model, in {len(PHASES)} phases: {phases}. About {minutes:.0f} minutes on two CPU "
+        f"cores. Writes {FOLDER}/report.html; a phase that is done is not run again, and a killed training goes on from its "
+        f"last checkpoint. Needs {MODEL}, which `make demo` unpacks; `make clean-demo` starts over."
+    )
 
 
 def gather(folder: Path, seconds: Mapping[str, float]) -> dict:
@@ -156,4 +169,4 @@ def _show(results: Mapping[str, dict]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -28,3 +28,14 @@ def test_a_killed_phase_and_those_behind_it_are_not_done(monkeypatch: pytest.Mon
     assert demo.main() == -9
     assert asked == ["rl", "rl"]
     assert json.loads((tmp_path / "seconds.json").read_text()) == {"responses": 1.0}
+
+
+def test_help_helps_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        demo.main(["--help"])
+    assert ended.value.code == 0
+    assert "runs/demo/report.html" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        demo.main(["--fast"])  # which would be thought to do something
+    assert not list(tmp_path.iterdir())
