@@ -71,7 +71,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     "no criteria": (lambda f: records(f, {**GOOD, "criteria": []}), "at least one criterion, got []"),
     "an unknown checker": (
         lambda f: records(f, GOOD, WRONG_CHECKER),
-        "unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (1 criteria, first in prompt 'data.jsonl:2",
+        "unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (1 criteria, first in prompt 'data.jsonl",
     ),
     "an overlong prompt": (lambda f: ("--data.max_prompt_tokens=3",), "raise data.max_prompt_tokens, or set data."),
     "an empty data file": (lambda f: records(f), "data.jsonl holds no records; it needs at least one row"),
