@@ -1,5 +1,6 @@
-"""Checkpoints between optimiser updates, and a clean end on SIGTERM."""
+"""Checkpoints between optimiser updates, and a clean end on SIGTERM and Ctrl-C."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -15,14 +16,17 @@ from rtt_lightning.checkpoints import checkpoints, newest, point_to
 from rtt_lightning.processes import sum_over_ranks
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Checkpoints(Checkpoint):
     """Saves all that a resumed run needs, so that it equals the unbroken one.
 
     A checkpoint is taken after whole optimiser updates only: in the middle of accumulation the gradient would be lost.
-    The window of rollouts that is being trained on is part of it. On SIGTERM the update is finished, saved, and the
-    process exits with code 143. Resume with ``--ckpt_path`` and the folder.
+    The window of rollouts that is being trained on is part of it. On SIGTERM, and at the first Ctrl-C, the update is
+    finished and saved, and the process exits with code 143 or 130; a second Ctrl-C ends it at once. A time limit too
+    waits for the end of the update. Resume with ``--ckpt_path`` and the folder. A trial by ``fast_dev_run`` leaves the
+    folder as it is.
 
     A folder holds one course of training: a run that starts from the beginning refuses one with checkpoints, and a run
     that resumes from an earlier one sets the later ones aside, as ``*.ckpt.abandoned``.
@@ -39,14 +43,18 @@ class Checkpoints(Checkpoint):
         self.folder, self.every, self.keep = Path(folder), every, keep
         self._updates = self._saved = 0
         self._update_is_whole = True
-        self._terminated = False
+        self._should_stop = False
+        self._received: set[int] = set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._updates = self._saved = trainer.global_step
-        if trainer.is_global_zero:
+        self._should_stop = False
+        self._received.clear()
+        if trainer.is_global_zero and not trainer.fast_dev_run:
             self._set_aside_later_ones(trainer.global_step)
-        # Lightning's own handler stops after any micro-batch and saves nothing; it takes its place back on teardown.
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        # Lightning's own handlers stop after any micro-batch and save nothing; they take their places back on teardown.
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
 
     def _set_aside_later_ones(self, step: int) -> None:
         later = [path for path in checkpoints(self.folder) if path.name > _name(step)]
@@ -61,30 +69,39 @@ class Checkpoints(Checkpoint):
             path.rename(aside)
             rank_zero_warn(f"set {path} aside as {aside.name}: this run resumes from before it")
 
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._terminated = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._received.add(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the next one does not wait, wherever the process is
+            os.write(2, b"\nCtrl-C: ends after this update; press it again to end at once\n")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._update_is_whole = trainer.global_step != self._updates
+        self._should_stop |= trainer.should_stop
+        trainer.should_stop = self._should_stop and self._update_is_whole
         if not self._update_is_whole:
             return
         self._updates = trainer.global_step
-        terminated = sum_over_ranks(torch.tensor(float(self._terminated))) > 0
-        if terminated or self._updates % self.every == 0:
+        received = sum_over_ranks(torch.tensor([float(number in self._received) for number in SIGNALS]))
+        if received.any() or self._updates % self.every == 0:
             self.save(trainer)
-        if terminated:
-            rank_zero_info(f"SIGTERM: saved after update {self._updates}; resume with --ckpt_path {self.folder}")
-            raise SystemExit(SIGTERM_EXIT_CODE)
+        for number, times in zip(SIGNALS, received, strict=True):
+            if times:
+                trainer._logger_connector.update_train_step_metrics()  # of this update, which come after this hook
+                rank_zero_info(
+                    f"{number.name}: ends after update {self._updates}; resume with --ckpt_path {self.folder}"
+                )
+                raise SystemExit(128 + number)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._update_is_whole:  # a time limit may end training in the middle of accumulation
+        if self._update_is_whole:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Save now, point to it, and delete what is too old. All processes must call it."""
-        if trainer.global_step == self._saved:  # or it is the one that this run came from
+        if trainer.fast_dev_run or trainer.global_step == self._saved:  # or it is the one that this run came from
             return
         self._saved = trainer.global_step
         path = self.folder / _name(trainer.global_step)

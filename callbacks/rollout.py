@@ -15,6 +15,7 @@ from rtt_lightning.callbacks.completions import print_completions, write_complet
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
+from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
@@ -58,7 +59,7 @@ class RolloutCallback(Callback):
         seed: Sampling seed of the run.
         loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
-        output: Folder for completions as parquet; null for none.
+        output: Folder for completions as parquet, of one run at a time; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
     """
 
@@ -80,6 +81,8 @@ class RolloutCallback(Callback):
         self.loose, self.mask_truncated = loose, mask_truncated
         self.output = Path(output) if output else None
         self.table_every = table_every
+        self._writes_to: Path | None = None
+        self._is_first = True
         self._started = False
         self.judged: list[JudgedRollout] = []
         """Responses of the window that is trained on, of this process; for callbacks that look at them."""
@@ -91,6 +94,7 @@ class RolloutCallback(Callback):
 
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         self._window, self._synced_version = None, None
+        self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
         if isinstance(trainer.datamodule.view, PromptWindows):
             trainer.datamodule.check(self.verifier.problems)
 
@@ -113,6 +117,9 @@ class RolloutCallback(Callback):
 
     def _sample_window(self, trainer: Trainer, policy: Any, batch: dict[str, Any]) -> Window:
         started = time.monotonic()
+        if self._is_first and self._writes_to and trainer.is_global_zero:  # the others wait for it before they write
+            set_aside_later(self._writes_to, batch["window"], trainer.global_step)
+        self._is_first = False
         samples = _samples(trainer, batch)
         judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
         self.judged = judged
@@ -175,9 +182,8 @@ class RolloutCallback(Callback):
     def _show_evaluation(self, trainer: Trainer, judged: list[JudgedRollout]) -> None:
         stage = trainer.state.fn or TrainerFn.VALIDATING
         name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
-        report(
-            judged, name, self.output, {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-        )
+        figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+        report(judged, name, self._writes_to, figures)
 
     on_test_end = on_validation_end
     on_predict_end = on_validation_end
@@ -227,9 +233,9 @@ class RolloutCallback(Callback):
         experience: Experience,
         advantages: Tensor,
     ) -> None:
-        if self.output:
+        if self._writes_to:
             part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
-            write_completions(self.output / f"window-{number:06d}{part}.parquet", judged, relevance, advantages)
+            write_completions(self._writes_to / f"window-{number:06d}{part}.parquet", judged, relevance, advantages)
         if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
             rewards, _ = policy.response_reward(experience.met, experience.scorable, experience.weights)
             first = self.sampling.n

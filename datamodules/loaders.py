@@ -34,18 +34,27 @@ class StatefulLoader:
     Args:
         make_batches: Epoch number to the batches of that epoch; must be a pure function, equally long for each.
         settings: Numbers that the place of a batch depends on, by name: a state is of use with the same ones alone.
+        together: Batches that belong together, so that an epoch must not end among them.
     """
 
     def __init__(
-        self, make_batches: Callable[[int], Sequence[Batch]], settings: Mapping[str, int] | None = None
+        self,
+        make_batches: Callable[[int], Sequence[Batch]],
+        settings: Mapping[str, int] | None = None,
+        together: int = 1,
     ) -> None:
         self._make_batches = make_batches
         self._settings = dict(settings or {})
-        self._length = len(make_batches(0))
+        self.together = together
+        self._length = self._end = len(make_batches(0))
         self._epoch, self._position, self._resuming = 0, 0, False
 
     def __len__(self) -> int:
         return self._length
+
+    def stop_after(self, batches: int) -> None:
+        """Say that the trainer takes this many batches of an epoch, which ends there."""
+        self._end = min(batches, self._length)
 
     def __iter__(self) -> Iterator[Batch]:
         if self._position and not self._resuming:
@@ -75,7 +84,7 @@ class StatefulLoader:
                 "the former, or begin a new run from the exported model"
             )
         self._epoch, self._position = state["epoch"], state["position"]
-        self._resuming = self._position < self._length
+        self._resuming = self._position < self._end
 
 
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:

@@ -6,6 +6,7 @@ from lightning.pytorch import LightningDataModule
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.lengths import Overlong, within_length
+from rtt_lightning.datamodules.limits import count_whole
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, listed, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
@@ -91,7 +92,11 @@ class RubricDataModule(LightningDataModule):
     def train_dataloader(self) -> StatefulLoader:
         assert self.trainer is not None, "loaders are made for a trainer"
         records = self._needed("train")
-        return self.view.train_loader(records, self.trainer.accumulate_grad_batches, self.seed, self._share())
+        reshuffle = not self.trainer.overfit_batches
+        accumulate = self.trainer.accumulate_grad_batches
+        loader = self.view.train_loader(records, accumulate, self.seed, self._share(), reshuffle)
+        count_whole(self.trainer, loader)
+        return loader
 
     def val_dataloader(self) -> StatefulLoader | list[StatefulLoader]:
         assert self.trainer is not None, "loaders are made for a trainer"

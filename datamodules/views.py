@@ -14,8 +14,12 @@ class View(ABC):
     """
 
     @abstractmethod
-    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
-        """Shuffled training batches; ``accumulate`` micro-batches make one optimiser update."""
+    def train_loader(
+        self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
+    ) -> StatefulLoader:
+        """Shuffled training batches; ``accumulate`` micro-batches make one optimiser update. Without ``reshuffle`` each
+        epoch has those of the first, in the same order.
+        """
 
     @abstractmethod
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
@@ -40,7 +44,9 @@ class PromptWindows(View):
             )
         self.prompts, self.updates, self.eval_prompts = prompts, updates, eval_prompts
 
-    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
+    def train_loader(
+        self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
+    ) -> StatefulLoader:
         windows = len(records) // self.prompts
         if not windows:
             raise ValueError(f"{len(records)} training prompts do not fill a window of {self.prompts}; lower prompts")
@@ -55,7 +61,7 @@ class PromptWindows(View):
             )
 
         def batches(epoch: int) -> list[Batch]:
-            order = shuffled(len(records), seed, epoch)
+            order = shuffled(len(records), seed, epoch if reshuffle else 0)
             return [
                 {
                     "window": epoch * windows + window,
@@ -69,9 +75,8 @@ class PromptWindows(View):
             ]
 
         window = {"prompts per window": self.prompts, "updates per window": self.updates}
-        return StatefulLoader(
-            batches, {"training prompts": len(records), **window, "micro-batches per update": accumulate}
-        )
+        settings = {"training prompts": len(records), **window, "micro-batches per update": accumulate}
+        return StatefulLoader(batches, settings, together=accumulate * self.updates)
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         index = range(len(records))
@@ -101,11 +106,13 @@ class LabelledPairs(View):
             raise ValueError(f"uniform_share must be between 0 and 1, got {uniform_share}")
         self.batch_size, self.uniform_share = batch_size, uniform_share
 
-    def train_loader(self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL) -> StatefulLoader:
+    def train_loader(
+        self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
+    ) -> StatefulLoader:
         pairs = self._thinned(labelled_pairs(records), seed)
 
         def batches(epoch: int) -> list[Batch]:
-            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch)]
+            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch if reshuffle else 0)]
             return [
                 _columns(share.of(micro_batch)) | {"update": _columns(share.of(update))}
                 for update in _chunks(order, self.batch_size * share.ranks * accumulate)
@@ -114,7 +121,7 @@ class LabelledPairs(View):
 
         together = self.batch_size * share.ranks
         settings = {"pairs per micro-batch of all processes": together, "micro-batches per update": accumulate}
-        return StatefulLoader(batches, {"training pairs": len(pairs), **settings})
+        return StatefulLoader(batches, {"training pairs": len(pairs), **settings}, together=accumulate)
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -100,27 +99,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
 
 
-def find_checkpoint(path: Path, begin: bool) -> str | None:
-    """The checkpoint that a user means by ``path``: itself, or the newest one of a folder of them.
-
-    Args:
-        path: A name that ends in ``.ckpt``, or a folder that `Checkpoints` writes to.
-        begin: Whether a folder without any means to begin from the start: so the command that starts a run resumes it.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    if path.suffix == ".ckpt" or (path / META).is_file() or path.is_file():
-        if not path.exists():
-            raise ValueError(f"no checkpoint at {path}; give the .ckpt that `rtt fit` wrote, or the folder of them")
-        return str(path)
-    found = newest(path)
-    if found is None and not begin:
-        raise ValueError(f"no checkpoint in {path}; give the .ckpt that `rtt fit` wrote, or the folder of them")
-    rank_zero_info(f"resuming from {found}" if found else f"no checkpoint in {path} yet: starting from the beginning")
-    return None if found is None else str(found)
-
-
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints of a folder, oldest first: their names sort by step."""
     return sorted(folder.glob("*.ckpt"))
@@ -135,10 +113,11 @@ def newest(folder: Path) -> Path | None:
     pointer = folder / POINTER
     if not pointer.is_file():
         return None
-    path = folder / pointer.read_text().strip()
-    if not path.exists():
+    name = pointer.read_text().strip()
+    path = folder / name
+    if not name or not path.exists():
         others = ", ".join(str(other) for other in checkpoints(folder)) or "none"
-        raise ValueError(f"{pointer} names {path}, which is gone; complete checkpoints there: {others}")
+        raise ValueError(f"{pointer} names {name or 'none'}, which is gone; complete checkpoints there: {others}")
     return path
 
 

@@ -1,6 +1,7 @@
 """`rtt`: fit, validate, test and predict, from composed YAML files and flags; export; the shipped files; doctor."""
 
 import os
+import signal
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -18,15 +19,15 @@ from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
-from rtt_lightning.checkpoints import find_checkpoint
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.check import check
 from rtt_lightning.export import export
 from rtt_lightning.flags import nulls_as_yaml
 from rtt_lightning.rejudge import rejudge_command
+from rtt_lightning.resume import find_checkpoint
 from rtt_lightning.scoring import score
 from rtt_lightning.shipped import find_configs, list_configs
-from rtt_lightning.terminal import quieten
+from rtt_lightning.terminal import endure, quieten
 from rtt_lightning.types import OutsideFailure
 
 DESCRIPTION = (
@@ -95,7 +96,7 @@ class RTTCommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         config["weights_only"] = True  # nothing is unpickled, whatever the flag says
         if config.get("ckpt_path"):
-            config["ckpt_path"] = find_checkpoint(Path(config["ckpt_path"]), begin=self.config.subcommand == "fit")
+            config["ckpt_path"] = find_checkpoint(config["ckpt_path"], begin=self.config.subcommand == "fit")
 
 
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
@@ -118,9 +119,12 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
 
 def run() -> None:
     """The console script: a user's mistake ends with its message alone, exit code 2; so does the failure of a server
-    that the run depends on, exit code 1.
+    that the run depends on, exit code 1. Modules of the working directory can be named, as under ``python -m``.
     """
+    endure()
     try:
+        if not sys.flags.safe_path:
+            sys.path.append(os.getcwd())
         if sys.argv[1:2] == ["export"]:
             quieten()
             auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
@@ -137,6 +141,8 @@ def run() -> None:
             sys.exit(doctor(sys.argv[2:]))
         else:
             main()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
         sys.exit(SIGTERM_EXIT_CODE)
     except (ArgumentError, ValueError, OSError, MisconfigurationException, OutsideFailure) as error:

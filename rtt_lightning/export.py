@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.checkpoints import check_fits, find_checkpoint, read_checkpoint
+from rtt_lightning.checkpoints import check_fits, read_checkpoint
 from rtt_lightning.models import Lora, add_adapters, load_model, merged_weights, trainable_names
 from rtt_lightning.policy import POLICY_KEY
 from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_from_plain, load_weights
 from rtt_lightning.relevance.model import RelevanceModel
+from rtt_lightning.resume import find_checkpoint
 from rtt_lightning.tokenizers import load_tokenizer
 
 POLICY_CARD = """---
@@ -73,7 +74,7 @@ def export(checkpoint: Path, folder: Path, merge: bool = True) -> None:
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; give a new folder")
-    state = read_checkpoint(Path(find_checkpoint(Path(checkpoint), begin=False) or ""))
+    state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
     if POLICY_KEY in state:
         _export_policy(state, folder, merge)
     elif CHECKPOINT_KEY in state:

@@ -3,10 +3,13 @@
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import Any, TextIO, TypeVar
 
 from transformers.utils import logging as transformers_logging
 
@@ -32,6 +35,46 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(_is_about_the_run)
     for message in ABOUT_LIBRARIES:
         warnings.filterwarnings("ignore", message=message)
+
+
+def endure() -> None:
+    """Let no output end the program: what the terminal cannot show becomes "?", and what nobody reads is dropped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:  # as where the shell closed it
+            setattr(sys, name, _Enduring(stream))
+
+
+class _Enduring:
+    """A stream that goes on when its reader has gone, as `head` does after some lines, or a terminal on hanging up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+    def write(self, text: str) -> int:
+        with self._whoever_reads():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._whoever_reads():
+            self._stream.flush()
+
+    @contextmanager
+    def _whoever_reads(self) -> Iterator[None]:
+        try:
+            yield
+        except BlockingIOError:
+            pass  # a slow reader misses some of it
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what is still buffered goes there as well
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _is_about_the_run(record: logging.LogRecord) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rtt_lightning.checkpoints import find_checkpoint, newest, point_to, read_checkpoint, write_file, write_shards
+from rtt_lightning.checkpoints import newest, point_to, read_checkpoint, write_file, write_shards
+from rtt_lightning.resume import find_checkpoint
 
 
 def save(folder: Path, *steps: int) -> list[Path]:
@@ -40,6 +41,67 @@ def test_a_folder_without_any_begins_a_run_but_ends_a_validation(tmp_path: Path)
         find_checkpoint(tmp_path / "runs", begin=False)
     with pytest.raises(ValueError, match="no checkpoint at"):
         find_checkpoint(tmp_path / "mistyped.ckpt", begin=True)
+
+
+def test_nothing_was_saved_yet_in_a_new_folder_and_after_a_kill(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert find_checkpoint(tmp_path / "empty", begin=True) is None
+    (tmp_path / "killed/step-00000001.ckpt.partial").mkdir(parents=True)
+    (tmp_path / "killed/step-00000002.ckpt.abandoned").touch()
+    (tmp_path / "killed/.nfs01").touch()
+    assert find_checkpoint(tmp_path / "killed", begin=True) is None
+
+
+def test_ours_are_found_without_their_pointer_by_the_pointer_and_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, newer = save(tmp_path / "ck", 9, 10)
+    assert find_checkpoint(tmp_path / "ck/latest", begin=True) == str(newer)
+    (tmp_path / "ck/latest").unlink()
+    assert find_checkpoint(tmp_path / "ck", begin=True) == str(newer)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_checkpoint("~/ck", begin=True) == str(newer)
+    assert find_checkpoint("~/ck/step-00000009.ckpt", begin=True) == str(tmp_path / "ck/step-00000009.ckpt")
+
+
+def test_a_file_that_has_the_name_of_a_keyword_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (one,) = save(tmp_path / "best", 1)
+    assert find_checkpoint("best", begin=True) == str(Path("best") / one.name)
+
+
+NOT_YET = {
+    "files of ModelCheckpoint": ("ck", ["ck/epoch=0-step=2.ckpt", "ck/last.ckpt"], "give one of them.*last.ckpt"),
+    "a folder around the right one": ("run", ["run/ck/step-00000001.ckpt", "run/logs"], "did you mean .*run/ck?"),
+    "a folder of a model": ("model", ["model/config.json"], r"not empty either: it holds .*config.json"),
+    "an empty pointer": ("ck", ["ck/latest"], "latest names none, which is gone"),
+    "a name without its suffix": ("ck/step-00000002", ["ck/step-00000002.ckpt"], "did you mean .*2.ckpt?"),
+    "a pointer that is not there": ("ck/latest", ["ck/last.ckpt"], "no checkpoint at"),
+    "a mistyped file": ("ck/weights.safetensors", [], "no checkpoint at"),
+    "a keyword": ("last", [], "this keyword of Lightning finds no checkpoint of ours"),
+    "another keyword": ("hpc", [], "keyword"),
+    "a registry": ("registry:mine", [], "keyword"),
+    "a place on the net": ("s3://bucket/ck", [], "only local files are read"),
+}
+
+
+@pytest.mark.parametrize(("given", "files", "message"), NOT_YET.values(), ids=NOT_YET)
+def test_what_is_no_new_folder_does_not_begin_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, files: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in map(Path, files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for begin in (True, False):
+        with pytest.raises(ValueError, match=message):
+            find_checkpoint(given, begin)
+
+
+def test_a_link_to_nothing_does_not_begin_a_run(tmp_path: Path) -> None:
+    (tmp_path / "ck").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(ValueError, match=r"is a link to .*unmounted, which is gone"):
+        find_checkpoint(tmp_path / "ck", begin=True)
 
 
 def test_a_half_written_one_is_not_seen(tmp_path: Path) -> None:

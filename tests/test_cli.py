@@ -182,3 +182,37 @@ def test_help_ends_well(args: tuple[str, ...], expected: str, capsys: pytest.Cap
         main(args)
     assert ended.value.code == 0
     assert expected in capsys.readouterr().out
+
+
+def test_a_class_of_the_working_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """By the `rtt` script, whose own folder is what Python puts first on the path."""
+    (tmp_path / "lenient_scheme.py").write_text(
+        "from rtt_lightning.policy import PolicyModule\n\n\nclass Lenient(PolicyModule):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(ROOT / ".venv/bin"), *(path for path in sys.path if path)])
+    arguments = ["--model.class_path", "lenient_scheme.Lenient", "--model.init_args.model", "none", "--print_config"]
+    monkeypatch.setattr(sys, "argv", ["rtt", "fit", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 0
+    assert "class_path: lenient_scheme.Lenient" in capsys.readouterr().out
+
+
+CHECKPOINTS = "{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, init_args: {folder: ck, every: 1}}"
+LOGGER = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: logs}}"
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_a_trial_leaves_nothing_behind(
+    policy_args, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = (
+        f"--trainer.callbacks=[{CHECKPOINTS}]",
+        f"--trainer.logger={LOGGER}",
+        "--trainer.enable_checkpointing=true",
+    )
+    command_line = main(policy_args(command, *flags, "--trainer.fast_dev_run=true"))
+    assert command_line.trainer.global_step == (command == "fit")
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ ORDER = [
     {"tokenizers", "models", "forward", "stored", "mergeable"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
-    {"training", "strategies"},
+    {"training", "strategies", "resume"},
     {"policy", "discriminator"},
     {"export", "rejudge", "scoring"},
     {"cli", "__main__", "demo", "doctor"},

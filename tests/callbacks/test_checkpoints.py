@@ -1,10 +1,14 @@
 """Checkpoints of one course of training per folder, after whole updates; a tiny module with a real trainer."""
 
+import csv
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,10 +22,24 @@ class Slope(LightningModule):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        return (self.weight - batch).square().mean()
+        loss = (self.weight - batch).square().mean()
+        self.log("loss", loss)
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class SignalAt(Callback):
+    """Sends this process a signal as a batch begins."""
+
+    def __init__(self, batch: int, number: int) -> None:
+        self.batch, self.number = batch, number
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Tensor, batch_idx: int) -> None:
+        if batch_idx == self.batch - 1:
+            os.kill(os.getpid(), self.number)
+            self.then = signal.getsignal(self.number)
 
 
 class StopAfter(Callback):
@@ -37,11 +55,10 @@ def train(folder: Path, updates: int, *callbacks: Callback, resume: str | None =
     trainer = Trainer(
         max_steps=updates,
         callbacks=[Checkpoints(str(folder), every=2), *callbacks],
-        logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         accelerator="cpu",
-        **flags,  # pyright: ignore[reportArgumentType]
+        **{"logger": False, **flags},  # pyright: ignore[reportArgumentType]
     )
     data = DataLoader(torch.ones(100, 1))  # pyright: ignore[reportArgumentType]
     trainer.fit(Slope(), data, ckpt_path=resume and str(folder / resume), weights_only=True)
@@ -89,10 +106,33 @@ def test_a_run_killed_before_it_pointed_to_its_first_checkpoint_begins_again(tmp
     assert newest(tmp_path) == tmp_path / "step-00000002.ckpt"
 
 
-@pytest.mark.parametrize(("batches", "saved"), [(8, [2]), (9, [2, 3])])
-def test_a_run_that_ends_in_the_middle_of_an_update_saves_none_of_it(
-    tmp_path: Path, batches: int, saved: list[int]
-) -> None:
-    """Of 3 micro-batches per update; the gradient of those already done would be lost."""
+@pytest.mark.parametrize("batches", [7, 8, 9])
+def test_a_run_that_is_stopped_in_the_middle_of_an_update_finishes_it(tmp_path: Path, batches: int) -> None:
+    """Of 3 micro-batches per update: neither the gradients of those already done are lost, nor the updates before."""
     train(tmp_path, 10, StopAfter(batches), accumulate_grad_batches=3)
-    assert names(tmp_path) == ["latest", *(f"step-{step:08d}.ckpt" for step in saved)]
+    assert names(tmp_path) == ["latest", "step-00000002.ckpt", "step-00000003.ckpt"]
+
+
+@pytest.mark.parametrize("trial", [True, 3])
+def test_a_trial_leaves_the_folder_as_it_is(tmp_path: Path, trial: bool | int) -> None:
+    train(tmp_path, 2, fast_dev_run=trial)
+    assert names(tmp_path) == []
+    train(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    train(tmp_path, 2, fast_dev_run=trial)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_last_update_before_a_signal_is_saved_and_logged(tmp_path: Path, number: int, code: int) -> None:
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    logger = CSVLogger(str(tmp_path), name="logs", version="", flush_logs_every_n_steps=1)
+    sender = SignalAt(5, number)
+    with pytest.raises(SystemExit) as ended:
+        train(tmp_path / "ck", 10, sender, accumulate_grad_batches=2, logger=logger, log_every_n_steps=1)
+    assert ended.value.code == code
+    assert (sender.then == signal.SIG_DFL) == (number == signal.SIGINT)  # a second Ctrl-C does not wait
+    assert names(tmp_path / "ck")[-1] == "step-00000003.ckpt"
+    with (tmp_path / "logs/metrics.csv").open() as lines:
+        assert [row["step"] for row in csv.DictReader(lines)] == ["0", "1", "2"]
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers

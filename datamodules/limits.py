@@ -1,0 +1,52 @@
+"""Lightning's limits count micro-batches; what training needs whole is an update, and a window of rollouts."""
+
+from lightning.pytorch import Trainer
+
+from rtt_lightning.datamodules.loaders import StatefulLoader
+
+UNITS = "accumulate_grad_batches micro-batches per update, times the updates of a window"
+
+
+def count_whole(trainer: Trainer, loader: StatefulLoader) -> None:
+    """Have an epoch end, and validation begin, with whole updates and windows; a trial has as many updates as asked.
+
+    Raises:
+        ValueError: For a limit that would break off an update, whose gradient would be that of a part, or a window,
+            whose other responses would be sampled for nothing.
+    """
+    if trainer.fast_dev_run:
+        trainer.limit_train_batches = int(trainer.fast_dev_run) * trainer.accumulate_grad_batches
+        return
+    name = "overfit_batches" if trainer.overfit_batches else "limit_train_batches"
+    taken = _counted(trainer.limit_train_batches, len(loader))
+    if taken < len(loader):
+        _refuse_part(f"trainer.{name} {trainer.limit_train_batches}", taken, loader.together)
+    loader.stop_after(taken)
+    if trainer.enable_validation and trainer.accumulate_grad_batches > 1:
+        _check_validation(trainer, taken)
+
+
+def _check_validation(trainer: Trainer, batches: int) -> None:
+    if trainer._val_check_time_interval is not None:
+        raise ValueError(
+            "a time as trainer.val_check_interval may come in the middle of an update of "
+            f"{trainer.accumulate_grad_batches} micro-batches; give their number between two validations"
+        )
+    interval = _counted(trainer.val_check_interval, batches)
+    if interval != batches:
+        given = f"trainer.val_check_interval {trainer.val_check_interval}"
+        _refuse_part(given, max(1, interval), trainer.accumulate_grad_batches)
+
+
+def _counted(limit: float, of: int) -> int:
+    """A limit of Lightning's, which is a number where it is an integer and a share where it is not."""
+    return limit if isinstance(limit, int) else int(of * limit)
+
+
+def _refuse_part(given: str, number: int, together: int) -> None:
+    if number % together:
+        whole = number // together * together
+        fitting = f"{whole} or {whole + together}" if whole else f"{together}"
+        raise ValueError(
+            f"{given} makes {number} micro-batches, where {together} belong together ({UNITS}); give {fitting}"
+        )
