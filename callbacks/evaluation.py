@@ -35,7 +35,7 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
     found = figures(judged)
     show_kinds(judged, title)
-    show_accuracies(found, len(judged))
+    show_accuracies(found, [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found], len(judged))
     if folder is None:
         return
     write_completions(folder / f"{name}.parquet", judged)
@@ -48,18 +48,25 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
 
 
 def figures(judged: Sequence[JudgedRollout]) -> dict[str, Figure]:
+    """`accuracies` of strict verdicts, and of loose ones where all responses were judged loosely."""
+    ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
+    if all(item.loose is not None for item in judged):
+        ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
+    return accuracies(ways)
+
+
+def accuracies(ways: Mapping[str, Sequence[tuple[RubricSample, Sequence[Verdict]]]]) -> dict[str, Figure]:
     """Accuracies by name, each with a 95 % interval over prompts.
 
-    Loose ones are there where all responses were judged loosely. See `rtt_lightning.functional.accuracy` for what is
-    counted.
+    What is counted stands in `rtt_lightning.functional.accuracy`.
+
+    Args:
+        ways: Rubrics and verdicts, by what distinguishes them.
 
     Returns:
         ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
         criterion was decided; otherwise what `instruction_figure` says.
     """
-    ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
-    if all(item.loose is not None for item in judged):
-        ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
     found: dict[str, Figure] = {}
     for way, pairs in ways.items():
         found[f"instruction_accuracy_{way}"] = instruction_figure(by_prompt(pairs, instruction_counts))
@@ -107,14 +114,14 @@ LABELS = {
 }
 
 
-def show_accuracies(found: Mapping[str, Figure], responses: int) -> None:
-    """A table of `figures`; where anything is undecided bounds stand in it, and below how many responses are decided.
+def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses: int) -> None:
+    """A table of accuracies; where anything is undecided bounds stand in it, and below how many responses are decided.
 
     Args:
-        found: What `figures` gives.
-        responses: Their number.
+        found: What `accuracies` gives.
+        ways: Columns of the table.
+        responses: Number of responses.
     """
-    ways = [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found]
     table = Table(title="mean and 95 % interval over prompts", title_justify="left")
     for column in ("accuracy", *ways):
         table.add_column(column, justify="left" if column == "accuracy" else "right")

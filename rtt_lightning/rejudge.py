@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 from torchmetrics.functional.classification import binary_cohen_kappa
 
+from rtt_lightning.callbacks.evaluation import accuracies, show_accuracies
 from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
 from rtt_lightning.flags import nulls_as_yaml
 from rtt_lightning.shipped import find_configs
-from rtt_lightning.terminal import three_decimals
+from rtt_lightning.terminal import counted, three_decimals
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.base import Verifier
 
@@ -33,14 +34,15 @@ def rejudge_command(args: Sequence[str]) -> None:
     parser.add_subclass_arguments(Verifier, "rollout.verifier", required=True, help="Who judges now.")
     parser.add_argument("--gold", type=str | None, default=None, help="Compare with this file's verdicts instead.")
     parser.add_argument("--output", type=str | None, default=None, help="Parquet file for the new verdicts.")
+    parser.add_argument("--fresh", action="store_true", help="Ask a judge again also about what it has judged before.")
     config = parser.parse_args(nulls_as_yaml(find_configs(args)))
     made = parser.instantiate(config)
-    rejudge(Path(config.path), made.rollout.verifier, config.gold, config.output)
+    rejudge(Path(config.path), made.rollout.verifier, config.gold, config.output, config.fresh)
 
 
 @dataclass
 class Agreement:
-    """Pairs of verdicts on the same criteria, the first ones' beside the second ones'."""
+    """Whether the same criteria are as desired, by the first verdicts and by the second ones."""
 
     pairs: list[tuple[bool | None, bool | None]] = field(default_factory=list)
 
@@ -51,7 +53,7 @@ class Agreement:
 
     @property
     def accuracy(self) -> float:
-        """Share of equal verdicts; NaN without any."""
+        """Share of equal ones; NaN without any."""
         return sum(a == b for a, b in self.decided) / len(self.decided) if self.decided else float("nan")
 
     @property
@@ -63,7 +65,7 @@ class Agreement:
         return float(binary_cohen_kappa(second.int(), first.int()))
 
     def flips(self, to: bool) -> int:
-        """Verdicts that changed to ``to``."""
+        """Criteria that changed to ``to``."""
         return sum(b is to and a is not to for a, b in self.decided)
 
     @property
@@ -72,7 +74,9 @@ class Agreement:
         return sum(b is None for _, b in self.pairs)
 
 
-def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str | None = None) -> Agreement:
+def rejudge(
+    path: Path, verifier: Verifier, gold: str | None = None, output: str | None = None, fresh: bool = False
+) -> Agreement:
     """Score saved responses again, and show how far the verdicts agree with the first ones, or with a gold file's.
 
     Args:
@@ -80,6 +84,8 @@ def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str
         verifier: Who judges now.
         gold: File of the same responses with verdicts to compare with, such as people's.
         output: Parquet file for the responses with their new verdicts.
+        fresh: Ask a judge again also about what it has judged before, which its file would answer otherwise: the same
+            judge always agrees with its file. The file stays as it is.
 
     Raises:
         ValueError: If there are no responses, or the gold file lacks some of them.
@@ -87,6 +93,8 @@ def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str
     records = _responses(path)
     if problems := sorted({problem for record in records for problem in verifier.problems(record.sample)}):
         raise ValueError("; ".join(problems))
+    for memory in verifier.memories() if fresh else ():
+        memory.forget()
     first = _gold(records, gold) if gold else [record.verdicts for record in records]
     found = verifier.verify_all([(record.sample, record.response or "") for record in records])
     if output:
@@ -100,9 +108,14 @@ def rejudge(path: Path, verifier: Verifier, gold: str | None = None, output: str
     total, by_criterion = Agreement(), dict[str, Agreement]()
     for record, old, new in zip(records, first, found, strict=True):
         for criterion, before, after in zip(record.sample.criteria, old, new, strict=True):
-            for agreement in (total, by_criterion.setdefault(criterion.text, Agreement())):
-                agreement.pairs.append((before.met, after.met))
-    _show(total, by_criterion, "gold" if gold else "first")
+            for agreement in (total, by_criterion.setdefault(criterion.label, Agreement())):
+                agreement.pairs.append((before.as_desired(criterion), after.as_desired(criterion)))
+    others, samples = "gold" if gold else "first", [record.sample for record in records]
+    _show(total, by_criterion, others)
+    ways = {others: list(zip(samples, first, strict=True)), "again": list(zip(samples, found, strict=True))}
+    show_accuracies(accuracies(ways), list(ways), len(records))
+    if remembered := sum(memory.remembered for memory in verifier.memories()):
+        print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
     for reason, count in Counter(v.reason for row in found for v in row if v.met is None).most_common(5):
         Console().print(Text(f"{count} unscorable: {reason}", style="yellow"))
     return total
@@ -137,7 +150,7 @@ def _gold(records: Sequence[Record], file: str) -> list[tuple[Verdict, ...]]:
 
 def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:
     table = Table(title=f"agreement with the {others} verdicts", title_justify="left")
-    for name in ("criterion", "verdicts", "accuracy", "kappa", "to met", "to unmet", "unscorable"):
+    for name in ("criterion", "verdicts", "accuracy", "kappa", "to desired", "to undesired", "unscorable"):
         table.add_column(name, justify="left" if name == "criterion" else "right")
     rows = sorted(by_criterion.items(), key=lambda item: -(item[1].flips(True) + item[1].flips(False)))
     for text, agreement in [("all", total), *rows[:MOST_ROWS]]:

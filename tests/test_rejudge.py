@@ -8,10 +8,13 @@ import pytest
 
 from rtt_lightning.cli import main, run
 from rtt_lightning.datamodules.records import read_records
-from rtt_lightning.rejudge import Agreement, rejudge
+from rtt_lightning.rejudge import Agreement, rejudge, rejudge_command
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judge import LLMJudge
+from rtt_lightning.verifiers.router import Router
 from rtt_lightning.verifiers.rules import RuleVerifier
+from tests.verifiers.judge.server import judge_server, seen
 
 
 class Contrary(Verifier):
@@ -53,6 +56,73 @@ def test_another_judge_is_composed_from_yaml_and_its_verdicts_are_written(
     agreement = rejudge(windows, RuleVerifier(workers=0), gold=str(output))
     assert agreement.accuracy == 0.0
     assert len(agreement.pairs) - len(agreement.decided) == 12
+
+
+def judged_file(path: Path, *mets: bool | None, weight: float = 1.0) -> Path:
+    """Responses that hold "tea" or not, judged before."""
+    criteria = [{"text": "Mention tea.", "checker": "judge", "weight": weight}]
+    rows = [
+        {"prompt": f"Write {n}.", "criteria": [criteria[0] | {"met": met}], "response": "Tea." if n % 2 else "Milk."}
+        for n, met in enumerate(mets)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_same_judge_is_asked_again_only_if_its_file_is_to_be_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind a router as in a run; what is kept stays as it was, for the runs that rest on it."""
+    file = judged_file(tmp_path / "judged.jsonl", False, True, False)
+    with judge_server() as url:
+
+        def again(fresh: bool) -> tuple[int, str]:
+            judge = LLMJudge("m", url, file=str(tmp_path / "judge.sqlite"))
+            assert rejudge(file, Router(RuleVerifier(workers=0), judge), fresh=fresh).accuracy == 1
+            return seen(url).calls, capsys.readouterr().out
+
+        assert again(fresh=False)[0] == 3
+        calls, printed = again(fresh=False)
+        assert calls == 3
+        assert "3 verdicts kept from before, not asked for again; --fresh asks for all" in printed
+        calls, printed = again(fresh=True)
+        assert calls == 6
+        assert "kept from before" not in printed
+        assert again(fresh=False)[0] == 6
+
+
+def test_fresh_is_a_flag_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = judged_file(tmp_path / "judged.jsonl", True, False)
+    asked: list[bool] = []
+    monkeypatch.setattr("rtt_lightning.rejudge.rejudge", lambda *args: asked.append(args[-1]))
+    command = [str(file), "--rollout.verifier", f"{__name__}.Contrary"]
+    rejudge_command(command)
+    rejudge_command([*command, "--fresh"])
+    assert asked == [False, True]
+
+
+class Wordy(Verifier):
+    """Finds a criterion met where the response mentions tea, and cannot say of milk."""
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        return [Verdict(True, "tea") if "Tea" in answer else Verdict.unscorable("milk")] * len(sample.criteria)
+
+
+def test_bounds_stand_where_the_new_judge_leaves_something_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unwanted criterion, with its weight: it is as desired where tea is not mentioned."""
+    monkeypatch.setenv("COLUMNS", "200")
+    file = judged_file(tmp_path / "judged.jsonl", False, True, False, False, weight=-2.0)
+    agreement = rejudge(file, Wordy())
+    assert (agreement.flips(True), agreement.flips(False), agreement.unscorable) == (0, 1, 2)
+    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    shown = {cells[0].strip(): [cell.strip().split(" (")[0] for cell in cells[1:]] for cells in lines}
+    assert shown["Mention tea. (weight -2)"][:2] == ["4", "0.500"]
+    assert shown["instruction-level"] == ["0.750", "–"]
+    assert shown["instruction-level, lower bound"] == ["–", "0.000"]
+    assert shown["instruction-level, upper bound"] == ["–", "0.500"]
+    assert shown["of wholly decided responses alone"] == ["–", "0.000"]
 
 
 def test_kappa_and_flips_by_hand() -> None:

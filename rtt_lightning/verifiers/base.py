@@ -4,10 +4,22 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from anyio.from_thread import start_blocking_portal
 
 from rtt_lightning.types import RubricSample, Verdict
+
+
+class Memory(Protocol):
+    """Verdicts that were kept from before."""
+
+    remembered: int
+    """How many of them were used so far instead of making them anew."""
+
+    def forget(self) -> None:
+        """Use none from now on, and keep no other in their place."""
+        ...
 
 
 class Verifier(ABC):
@@ -39,6 +51,10 @@ class Verifier(ABC):
     def figures(self) -> dict[str, float]:
         """What it has cost so far, for the log: the same names each time."""
         return {}
+
+    def memories(self) -> "list[Memory]":
+        """What keeps its verdicts from one run to the next."""
+        return []
 
     def verify_all(self, pairs: Sequence[tuple[RubricSample, str]]) -> list[list[Verdict]]:
         """Verdicts on many answers, concurrently; for callers outside an event loop."""

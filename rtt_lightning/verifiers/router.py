@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.types import Criterion, RubricSample, Verdict
-from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.base import Memory, Verifier
 from rtt_lightning.verifiers.checks import CODE, JUDGE
 from rtt_lightning.verifiers.rules import RuleVerifier
 
@@ -33,7 +33,7 @@ class Router(Verifier):
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for verifier in (self._rules, *self._special.values()):
+            for verifier in self._all():
                 await stack.enter_async_context(verifier.session())
             yield
 
@@ -54,7 +54,13 @@ class Router(Verifier):
         ]
 
     def figures(self) -> dict[str, float]:
-        return {k: v for verifier in (self._rules, *self._special.values()) for k, v in verifier.figures().items()}
+        return {k: v for verifier in self._all() for k, v in verifier.figures().items()}
+
+    def memories(self) -> list[Memory]:
+        return [memory for verifier in self._all() for memory in verifier.memories()]
+
+    def _all(self) -> list[Verifier]:
+        return [self._rules, *self._special.values()]
 
     async def _divided(
         self,

@@ -36,23 +36,36 @@ class Store:
 
     def __init__(self, path: Path | None, budget_tokens: int | None = None, budget_money: float | None = None) -> None:
         self.path, self.budget_tokens, self.budget_money = path, budget_tokens, budget_money
+        self.remembered = 0
+        """Verdicts that were found so far."""
+        self._forgetful = False
         self._inode = 0  # of the file that was opened
         try:
             self._open(path)
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 
+    def forget(self) -> None:
+        """Neither find nor keep a verdict from now on; those in the file stay, for the runs that rest on them."""
+        self._forgetful = True
+
     def get(self, key: str) -> Opinion | None:
         """The verdict of a key, if there is one."""
+        if self._forgetful:
+            return None
         row = self._do(lambda: self._file.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone())
         try:
             found = json.loads(row[0]) if row else None
-            return Opinion(bool(found["met"]), str(found["reason"])) if found else None
+            kept = Opinion(bool(found["met"]), str(found["reason"])) if found else None
         except (ValueError, KeyError, TypeError):
             return None
+        self.remembered += kept is not None
+        return kept
 
     def put(self, key: str, opinion: Opinion) -> None:
         """Keep a verdict."""
+        if self._forgetful:
+            return
         text = json.dumps({"met": opinion.met, "reason": opinion.reason})
         self._do(lambda: self._file.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, text)))
 

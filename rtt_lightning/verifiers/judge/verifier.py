@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSample, Verdict
-from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.base import Memory, Verifier
 from rtt_lightning.verifiers.checks import JUDGE, unscorable
 from rtt_lightning.verifiers.judge.budget import Bill, Budget
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits, Reply
@@ -82,14 +82,12 @@ class LLMJudge(Verifier):
         if fixed := {"max_tokens", "max_completion_tokens", "n", "stream"} & set(options or {}):
             raise ValueError(f"the judge's options must not hold {', '.join(sorted(fixed))}: they are set elsewhere")
         self._template = read_template(Path(template) if template else DEFAULT)
-        self._options: dict[str, Any] = {"max_completion_tokens": max_completion_tokens, **(options or {})}
-        if temperature is not None:
-            self._options.setdefault("temperature", temperature)
+        warmth = {} if temperature is None else {"temperature": temperature}
+        self._options = {"max_completion_tokens": max_completion_tokens, **warmth, **(options or {})}
         self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
         self._per_call, self._longest, self._reply = criteria_per_call, max_characters, max_completion_tokens
-        self._votes = votes
         self._budget, self._most_failures, self._failures, self._calling = budget, failures_in_a_row, 0, 0
-        self._path = Path(file) if file else None
+        self._votes, self._path = votes, Path(file) if file else None
 
     @cached_property
     def _store(self) -> Store:
@@ -121,6 +119,9 @@ class LLMJudge(Verifier):
 
     def problems(self, sample: RubricSample) -> list[str]:
         return self._endpoint.problems()
+
+    def memories(self) -> list[Memory]:
+        return [self._store]
 
     def figures(self) -> dict[str, float]:
         return {f"judge_{name}": value for name, value in self._store.spent().items()}
