@@ -1,6 +1,7 @@
 """What people and later runs see of rollouts: parquet files, a table of completions, a table per criterion kind."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from rtt_lightning.callbacks.weights import weights_by_kind
 from rtt_lightning.datamodules.records import criteria_json
 from rtt_lightning.metrics import KindAccuracy
 from rtt_lightning.terminal import three_decimals
@@ -47,8 +49,14 @@ def write_completions(
 
 
 def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: str) -> None:
-    """A table of responses, with a tick at each criterion that is as desired; text of models and data is shown as it
-    is, never as markup.
+    """A table of responses, with a tick at each criterion that is as desired.
+
+    Text of models and data is shown as it is, never as markup.
+
+    Args:
+        judged: The responses.
+        rewards: ``[batch]``; NaN where the reward is not known.
+        title: Of the table.
     """
     table = Table(title=title, show_lines=True, title_justify="left")
     table.add_column("prompt", ratio=3)
@@ -61,7 +69,9 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
             mark, style = MARKS[verdict.as_desired(criterion)]
             verdicts.append(f"{mark} ", style).append(f"{criterion.label}\n")
         prompt = item.sample.task or item.sample.messages[-1]["content"]
-        table.add_row(Text(prompt[:300]), Text(item.rollout.text[:600]), verdicts, f"{reward:.2f}")
+        table.add_row(
+            Text(prompt[:300]), Text(item.rollout.text[:600]), verdicts, "–" if math.isnan(reward) else f"{reward:.2f}"
+        )
     Console().print(table)
 
 
@@ -79,21 +89,6 @@ def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
         forgiving = [three_decimals(loose[kind][0])] if loose else []
         table.add_row(Text(kind), *weighed, str(total), three_decimals(accuracy), *forgiving, str(unscorable))
     Console().print(table)
-
-
-def weights_by_kind(samples: Iterable[RubricSample]) -> dict[str, str]:
-    """The weights of each kind's criteria in words, such as "-2 to 1"; an empty text where all are 1."""
-    found: dict[str, list[float]] = {}
-    for sample in samples:
-        for criterion in sample.criteria:
-            found.setdefault(criterion.checker, []).append(criterion.weight)
-    return {kind: _range(min(weights), max(weights)) for kind, weights in found.items()}
-
-
-def _range(low: float, high: float) -> str:
-    if low == high:
-        return "" if low == 1 else f"{low:g}"
-    return f"{low:g} to {high:g}"
 
 
 def _by_kind(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> dict[str, tuple[float, int, int]]:

@@ -17,6 +17,7 @@ from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.signs import signs
+from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
@@ -92,11 +93,14 @@ class RolloutCallback(Callback):
         self._synced_version: int | None = None
         self._evaluated: list[JudgedRollout] = []
 
-    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._window, self._synced_version = None, None
         self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
         if isinstance(trainer.datamodule.view, PromptWindows):
             trainer.datamodule.check(self.verifier.problems)
+            if stage == TrainerFn.FITTING:
+                train = trainer.datamodule.records["train"]
+                say_if_ignored(pl_module.response_reward, (record.sample for record in train))
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -237,7 +241,8 @@ class RolloutCallback(Callback):
             part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
             write_completions(self._writes_to / f"window-{number:06d}{part}.parquet", judged, relevance, advantages)
         if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
-            rewards, _ = policy.response_reward(experience.met, experience.scorable, experience.weights)
+            rewards, known = policy.response_reward(experience.met, experience.scorable, experience.weights)
+            rewards = torch.where(known, rewards, torch.nan)
             first = self.sampling.n
             seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
             print_completions(judged[:first][:4], rewards[:first][:4], f"window {number}: {seen}")

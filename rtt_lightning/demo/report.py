@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rtt_lightning.callbacks.completions import weights_by_kind
+from rtt_lightning.callbacks.weights import weights_by_kind
 from rtt_lightning.demo.compare import Completion, accuracy_by_kind, read_completions
 from rtt_lightning.demo.curves import curves_section
 from rtt_lightning.demo.markup import NOT_RECORDED, dots, html_table, page, section, table

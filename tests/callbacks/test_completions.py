@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rtt_lightning.callbacks.completions import print_completions, show_kinds, weights_by_kind, write_completions
+from rtt_lightning.callbacks.completions import print_completions, show_kinds, write_completions
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules import LabelledPairs
 from rtt_lightning.datamodules.records import read_records
@@ -107,6 +107,8 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(
     ):
         assert words(text) in shown
     assert "0.50" in shown
+    print_completions([judged("R", *VERDICTS)], torch.tensor([torch.nan]), "window 2")  # a reward that is not known
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_kinds_are_listed_from_the_rarest_success_with_unscorable_ones(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,17 +129,6 @@ def test_kinds_are_listed_from_the_rarest_success_with_unscorable_ones(capsys: p
         ["[red]good", "-0.5 to 0.5", "2", "0.500", "0"],
         ["broken", "-0.5", "0", "–", "1"],
     ]
-
-
-def test_weights_are_named_where_one_is_not_1() -> None:
-    def sample(*weights: float) -> RubricSample:
-        criteria = tuple(Criterion("x", "judge" if weight < 5 else "rtt:x", weight=weight) for weight in weights)
-        return RubricSample("p", ({"role": "user", "content": "x"},), criteria)
-
-    assert weights_by_kind([sample(1.0, 7.0), sample(1.0)]) == {"judge": "", "rtt:x": "7"}
-    assert weights_by_kind([sample(1.0), sample(-2.5, 7.0)]) == {"judge": "-2.5 to 1", "rtt:x": "7"}
-    assert Criterion("No commas.", "x").label == "No commas."
-    assert Criterion("Commas.", "x", weight=-2).label == "Commas. (weight -2)"
 
 
 def test_predict_makes_labelled_pairs_of_the_training_prompts(policy_args, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The rollout callback in real runs of the tiny policy: what it samples, judges, logs, writes and keeps."""
 
+import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from rtt_lightning.cli import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.transformers import TransformersEngine
 from rtt_lightning.policy import RTT
-from rtt_lightning.types import Rollout, Verdict
+from rtt_lightning.types import Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 FP32_SGD = (
@@ -202,6 +203,44 @@ def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_pat
     assert figures["rollout/instruction_accuracy_lower_bound"] == 0
     assert figures["rollout/instruction_accuracy_upper_bound"] == pytest.approx(share)
     assert figures["rollout/undecided_share"] == 1
+
+
+class Fading(RuleVerifier):
+    """Decides the first window's criteria, and of later ones only the first criterion."""
+
+    calls = 0
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        self.calls += 1
+        found = await super().verify(sample, answer)
+        return found if self.calls <= 6 else [found[0], *[Verdict.unscorable("faded")] * (len(found) - 1)]
+
+
+def test_what_is_not_known_of_a_window_is_not_that_of_the_window_before(policy_args, tmp_path: Path) -> None:
+    """Lightning's logs repeat what was logged last; each reward with an undecided criterion is unknown."""
+    flags = (
+        "--rollout.verifier=tests.callbacks.test_rollout.Fading",
+        "--rollout.verifier.init_args.workers=0",
+        "--model.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing",
+        f"--trainer.logger={json.dumps(csv_logger(tmp_path))}",
+        "--trainer.log_every_n_steps=1",
+    )
+    main(policy_args("fit", RAGGED, brief(tmp_path, ASKED), *flags))
+    with (tmp_path / "log/metrics.csv").open() as lines:
+        rows = {row["step"]: row for row in csv.DictReader(lines)}
+    whole, share, unknown = (
+        f"rollout/{name}" for name in ("instruction_accuracy", "undecided_share", "reward_unknown")
+    )
+    assert [float(rows["0"][name]) for name in (share, unknown)] == [0, 0]
+    assert 0 <= float(rows["0"][whole]) <= 1
+    assert [float(rows["1"][name]) for name in (share, unknown)] == [1, 1]
+    assert rows["1"][whole] in ("", "nan")
+    assert float(rows["1"]["rollout/instruction_accuracy_lower_bound"]) == 0
+
+
+def csv_logger(folder: Path) -> dict[str, Any]:
+    arguments = {"save_dir": str(folder), "name": "log", "version": ""}
+    return {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": arguments}
 
 
 # -- resuming ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from rtt_lightning.functional.advantages import (
     no_partition,
     token_rewards,
 )
+from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound, weighted_mean
 from tests.functional import oracle
 
 
@@ -64,6 +65,41 @@ def test_intra_sample_sums_to_zero_over_each_response_and_spares_other_tokens(wi
     assert token.sum(1).abs().max() < 1e-3
     assert (token[~window[2]] == 0).all()
     assert token.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[0.1, 0.2, 0.3], [0.7, 0.1, 0.8], [1.1, 2.2, 3.3], [0.1, 0.2, -0.3], [1e3, 0.1, 1000.1]],
+)
+def test_weighted_rewards_equal_but_for_rounding_earn_exactly_nothing(weights: list[float]) -> None:
+    """The first two weights make the third: met together, or it alone. Also where the unwanted third cancels them."""
+    met = torch.tensor([[True, True, False], [False, False, True]])
+    if weights[2] < 0:
+        met = torch.tensor([[True, True, True], [False, False, False]])
+    rewards, known = weighted_mean(met, torch.ones(2, 3, dtype=torch.bool), torch.tensor([weights] * 2))
+    assert rewards[0] == pytest.approx(rewards[1].item(), abs=1e-6)
+    for scale in (True, False):
+        assert group_normalize(rewards, known, torch.tensor([0, 0]), scale=scale).tolist() == [0, 0]
+
+
+def test_equal_but_for_rounding_is_of_a_group_and_small_differences_count() -> None:
+    rewards = torch.tensor([0.3, 0.1 + 0.2 + 3e-8, 0.3, 0.3001])
+    groups = torch.tensor([0, 0, 1, 1])
+    found = group_normalize(rewards, torch.ones(4, dtype=torch.bool), groups)
+    assert found[:2].tolist() == [0, 0]
+    assert found[2:].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5], rel=0.02)  # +-1/sqrt(2), less eps / std
+
+
+def test_an_undecided_response_takes_no_part_in_the_all_or_nothing_baseline() -> None:
+    """Of four responses one passes, one fails, two have an open criterion, of which one is known to fail."""
+    met = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
+    scorable = torch.tensor([[True, True], [True, True], [True, False], [True, False]])
+    arguments = (met, scorable, torch.ones(4, 2))
+    groups = torch.zeros(4, dtype=torch.long)
+    unknown = group_normalize(*all_or_nothing(*arguments), groups)
+    assert unknown.tolist() == pytest.approx([0.5**0.5, -(0.5**0.5), 0, 0], rel=1e-5)
+    lower = group_normalize(*all_or_nothing_lower_bound(*arguments), groups)
+    assert lower.tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-5)  # mean 1/4, sample std 1/2
 
 
 def one_cell(values: list[float], sign: float = 1.0):

@@ -1,0 +1,52 @@
+"""Figures of an evaluation that two processes share are those of one process that has all responses."""
+
+import multiprocessing
+from multiprocessing.queues import Queue
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from rtt_lightning.metrics import Evaluation
+from rtt_lightning.processes import free_port
+
+SHARES = (slice(0, 3), slice(3, 8))
+"""Uneven shares; the second one alone has undecided criteria, and samples of another engine without a full softmax."""
+
+
+def evaluated(*parts: slice) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(0)
+    met = torch.rand(8, 4, generator=generator) < 0.8
+    weights = torch.where(torch.arange(4) < torch.randint(1, 5, (8, 1), generator=generator), 1.0, 0.0)
+    scorable = (weights != 0) & ((torch.rand(8, 4, generator=generator) < 0.7) | (torch.arange(8)[:, None] < 3))
+    kl, mask = torch.rand(8, 5, generator=generator), torch.arange(5) < torch.arange(1, 9)[:, None]
+    evaluation = Evaluation()
+    for part in parts:
+        evaluation.update(met[part], scorable[part], weights[part])
+        evaluation.reference.update(kl[part], mask[part], full_vocabulary=part.start == 0)
+    return {name: value.item() for name, value in evaluation.pop().items()}
+
+
+def process(rank: int, port: int, found: "Queue[dict[str, float]]") -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    found.put(evaluated(SHARES[rank]))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says() -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
+    found: Queue[dict[str, float]] = context.Queue()
+    port = free_port()
+    processes = [context.Process(target=process, args=(rank, port, found)) for rank in range(2)]
+    for each in processes:
+        each.start()
+    shared = [found.get(timeout=120) for _ in processes]
+    for each in processes:
+        each.join()
+    one = evaluated(*SHARES)
+    assert shared == [pytest.approx(one), pytest.approx(one)]
+    assert "instruction_accuracy" not in one
+    assert {"instruction_accuracy_lower_bound", "instruction_accuracy_wholly_decided", "reference_gap"} <= one.keys()
+    assert "instruction_accuracy" in evaluated(SHARES[0])  # alone the first process would know
