@@ -23,12 +23,15 @@ def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) ->
     return met, scorable, weights
 
 
-def collate(judged: Sequence[JudgedRollout], relevance: Sequence[Tensor]) -> Experience:
+def collate(
+    judged: Sequence[JudgedRollout], relevance: Sequence[Tensor], read: Sequence[Tensor] | None = None
+) -> Experience:
     """Pad judged rollouts to one `Experience`, on the CPU.
 
     Args:
         judged: Rows with ragged rubrics and responses; none for a process without data.
         relevance: ``[rubric token]`` per row.
+        read: ``[token]`` bool per row, what the relevance source could read; all of it by default.
     """
     rollouts = [item.rollout for item in judged]
     met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
@@ -36,13 +39,16 @@ def collate(judged: Sequence[JudgedRollout], relevance: Sequence[Tensor]) -> Exp
     padded_relevance = torch.zeros(*weights.shape, token)
     for row, (item, weight) in enumerate(zip(judged, relevance, strict=True)):
         padded_relevance[row, : len(item.verdicts), : weight.shape[1]] = weight
+    answer_mask = _padded([rollout.answer_tokens for rollout in rollouts], torch.bool, token)
+    if read is not None:
+        answer_mask &= _padded([row.tolist() for row in read], torch.bool, token)
     return Experience(
         group_ids=torch.tensor([rollout.group_id for rollout in rollouts], dtype=torch.long),
         weights=weights,
         met=met,
         scorable=scorable,
         relevance=padded_relevance,
-        answer_mask=_padded([rollout.answer_tokens for rollout in rollouts], torch.bool, token),
+        answer_mask=answer_mask,
         response_mask=_padded([[True] * len(rollout.response_ids) for rollout in rollouts], torch.bool, token),
         prompt_ids=_padded([rollout.prompt_ids for rollout in rollouts], torch.long, 1),
         prompt_lengths=torch.tensor([len(rollout.prompt_ids) for rollout in rollouts], dtype=torch.long),

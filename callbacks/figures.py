@@ -14,16 +14,19 @@ from rtt_lightning.types import SHORTENED, STEERING, Experience, JudgedRollout
 def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
-    Shares of criteria, and of responses by their verdicts, are those of all processes: NaN where nothing counts, as
-    the rubric-level accuracy is where nothing was decided; of the instruction-level ones those are there that are
-    known, see `rtt_lightning.functional.accuracy`. The others are means over the responses of this process.
+    Shares of criteria, of responses by their verdicts, and of answer tokens that the relevance source could not read
+    (``unread``) are those of all processes: NaN where nothing counts, as the rubric-level accuracy is where nothing was
+    decided; of the instruction-level ones those are there that are known, see `rtt_lightning.functional.accuracy`. The
+    others are means over the responses of this process.
     """
     exists, scorable = experience.exists, experience.scorable
     instructions = instruction_counts(experience.met, scorable, experience.weights).sum(0)
+    answered = sum(sum(item.rollout.answer_tokens) for item in judged)
     flags = [flag for item in judged for verdict in item.verdicts for flag in verdict.flags]
     shares = {
         "rubric_accuracy": (experience.as_desired.sum(), scorable.sum()),
         "unscorable": ((exists & ~scorable).sum(), exists.sum()),
+        "unread": (answered - experience.answer_mask.sum(), answered),
         **{flag: (flags.count(flag), exists.sum()) for flag in (STEERING, SHORTENED)},
     }
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T

@@ -16,20 +16,20 @@ from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.outputs import set_aside_later
+from rtt_lightning.callbacks.requests import make_requests
 from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
-from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
+from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, Sampling
 from rtt_lightning.engines.transformers import TransformersEngine
 from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.logs import FigureLog
 from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
+from rtt_lightning.reasoning import checked_marks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
-from rtt_lightning.seeds import sampling_seed
 from rtt_lightning.terminal import announced
-from rtt_lightning.tokenizers import render_prompt
-from rtt_lightning.types import Experience, JudgedRollout, RubricSample
+from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge
 from rtt_lightning.verifiers.rules import RuleVerifier
@@ -60,6 +60,8 @@ class RolloutCallback(Callback):
         seed: Sampling seed of the run.
         loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
+        reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; null for those that the
+            model's tokens and chat template show, see `rtt_lightning.reasoning`.
         output: Folder for completions as parquet, of one run at a time; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
     """
@@ -74,12 +76,14 @@ class RolloutCallback(Callback):
         seed: int = 0,
         loose: bool = False,
         mask_truncated: bool = False,
+        reasoning: list[Marks] | None = None,
         output: str | None = None,
         table_every: int = 10,
     ) -> None:
         self.engine, self.verifier, self.relevance = engine, verifier, relevance
         self.sampling, self.evaluation, self.seed = sampling, evaluation, seed
         self.loose, self.mask_truncated = loose, mask_truncated
+        self.reasoning = checked_marks(reasoning)
         self.output = Path(output) if output else None
         self.table_every = table_every
         self._writes_to: Path | None = None
@@ -128,8 +132,9 @@ class RolloutCallback(Callback):
         judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
         self.judged = judged
         sampled = time.monotonic()
-        relevance = self.relevance.weigh(judged)
-        experience = collate(judged, relevance)
+        weighed = self.relevance.weigh_read(judged)
+        relevance = [weight for weight, _ in weighed]
+        experience = collate(judged, relevance, [read for _, read in weighed])
         advantages, metrics = policy.advantages(experience)
         window = make_window(
             batch["window"],
@@ -196,7 +201,7 @@ class RolloutCallback(Callback):
 
     def _roll_out(
         self,
-        trainer: Trainer,
+        trainer: Any,
         policy: Any,
         samples: Sequence[RubricSample],
         sampling: Sampling,
@@ -206,20 +211,15 @@ class RolloutCallback(Callback):
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
         version = trainer.global_step
         if not self._started:
+            rows = policy.model.get_input_embeddings().weight.shape[0]
+            trainer.datamodule.check_vocabulary(policy.tokenizer, rows)
             self.engine.start(policy)
             self._started, self._synced_version = True, version
         if self._synced_version != version:
             self.engine.sync(policy)
             self._synced_version = version
-        requests = [
-            SampleRequest(
-                prompt_id=sample.id,
-                group_id=group,
-                prompt_ids=render_prompt(policy.tokenizer, sample.messages),
-                seeds=tuple(sampling_seed(self.seed, window, sample.id, i) for i in range(sampling.n)),
-            )
-            for group, sample in enumerate(samples)
-        ]
+        arguments, draws = trainer.datamodule.chat_template_kwargs, (self.seed, window, sampling.n)
+        requests = make_requests(samples, policy.tokenizer, arguments, self.reasoning, draws)
         with trainer.precision_plugin.forward_context():
             rollouts = self.engine.generate(requests, sampling, version)
             if trainer.is_global_zero:

@@ -1,4 +1,6 @@
-"""Prompts that are too long for the policy: refused, dropped or shortened, and listed either way."""
+"""Prompts as the policy reads them: those that cannot be rendered or read are refused, by name, and those that are too
+long refused, dropped or shortened.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,16 +9,72 @@ from typing import Literal
 from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.datamodules.records import Record
-from rtt_lightning.tokenizers import render_prompt
-from rtt_lightning.types import Message
+from rtt_lightning.datamodules.records import Record, listed
+from rtt_lightning.tokenizers import TemplateArguments, render_prompt
+from rtt_lightning.types import Message, RubricSample
 
 Overlong = Literal["error", "drop", "truncate"]
 LISTED = 10
 
 
+def rendered(
+    samples: Sequence[RubricSample], tokenizer: PreTrainedTokenizerBase, arguments: TemplateArguments | None = None
+) -> list[tuple[int, ...]]:
+    """Token ids of prompts, see `render_prompt`.
+
+    Raises:
+        ValueError: One error that names every prompt that cannot be rendered, by its reason.
+    """
+    found, problems = [], dict[str, list[str]]()
+    for sample in samples:
+        try:
+            found.append(render_prompt(tokenizer, sample.messages, arguments))
+        except ValueError as error:
+            problems.setdefault(str(error), []).append(sample.id)
+    if problems:
+        lines = [f"{', '.join(ids[:LISTED])}{', ...' * (len(ids) > LISTED)}: {why}" for why, ids in problems.items()]
+        count = sum(map(len, problems.values()))
+        raise ValueError(f"{count} of {len(samples)} prompts cannot be rendered\n{listed(lines)}")
+    return found
+
+
+def check_vocabulary(
+    samples: Sequence[RubricSample],
+    tokenizer: PreTrainedTokenizerBase,
+    rows: int,
+    arguments: TemplateArguments | None = None,
+) -> None:
+    """Refuse prompts with tokens that a model cannot read.
+
+    Args:
+        samples: Prompts.
+        tokenizer: The model's.
+        rows: Of its embedding: token ids are below.
+        arguments: Further ones of the chat template.
+
+    Raises:
+        ValueError: If a prompt holds another token.
+    """
+    if max(tokenizer.get_vocab().values(), default=0) < rows:
+        return
+    highest = [max(ids, default=0) for ids in rendered(samples, tokenizer, arguments)]
+    beyond = [(sample.id, token) for sample, token in zip(samples, highest, strict=True) if token >= rows]
+    if beyond:
+        name, token = beyond[0]
+        raise ValueError(
+            f"{len(beyond)} of {len(samples)} prompts, such as {name}, hold a token that the model has no embedding "
+            f"for: {tokenizer.convert_ids_to_tokens(token)!r} has id {token}, and the embedding {rows} rows. It was "
+            f"added to the tokenizer of {tokenizer.name_or_path!r} alone: call "
+            "`model.resize_token_embeddings(len(tokenizer))` and save the model, or use a tokenizer without it"
+        )
+
+
 def within_length(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, limit: int, overlong: Overlong
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    overlong: Overlong,
+    arguments: TemplateArguments | None = None,
 ) -> list[Record]:
     """Records whose rendered prompts have at most ``limit`` tokens.
 
@@ -26,11 +84,13 @@ def within_length(
         limit: Tokens, the chat template's included.
         overlong: What to do with longer ones: end with an error, drop them, or truncate them, see `truncated`. What
             was dropped or truncated is named in a warning.
+        arguments: Further ones of the chat template.
 
     Raises:
-        ValueError: For a longer one if they are errors, or if nothing is left of it when truncated.
+        ValueError: For one that cannot be rendered; for a longer one if they are errors, or if nothing is left of it
+            when truncated.
     """
-    lengths = [len(render_prompt(tokenizer, record.sample.messages)) for record in records]
+    lengths = [len(ids) for ids in rendered([record.sample for record in records], tokenizer, arguments)]
     long = [(record.sample.id, n) for record, n in zip(records, lengths, strict=True) if n > limit]
     if not long:
         return list(records)
@@ -43,12 +103,17 @@ def within_length(
         return [record for record, n in zip(records, lengths, strict=True) if n <= limit]
     rank_zero_warn(f"{message}; truncated: early turns and the beginnings of long ones are left out")
     return [
-        _truncated_record(record, tokenizer, limit) if n > limit else record
+        _truncated_record(record, tokenizer, limit, arguments) if n > limit else record
         for record, n in zip(records, lengths, strict=True)
     ]
 
 
-def truncated(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, limit: int) -> tuple[Message, ...]:
+def truncated(
+    messages: Sequence[Message],
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    arguments: TemplateArguments | None = None,
+) -> tuple[Message, ...]:
     """A conversation within ``limit`` rendered tokens: what comes last stays, as that is what is asked for.
 
     Early turns are left out first, a user's with the answer to it, so that a user still begins; the system message
@@ -57,33 +122,35 @@ def truncated(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, l
     Raises:
         ValueError: If the system message and the chat template alone are longer.
     """
+
+    def size(*turns: Message) -> int:
+        return len(render_prompt(tokenizer, turns, arguments))
+
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(system) :])
-    while len(turns) > 1 and _size(tokenizer, [*system, *turns]) > limit:
+    while len(turns) > 1 and size(*system, *turns) > limit:
         next_user = (i for i, turn in enumerate(turns) if i and turn["role"] == "user")
         turns = turns[next(next_user, len(turns) - 1) :]
     *others, last = turns
     cut = 0
-    while (size := _size(tokenizer, shorter := [*system, *others, last])) > limit:
+    while (tokens := size(*(shorter := (*system, *others, last)))) > limit:
         if not last["content"]:
-            raise ValueError(f"its system message and chat template alone are longer than {limit} tokens, {size}")
-        cut += size - limit
+            raise ValueError(f"its system message and chat template alone are longer than {limit} tokens, {tokens}")
+        cut += tokens - limit
         last = last | {"content": _without_tokens(tokenizer, turns[-1]["content"], cut)}
-    return tuple(shorter)
+    return shorter
 
 
-def _truncated_record(record: Record, tokenizer: PreTrainedTokenizerBase, limit: int) -> Record:
+def _truncated_record(
+    record: Record, tokenizer: PreTrainedTokenizerBase, limit: int, arguments: TemplateArguments | None
+) -> Record:
     try:
-        messages = truncated(record.sample.messages, tokenizer, limit)
+        messages = truncated(record.sample.messages, tokenizer, limit, arguments)
     except ValueError as error:
         raise ValueError(
             f"prompt {record.sample.id!r} cannot be truncated: {error}; raise data.max_prompt_tokens"
         ) from error
     return replace(record, sample=replace(record.sample, messages=messages))
-
-
-def _size(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> int:
-    return len(render_prompt(tokenizer, messages))
 
 
 def _without_tokens(tokenizer: PreTrainedTokenizerBase, text: str, count: int) -> str:

@@ -1,11 +1,13 @@
 """`RubricDataModule`, which the policy and the discriminator share."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
+from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
-from rtt_lightning.datamodules.lengths import Overlong, within_length
+from rtt_lightning.datamodules.lengths import Overlong, check_vocabulary, within_length
 from rtt_lightning.datamodules.limits import count_whole
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, listed, parse_rows
@@ -33,6 +35,8 @@ class RubricDataModule(LightningDataModule):
         val_format: How validation and test rows are read, where that is not as training rows are.
         view: What a batch is: windows of prompts, or labelled pairs.
         tokenizer: Folder or hub name; the prompts of windows are rendered with its chat template to measure them.
+        chat_template_kwargs: Further arguments of the policy's chat template, such as ``{enable_thinking: false}``, for
+            every prompt that it gets.
         max_prompt_tokens: Longest rendered prompt.
         overlong: What to do with longer ones: end with an error, drop them, or truncate them from their beginning; the
             latter two with a warning that names them.
@@ -51,6 +55,7 @@ class RubricDataModule(LightningDataModule):
         val_format: Adapter | str | None = None,
         view: View = lazy_instance(PromptWindows),
         tokenizer: str | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
         max_prompt_tokens: int = 2048,
         overlong: Overlong = "error",
         val_share: float = 0.0,
@@ -62,7 +67,7 @@ class RubricDataModule(LightningDataModule):
         self.source, self.view, self.val_share = source, view, val_share
         self.adapter = _adapter(format)
         self.val_adapter = _adapter(val_format) if val_format else self.adapter
-        self.tokenizer = tokenizer
+        self.tokenizer, self.chat_template_kwargs = tokenizer, chat_template_kwargs
         self.max_prompt_tokens, self.seed = max_prompt_tokens, seed
         self.overlong: Overlong = overlong
         self.records: dict[Split, list[Record]] = {}
@@ -73,7 +78,9 @@ class RubricDataModule(LightningDataModule):
                 records = self._read(split)
                 if self.tokenizer and records and isinstance(self.view, PromptWindows):
                     tokenizer = load_tokenizer(self.tokenizer)
-                    records = within_length(records, tokenizer, self.max_prompt_tokens, self.overlong)
+                    records = within_length(
+                        records, tokenizer, self.max_prompt_tokens, self.overlong, self.chat_template_kwargs
+                    )
                 self.records[split] = records
 
     def _read(self, split: Split) -> list[Record]:
@@ -125,6 +132,11 @@ class RubricDataModule(LightningDataModule):
             commonest = sorted(found.items(), key=lambda item: -len(item[1]))
             lines = [f"{problem} ({len(ids)} criteria, first in prompt {ids[0]!r})" for problem, ids in commonest]
             raise ValueError(f"the data asks for checks that the verifier cannot make\n{listed(lines)}")
+
+    def check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+        """Refuse prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
+        samples = [record.sample for records in self.records.values() for record in records]
+        check_vocabulary(samples, tokenizer, rows, self.chat_template_kwargs)
 
     def _share(self) -> Share:
         """Tensor-parallel processes of one replica would need equal data; only data parallelism is supported."""

@@ -9,8 +9,8 @@ from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.records import is_conversation
 from rtt_lightning.datamodules.rows import read_rows
-from rtt_lightning.engines.base import answer_span
-from rtt_lightning.types import Message, Rollout, RubricSample
+from rtt_lightning.reasoning import KNOWN, given_answer_span
+from rtt_lightning.types import Marks, Message, Rollout, RubricSample
 from rtt_lightning.verifiers.judging import judge
 
 MAX_LISTED = 5
@@ -33,7 +33,7 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
     data.setup("validate")
     data.check(rollout.verifier.problems)
     samples = [record.sample for record in data.records["val"]]
-    rows = list(_rollouts(samples, _read(file)))
+    rows = list(_rollouts(samples, _read(file), KNOWN if rollout.reasoning is None else rollout.reasoning))
     answered = {row.group_id for _, row in rows}
     if len(answered) < len(samples):
         print(f"{len(samples) - len(answered)} of {len(samples)} prompts have no response in {file}: they are left out")
@@ -65,7 +65,7 @@ def _read(file: Path) -> list[tuple[str, str]]:
 
 
 def _rollouts(
-    samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]]
+    samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]], marks: Sequence[Marks]
 ) -> Iterator[tuple[RubricSample, Rollout]]:
     groups: dict[str, list[int]] = {}
     for group, sample in enumerate(samples):
@@ -74,7 +74,7 @@ def _rollouts(
     counts: Counter[int] = Counter()
     for prompt, response in responses:
         for group in groups[found[prompt]]:  # one prompt may stand in the data with several rubrics
-            yield samples[group], _rollout(samples[group].id, group, counts[group], response)
+            yield samples[group], _rollout(samples[group].id, group, counts[group], response, marks)
             counts[group] += 1
 
 
@@ -99,8 +99,8 @@ def _matches(known: Iterable[str], asked: Sequence[str]) -> dict[str, str]:
     return {prompt: match for prompt, (match,) in matches.items()}
 
 
-def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:
-    """A response whose tokens are not known, nor whether its prompt opened a reasoning part that it ends."""
+def _rollout(prompt_id: str, group: int, index: int, text: str, marks: Sequence[Marks]) -> Rollout:
+    """A response whose tokens and prompt are not known."""
     return Rollout(
         prompt_id=prompt_id,
         group_id=group,
@@ -109,7 +109,7 @@ def _rollout(prompt_id: str, group: int, index: int, text: str) -> Rollout:
         response_ids=(),
         text=text,
         offsets=(),
-        answer_span=answer_span(text, reasoning="</think>" in text),
+        answer_span=given_answer_span(text, marks),
         finish_reason="stop",
         policy_version=0,
         temperature=1.0,

@@ -24,6 +24,9 @@ class OutsideFailure(RuntimeError):
 Span = tuple[int, int]
 """Half-open range of characters ``[start, end)``."""
 
+Marks = tuple[str, str]
+"""What opens a reasoning part and what closes it."""
+
 Message = dict[str, str]
 """One chat turn: ``{"role": ..., "content": ...}``."""
 
@@ -126,8 +129,8 @@ class Rollout:
         sample_index: Number of the response within its group.
         prompt_ids: Token ids of the prompt.
         response_ids: Token ids of the response, the end-of-sequence token included if it was sampled.
-        text: The decoded response, without special tokens.
-        offsets: Per response token, the characters of ``text`` that it carries; empty for special tokens.
+        text: The decoded response, without end tokens and special ones but for the marks of reasoning.
+        offsets: Per response token, the characters of ``text`` that it carries; empty for end and special tokens.
         answer_span: The part of ``text`` that verifiers see: what follows the reasoning, or all of it.
         finish_reason: ``"stop"`` (end token sampled) or ``"length"`` (cut off at the token limit).
         policy_version: Number of weight updates behind the sampling weights.
@@ -175,7 +178,8 @@ class Experience:
         met: ``[batch rubric]`` bool verdicts; meaningless where not ``scorable``.
         scorable: ``[batch rubric]`` bool, False for padding and for unscorable verdicts.
         relevance: ``[batch rubric token]`` float in [0, 1].
-        answer_mask: ``[batch token]`` bool, tokens that carry characters of the answer.
+        answer_mask: ``[batch token]`` bool, the token group: tokens that carry characters of the answer, and that the
+            relevance source could read.
         response_mask: ``[batch token]`` bool, all response tokens, the end token included.
         prompt_ids: ``[batch prompt]`` long, right-padded.
         prompt_lengths: ``[batch]`` long.

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy", "flags"},
     {"functional", "merging"},
-    {"tokenizers", "models", "forward", "stored", "mergeable"},
+    {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies", "resume"},

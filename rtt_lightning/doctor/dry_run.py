@@ -22,6 +22,7 @@ from rtt_lightning.doctor.jobs import Job
 from rtt_lightning.doctor.machine import Finding, host_memory, show, vllm
 from rtt_lightning.doctor.memory import estimate
 from rtt_lightning.doctor.plans import Place, job_of, read_shape, runs_vllm
+from rtt_lightning.policy import PolicyModule
 
 Result = TypeVar("Result")
 
@@ -76,7 +77,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
         found.append(_needed(vllm()))
     if module is None:
         parts.data.tokenizer = None  # nothing can be measured in tokens
-    loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer))
+    loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
     if not loaded or module is None:
         return None
     job = _attempt(found, "memory", lambda: job_of(module, parts.data, parts.rollout, place))
@@ -141,13 +142,15 @@ def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
     return Place(trainer, gpu=True, memory=torch.cuda.get_device_properties(0).total_memory)
 
 
-def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer) -> Finding:
+def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, module: Any) -> Finding:
     """Read the data and refuse what `rtt fit` would refuse of it."""
     data.setup("fit")
     share = Share(0, trainer.world_size)
     loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
     if isinstance(data.view, PromptWindows):
         data.check(rollout.verifier.problems)
+    if isinstance(module, PolicyModule):
+        data.check_vocabulary(module.tokenizer, read_shape(module.base_model).vocabulary)
     sizes = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
     return Finding("data", f"records: {sizes}; {len(loader)} micro-batches per epoch and process")
 

@@ -1,7 +1,6 @@
 """A configured run as a `Job`: what each of its processes is asked to do."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import AutoConfig
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.checkpoints import META
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
+from rtt_lightning.datamodules.lengths import rendered
 from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.discriminator import DiscriminatorModule
 from rtt_lightning.doctor.budget import GIB
@@ -29,8 +29,7 @@ from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator import config_of
 from rtt_lightning.relevance.model import RelevanceConfig
 from rtt_lightning.strategies import FSDP
-from rtt_lightning.tokenizers import load_tokenizer, render_prompt
-from rtt_lightning.types import Message
+from rtt_lightning.tokenizers import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _policy_job(
 ) -> Job:
     trainer, sampling, shape = place.trainer, rollout.sampling, read_shape(module.base_model)
     prompts = ceil(view.prompts / trainer.world_size)
-    messages = [record.sample.messages for records in data.records.values() for record in records]
+    samples = [record.sample for records in data.records.values() for record in records]
     validates = bool(trainer.limit_val_batches and data.records.get("val"))
     job = Job(
         shape,
@@ -101,7 +100,7 @@ def _policy_job(
         checkpointing=module.gradient_checkpointing,
         groups=ceil(prompts / (view.updates * trainer.accumulate_grad_batches)),
         group_size=sampling.n,
-        prompt=_longest_prompt(module, messages),
+        prompt=max(map(len, rendered(samples, module.tokenizer, data.chat_template_kwargs))),
         response=sampling.max_new_tokens,
         sampled_tokens=max(sampling.max_new_tokens, rollout.evaluation.max_new_tokens * validates),
         reference=module.kl_coef > 0 or validates,  # validation reports the KL to it
@@ -133,10 +132,6 @@ def _discriminator_job(config: RelevanceConfig, data: RubricDataModule, view: La
         groups=view.batch_size,
         response=min(config.max_length, longest),
     )
-
-
-def _longest_prompt(module: PolicyModule, messages: Sequence[Sequence[Message]]) -> int:
-    return max(len(render_prompt(module.tokenizer, each)) for each in messages)
 
 
 def runs_vllm(engine: RolloutEngine) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.functional.alignment import decode_with_offsets
-from rtt_lightning.tokenizers import TokenBytes
-from rtt_lightning.types import Rollout, Span
+from rtt_lightning.reasoning import answer_span, reasoning_marks
+from rtt_lightning.tokenizers import TokenBytes, end_of_turn
+from rtt_lightning.types import Marks, Rollout
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,22 @@ class Sampling:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One prompt to sample ``len(seeds)`` responses for; the group id is what the responses will share."""
+    """One prompt to sample ``len(seeds)`` responses for.
+
+    Attributes:
+        prompt_id: Id of the `RubricSample`.
+        group_id: What the responses will share.
+        prompt_ids: Token ids of the prompt.
+        seeds: One per response.
+        reasoning: Pairs of marks that reasoning stands between; ``None`` for those that the tokenizer shows, see
+            `rtt_lightning.reasoning.reasoning_marks`.
+    """
 
     prompt_id: str
     group_id: int
     prompt_ids: tuple[int, ...]
     seeds: tuple[int, ...]
+    reasoning: tuple[Marks, ...] | None = None
 
 
 class PolicyWeights(Protocol):
@@ -109,11 +119,12 @@ class RolloutBuilder:
 
     Args:
         tokenizer: The policy's.
-        end_ids: Token ids that end a response.
+        end_ids: Token ids that end a response. They carry no characters, however the tokenizer declares them.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int]) -> None:
         self._bytes = TokenBytes(tokenizer)
+        self._found_marks = reasoning_marks(tokenizer)
         self.end_ids = end_ids
 
     def __call__(
@@ -125,7 +136,8 @@ class RolloutBuilder:
         sampling: Sampling,
         policy_version: int,
     ) -> Rollout:
-        text, offsets = decode_with_offsets([self._bytes(token) for token in response_ids])
+        marks = self._found_marks if request.reasoning is None else request.reasoning
+        text, offsets = self._bytes.text([self._spelling(token, marks) for token in response_ids])
         ended = bool(response_ids) and response_ids[-1] in self.end_ids
         return Rollout(
             prompt_id=request.prompt_id,
@@ -135,35 +147,33 @@ class RolloutBuilder:
             response_ids=tuple(response_ids),
             text=text,
             offsets=offsets,
-            answer_span=answer_span(text, self._opens_reasoning(request.prompt_ids)),
+            answer_span=answer_span(text, marks, self._last_mark(request.prompt_ids, marks)),
             finish_reason="stop" if ended else "length",
             policy_version=policy_version,
             temperature=sampling.logprob_temperature,
             logprobs=None if logprobs is None else tuple(logprobs),
         )
 
-    def _opens_reasoning(self, prompt_ids: Sequence[int]) -> bool:
-        end, _ = decode_with_offsets([self._bytes(token) for token in prompt_ids[-8:]])
-        return end.rstrip().endswith("<think>")
+    def _spelling(self, token_id: int, marks: Sequence[Marks]) -> bytes:
+        """Bytes of a token; of a special one only where marks are made of it, so that these can be found."""
+        if token_id in self.end_ids:
+            return b""
+        name = self._bytes.special.get(token_id)
+        if name and any(name in mark for pair in marks for mark in pair):
+            return name.encode()
+        return self._bytes(token_id)
 
-
-def answer_span(text: str, reasoning: bool = False) -> Span:
-    """What follows the reasoning part ``<think>...</think>``: all of the text without one, nothing if it never ends.
-
-    Args:
-        text: A response.
-        reasoning: Whether the prompt ends within the reasoning, as some chat templates have it. Elsewhere it begins the
-            response; a ``</think>`` that nothing opened hides nothing from a verifier.
-    """
-    if not reasoning and not text.lstrip().startswith("<think>"):
-        return 0, len(text)
-    end = text.find("</think>")
-    return (len(text) if end < 0 else end + len("</think>")), len(text)
+    def _last_mark(self, prompt_ids: Sequence[int], marks: Sequence[Marks]) -> str:
+        """The mark that a prompt ends with, but for white space; empty for none."""
+        every = [mark for pair in marks for mark in pair]
+        tail = prompt_ids[-8 - max((len(mark.encode()) for mark in every), default=0) :]
+        end = self._bytes.text([self._spelling(token, marks) for token in tail])[0].rstrip()
+        return next((mark for mark in every if end.endswith(mark)), "")
 
 
 def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that end a response: the generation config's, and the tokenizer's end-of-sequence token."""
+    """Ids that end a response: the generation config's, the tokenizer's end of sequence, its template's end of turn."""
     configured: Any = model.generation_config.eos_token_id if model.generation_config else None
     own: Any = tokenizer.eos_token_id
     ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(i) for i in (*ids, own) if i is not None)
+    return frozenset(int(i) for i in (*ids, own, end_of_turn(tokenizer)) if i is not None)

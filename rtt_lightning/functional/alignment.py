@@ -1,5 +1,8 @@
 """Characters and tokens: which characters a token carries, which tokens a span covers, tokens of one tokenizer on
 tokens of another. Everything goes through character offsets; text is never tokenised a second time.
+
+Some tokenizers leave white space out of their offsets (GPT-NeoX, RoBERTa, BERT): characters that lie between two tokens
+belong to the second one.
 """
 
 import codecs
@@ -37,7 +40,7 @@ def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Tensor:
     Overlapping and empty spans are fine. Hand case: spans ((2, 5),), offsets ((0, 3), (3, 3), (3, 6), (6, 8)) ->
     (True, False, True, False).
     """
-    hit = [any(max(a, start) < min(b, end) for a, b in spans) for start, end in offsets]
+    hit = [any(max(a, start) < min(b, end) for a, b in spans) for start, end in _whole(offsets)]
     return torch.tensor(hit, dtype=torch.bool)
 
 
@@ -45,7 +48,7 @@ def transfer(values: Tensor, source: Sequence[Span], target: Sequence[Span]) -> 
     """Token values of one tokenizer carried over to the tokens of another, by characters of the same text.
 
     A target token gets the mean of the source values over its characters; a character that several source tokens
-    share has their mean; characters that no source token carries take no part.
+    share has their mean; characters behind the last source token take no part.
 
     Args:
         values: ``[rubric source-token]``, finite.
@@ -55,6 +58,7 @@ def transfer(values: Tensor, source: Sequence[Span], target: Sequence[Span]) -> 
     Returns:
         ``[rubric target-token]``; 0 for target tokens without a covered character.
     """
+    source = _whole(source)
     length = max((end for _, end in (*source, *target)), default=0)
     token, position = _characters(source)
     sharers = torch.zeros(length).index_add(0, position, torch.ones(len(position)))
@@ -65,6 +69,15 @@ def transfer(values: Tensor, source: Sequence[Span], target: Sequence[Span]) -> 
     counts = torch.zeros(len(target)).index_add(0, token, covered)
     totals = values.new_zeros(len(values), len(target)).index_add(1, token, characters[:, position])
     return totals / counts.clamp(min=1)
+
+
+def _whole(offsets: Sequence[Span]) -> list[Span]:
+    """Offsets with the characters that lie between tokens; those that leave none out stay as they are."""
+    found, last = [], 0
+    for start, end in offsets:
+        found.append((min(start, last), end))
+        last = max(last, end)
+    return found
 
 
 def _characters(spans: Sequence[Span]) -> tuple[Tensor, Tensor]:

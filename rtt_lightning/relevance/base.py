@@ -18,6 +18,13 @@ class RelevanceSource(ABC):
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
         """Relevance p in [0, 1], ``[rubric token]`` per response, on the CPU; tokens are the policy's."""
 
+    def weigh_read(self, judged: Sequence[JudgedRollout]) -> list[tuple[Tensor, Tensor]]:
+        """What `weigh` gives, and ``[token]`` bool: the tokens that the source could read, by default all of them.
+
+        The others are outside the token group, whatever their relevance.
+        """
+        return [(weight, torch.ones(weight.shape[1], dtype=torch.bool)) for weight in self.weigh(judged)]
+
 
 class UniformRelevance(RelevanceSource):
     """Every token matters equally: token credit vanishes and RTT becomes plain GRPO. A control."""

@@ -1,15 +1,18 @@
 """Relevance from a trained discriminator."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from rtt_lightning.checkpoints import check_fits, read_checkpoint
-from rtt_lightning.functional.alignment import transfer
+from rtt_lightning.functional.alignment import spans_to_tokens, transfer
 from rtt_lightning.models import Lora, trainable_names
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
@@ -33,28 +36,44 @@ class DiscriminatorRelevance(RelevanceSource):
         self._model: RelevanceModel | None = None
 
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        return [weight for weight, _ in self.weigh_read(judged)]
+
+    def weigh_read(self, judged: Sequence[JudgedRollout]) -> list[tuple[Tensor, Tensor]]:
+        """Relevance, and the tokens that were read with every criterion that leaves room for any.
+
+        What lies beyond has relevance 0.
+        """
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
             self._model = load_relevance_model(self.checkpoint).to(device)
         pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
-        scored = score(self._model, pairs, self.batch_size)
-        relevance, done = [], 0
-        for item in judged:
-            rows = scored[done : done + len(item.verdicts)]
-            done += len(rows)
-            first = item.rollout.answer_span[0]
-            source = [(a + first, b + first) for a, b in rows[0][1]]
-            values = torch.stack([row[0] for row in rows])
-            relevance.append(transfer(values, source, item.rollout.offsets))
-        return relevance
+        scored = iter(score(self._model, pairs, self.batch_size))
+        return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
+
+
+def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Span]]]) -> tuple[Tensor, Tensor]:
+    """``[rubric token]`` relevance of an answer's tokens to each criterion, and ``[token]`` whether they were read."""
+    first = item.rollout.answer_span[0]
+    target = [(max(0, start - first), max(0, end - first)) for start, end in item.rollout.offsets]
+    for criterion, (_, spans) in zip(item.sample.criteria, rows, strict=True):
+        if item.rollout.answer and not spans:
+            warnings.warn(
+                f"the criterion {criterion.text[:60]!r} leaves the discriminator no room to read a response; it earns "
+                "no token-level credit: train one with a higher max_length",
+                stacklevel=2,
+            )
+    source = min((spans for _, spans in rows if spans), key=len, default=[])
+    values = pad_sequence([relevance[: len(source)] for relevance, _ in rows], batch_first=True)
+    end = source[-1][1] if source else 0
+    return transfer(values, source, target), spans_to_tokens([(0, end)], target)
 
 
 @torch.no_grad()
 def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: int) -> list[tuple[Tensor, list[Span]]]:
     """Relevance of every (criterion, response) pair: ``[token]`` on the CPU, and the characters of those tokens.
 
-    Tokens beyond the length limit of the discriminator are there with relevance 0.
+    Tokens beyond the length limit of the discriminator are missing.
     """
     device = next(model.parameters()).device
     results = []

@@ -28,7 +28,7 @@ class RelevanceConfig:
         lora: Adapters over a frozen bf16 body; ``None`` trains all weights in fp32.
         layers: Number of first layers to keep; ``None`` for all.
         template: What precedes the response; ``{criterion}`` stands for the criterion.
-        max_length: Longest input in tokens; what lies beyond has relevance 0 and is counted.
+        max_length: Longest input in tokens; what lies beyond is not read: outside the token group, and counted.
     """
 
     model: str
@@ -100,7 +100,7 @@ class RelevanceModel(nn.Module):
         for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             room = max(0, self.config.max_length - len(prefix))
             cut += max(0, len(ids) - room)
-            sequences.append(torch.tensor([*prefix, *ids[:room]]))
+            sequences.append(torch.tensor([*prefix, *ids[:room]][: self.config.max_length]))
             masks.append(torch.ones(len(ids[:room]), dtype=torch.bool))
             offsets.append(spans[:room])
         attention = pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True)

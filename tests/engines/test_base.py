@@ -1,14 +1,15 @@
-"""Sampling settings, the answer within a response, and rollout rows with characters split over tokens."""
+"""Sampling settings, what ends a response, and rollout rows: the answer in them, characters split over tokens."""
 
 from dataclasses import replace
 
 import pytest
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from rtt_lightning.engines import SampleRequest, Sampling
-from rtt_lightning.engines.base import RolloutBuilder, answer_span, end_token_ids
+from rtt_lightning.engines.base import RolloutBuilder, end_token_ids
 from rtt_lightning.policy import RTT
-from rtt_lightning.types import Rollout
+from rtt_lightning.types import Marks, Rollout
+from tests.tiny_tokenizers import byte_level, sentence_piece
 
 REQUEST = SampleRequest("p", group_id=7, prompt_ids=(5, 6), seeds=(1, 2, 3))
 END = 2  # <|im_end|>
@@ -39,29 +40,6 @@ def test_only_the_full_vocabulary_gives_log_probs_of_the_policy() -> None:
     assert not Sampling(n=1, temperature=0).full_vocabulary
 
 
-@pytest.mark.parametrize(
-    ("reasoning", "text", "answer"),
-    [
-        (False, "no reasoning", "no reasoning"),
-        (False, "", ""),
-        (False, "<think>why</think>because", "because"),
-        (False, "<think>a</think>b</think>c", "b</think>c"),
-        (False, "<think>never ends", ""),
-        (False, " \n<think>never ends", ""),
-        (False, "I wrote <think> once", "I wrote <think> once"),  # no reasoning part: it does not begin the response
-        (False, "no, commas</think>none", "no, commas</think>none"),  # what nothing opened must not hide anything
-        (False, "<think>why</think>", ""),
-        (True, "why</think>because", "because"),
-        (True, "never ends", ""),
-        (True, "", ""),
-    ],
-)
-def test_the_answer_is_what_follows_the_reasoning(reasoning: bool, text: str, answer: str) -> None:
-    start, end = answer_span(text, reasoning)
-    assert text[start:end] == answer
-    assert end == len(text)
-
-
 @pytest.mark.parametrize(("prompt", "answer"), [("<think>\n", "so"), ("Use <think> tags.", "why</think>so")])
 def test_a_template_may_open_the_reasoning(real_model: str, prompt: str, answer: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(real_model)
@@ -81,6 +59,19 @@ def test_the_end_tokens_are_the_generation_configs_and_the_tokenizers(
     policy.configure_model()
     policy.model.generation_config = GenerationConfig(eos_token_id=configured)
     assert end_token_ids(policy.model, policy.tokenizer) == expected
+
+
+def test_the_template_s_end_of_turn_ends_a_response_of_a_model_whose_files_name_another(tiny_model: str) -> None:
+    """A base model with a chat template: its files say <|endoftext|>, its turns end by <|im_end|>."""
+    policy = RTT(model=tiny_model, lora=None)
+    policy.configure_model()
+    policy.model.generation_config = GenerationConfig(eos_token_id=0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.eos_token = "<|endoftext|>"
+    assert tokenizer.eos_token_id == 0
+    assert end_token_ids(policy.model, tokenizer) == {0, END}
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    assert end_token_ids(policy.model, tokenizer) == {0}
 
 
 def build(real_model: str, *response: int) -> Rollout:
@@ -132,3 +123,83 @@ def test_reasoning_tokens_are_no_answer_tokens(real_model: str) -> None:
     assert row.answer_span == (21, 27)
     assert row.answer == "an owl"
     assert row.answer_tokens == [False] * 8 + [True, True, False]
+
+
+def row_of(
+    tokenizer: PreTrainedTokenizerFast, response: str, prompt: str = "?", marks: tuple[Marks, ...] | None = None
+):
+    """A response as an engine would hand it over."""
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, response)]
+    ends = frozenset({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")})
+    request = replace(REQUEST, prompt_ids=tuple(ids[0]), reasoning=marks)
+    return RolloutBuilder(tokenizer, ends)(request, 0, ids[1], None, Sampling(), policy_version=0)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize("marks", [("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>")])
+def test_how_a_tokenizer_declares_its_marks_changes_nothing(marks: Marks, opened: bool, special: bool) -> None:
+    tokenizer = byte_level(*marks, "<|im_end|>", special=special)
+    prompt, response = f"Go.{marks[0]}\n", f"Well, I plan.{marks[1]}\n\nTea is warm.<|im_end|>"
+    row = row_of(tokenizer, response, prompt) if opened else row_of(tokenizer, marks[0] + response, "Go.")
+    assert row.answer == "Tea is warm."
+    assert sum(row.answer_tokens) == len("Tea is warm.")  # a token per byte: neither blank lines nor the end token
+    assert marks[1] in row.text
+    assert row.finish_reason == "stop"
+
+
+def test_marks_of_several_special_tokens() -> None:
+    """The channels of gpt-oss."""
+    tokenizer = byte_level("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", end="<|return|>")
+    final = "<|channel|>final<|message|>Tea.<|return|>"
+    assert row_of(tokenizer, f"<|channel|>analysis<|message|>Hm, tea<|end|><|start|>assistant{final}").answer == "Tea."
+    assert row_of(tokenizer, final).answer == "Tea."
+    assert row_of(tokenizer, "<|channel|>analysis<|message|>Hm, tea").answer == ""
+
+
+def test_configured_marks_replace_those_that_are_found() -> None:
+    tokenizer = byte_level("[THINK]", "[/THINK]")
+    text = "Thoughts: a, b. Reply: Tea."
+    assert row_of(tokenizer, text).answer == text
+    assert row_of(tokenizer, text, marks=(("Thoughts:", "Reply:"),)).answer == "Tea."
+    assert row_of(tokenizer, " a, b. Reply: Tea.", "Go. Thoughts:", (("Thoughts:", "Reply:"),)).answer == "Tea."
+    thought = row_of(tokenizer, "[THINK]a[/THINK]b", marks=())
+    assert (thought.answer, thought.text) == ("ab", "ab")  # special tokens that mark nothing carry no text
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_an_end_token_has_no_text_however_the_tokenizer_declares_it(special: bool) -> None:
+    tokenizer = byte_level("<|im_end|>", "<|tool|>", special=special)
+    row = row_of(tokenizer, "green tea<|im_end|>")
+    assert (row.answer, row.finish_reason) == ("green tea", "stop")
+    assert row.answer_tokens == [True] * 9 + [False]
+    assert row_of(tokenizer, "green<|tool|>").answer == ("green" if special else "green<|tool|>")
+
+
+@pytest.mark.parametrize(("response", "answer"), [
+    ("green tea", "green tea"),  # "▁green", "▁tea"
+    (" green tea", " green tea"),  # "▁", "▁green", "▁tea": one space is the tokenizer's, the other the response's
+    ("<think>tea</think> green", "green"),
+    ("", ""),
+    ("\ntea", "\ntea"),
+])  # fmt: skip
+def test_the_space_that_sentence_piece_puts_first_is_no_part_of_an_answer(response: str, answer: str) -> None:
+    tokenizer = sentence_piece(["green", "tea"])
+    row = row_of(tokenizer, response + "</s>")
+    assert row.answer == answer
+    assert row.text == tokenizer.decode(row.response_ids, skip_special_tokens=True)
+    assert row.answer_tokens[-1] is False
+
+
+def test_a_decoder_that_keeps_the_first_space_is_followed() -> None:
+    tokenizer = sentence_piece(["green", "tea"], strip=False)
+    row = row_of(tokenizer, "green tea</s>")
+    assert row.text == tokenizer.decode(row.response_ids, skip_special_tokens=True) == " green tea"
+    assert row.offsets == ((0, 6), (6, 10), (10, 10))
+
+
+def test_a_first_token_that_is_a_space_alone_carries_nothing() -> None:
+    tokenizer = sentence_piece(["tea"])
+    space, tea = tokenizer.convert_tokens_to_ids(["▁", "▁tea"])
+    row = RolloutBuilder(tokenizer, frozenset({2}))(REQUEST, 0, (space, tea, 2), None, Sampling(), policy_version=0)
+    assert (row.text, row.offsets) == (" tea", ((0, 0), (0, 4), (4, 4)))

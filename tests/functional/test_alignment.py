@@ -47,11 +47,19 @@ def test_transfer_by_hand() -> None:
     torch.testing.assert_close(result, torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.5, 0.5, 0.5, 0.0]]))
 
 
-def test_transfer_to_the_same_tokens_is_the_identity_and_gaps_take_no_part() -> None:
+def test_transfer_to_the_same_tokens_is_the_identity_and_a_gap_belongs_to_the_token_behind_it() -> None:
     spans = ((0, 2), (2, 3), (5, 9))
     values = torch.rand(3, 3)
     torch.testing.assert_close(transfer(values, spans, spans), values)
-    assert transfer(torch.ones(1, 3), spans, ((2, 6), (3, 5))).tolist() == [[1.0, 0.0]]
+    assert transfer(torch.tensor([[0.0, 0.0, 1.0]]), spans, ((0, 3), (3, 5), (9, 11))).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_tokens_of_white_space_alone_are_covered_where_a_tokenizer_trims_its_offsets() -> None:
+    """ "a", "\\n\\n    " and " tea" with `trim_offsets`: the second is reported empty, the third without its space."""
+    trimmed = ((0, 1), (7, 7), (8, 11))
+    assert spans_to_tokens(((0, 11),), trimmed).tolist() == [True, True, True]
+    assert spans_to_tokens(((2, 3),), trimmed).tolist() == [False, True, False]
+    assert transfer(torch.tensor([[0.0, 1.0, 0.5]]), trimmed, ((0, 1), (1, 7), (7, 11))).tolist() == [[0.0, 1.0, 0.5]]
 
 
 def test_a_character_shared_by_source_tokens_has_their_mean() -> None:

@@ -1,0 +1,97 @@
+"""Reasoning: the marks around it, and where the answer behind it begins."""
+
+import re
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from rtt_lightning.types import Marks, Span
+
+THINK: Marks = ("<think>", "</think>")
+KNOWN: tuple[Marks, ...] = (
+    THINK,  # DeepSeek, Qwen, GLM and most others
+    ("[THINK]", "[/THINK]"),  # Mistral
+    ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("<|START_THINKING|>", "<|END_THINKING|>"),  # Cohere
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ("<|channel|>commentary<|message|>", "<|channel|>final<|message|>"),
+    ("<|channel>", "<channel|>"),  # Gemma 4
+    ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
+    ("◁think▷", "◁/think▷"),  # Kimi
+)
+"""Marks that stand for nothing else, so that they are known in text alone."""
+
+OPENS = re.compile("think|thought|reason", re.IGNORECASE)
+TAG = re.compile(r"""[<\[◁][^\s<>\[\]◁▷'"{}]{3,40}[>\]▷]""")
+"""A mark as a template writes it, or a part of one."""
+COUNTERPARTS = (("begin", "end"), ("start", "end"), ("open", "close"), ("prefix", "suffix"))
+
+
+def reasoning_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[Marks, ...]:
+    """Pairs of marks that a model puts around its reasoning: ``<think>`` always, and what its tokens and template show.
+
+    These are the known pairs that it has, and any two tokens or tags that are named after thinking and open and close:
+    ``<reasoning>`` with ``</reasoning>``, ``<|begin_of_thought|>`` with ``<|end_of_thought|>``.
+    """
+    template = str(tokenizer.chat_template or "")
+    tokens = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    names = tokens | set(TAG.findall(template))
+    known = [pair for pair in KNOWN if all(_has(mark, template, tokens) for mark in pair)]
+    named = [(name, end) for name in sorted(names) if OPENS.search(name) for end in _closings(name) & names]
+    return tuple(dict.fromkeys([THINK, *known, *named]))
+
+
+def _has(mark: str, template: str, tokens: set[str]) -> bool:
+    """Whether a template writes it, or all of its tags are tokens."""
+    return mark in template or mark in tokens or (bool(parts := TAG.findall(mark)) and tokens.issuperset(parts))
+
+
+def _closings(opening: str) -> set[str]:
+    """What could close it."""
+    found = {re.sub(r"^\W+", lambda bracket: f"{bracket[0]}/", opening)}  # <think>, [THINK]; <|think|> with <|/think|>
+    found |= {opening[0] + "/" + opening[1:]}  # <|think|> with </|think|>
+    pairs = [*COUNTERPARTS, *((begins.upper(), ends.upper()) for begins, ends in COUNTERPARTS)]
+    return (found | {opening.replace(begins, ends, 1) for begins, ends in pairs}) - {opening}
+
+
+def answer_span(text: str, marks: Sequence[Marks] = (THINK,), before: str = "") -> Span:
+    """The part of a response that verifiers see: what follows its reasoning and the white space behind that.
+
+    All of the text where there is no reasoning, nothing where it never ends. Reasoning begins a response or ends its
+    prompt: a closing mark that nothing opened hides nothing but itself.
+
+    Args:
+        text: A response.
+        marks: Pairs of marks that reasoning may stand between.
+        before: The mark that the prompt ends with, as some chat templates have it; empty for none.
+    """
+    whole, start = before + text, 0
+    while pair := next((pair for pair in marks if whole[start:].lstrip().startswith(pair)), None):
+        _, found, rest = whole[start:].partition(pair[1])
+        if not found:
+            return len(text), len(text)
+        start = len(whole) - len(rest.lstrip())
+    return max(0, start - len(before)), len(text)
+
+
+def given_answer_span(text: str, marks: Sequence[Marks] = KNOWN) -> Span:
+    """`answer_span` of a response whose prompt is not known: it may have opened the reasoning that is closed here."""
+    return answer_span(text, marks, next((opening for opening, closing in marks if closing in text), ""))
+
+
+def checked_marks(marks: Sequence[Sequence[str]] | None) -> tuple[Marks, ...] | None:
+    """Pairs of marks as configured, without white space around them; ``None`` for those that a model shows.
+
+    Raises:
+        ValueError: If they are no pairs of two different texts.
+    """
+    if marks is None:
+        return None
+    pairs = [tuple(mark.strip() for mark in pair) for pair in marks]
+    for pair in pairs:
+        if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
+            raise ValueError(
+                "rollout.reasoning needs pairs of what opens and what closes the reasoning, such as "
+                f"[['<think>', '</think>']], got {list(pair)}"
+            )
+    return tuple((opening, closing) for opening, closing in pairs)
