@@ -23,6 +23,8 @@ SHARD_KEY = "rtt:shard:"
 """Stands in ``meta.pt`` where a sharded tensor belongs, before its path."""
 COUNT_KEY = "rtt:shards"
 """Stands in ``meta.pt`` beside the rest: how many shards there are."""
+BASE_KEY = "base"
+"""Where a checkpoint keeps what tells the model that it continues from others."""
 POINTER = "latest"
 """In a folder of checkpoints: the file that names the newest complete one."""
 

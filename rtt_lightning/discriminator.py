@@ -8,6 +8,7 @@ from torchmetrics import MeanSquaredError, Metric
 from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 
+from rtt_lightning.fingerprint import base_of
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
 from rtt_lightning.models import Lora
@@ -59,6 +60,7 @@ class DiscriminatorModule(TrainableModule):
         """Load the body, once; Lightning calls this before each run."""
         if "relevance" not in self._modules:
             self.relevance = RelevanceModel(self.config, self.base_dtype)
+            self.base = base_of(self.config.model)
             if self.device_mesh is not None:
                 low_precision = self.base_dtype == torch.bfloat16
                 shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)

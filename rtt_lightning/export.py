@@ -4,140 +4,164 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
-from rtt_lightning.checkpoints import check_fits, read_checkpoint
-from rtt_lightning.models import Lora, add_adapters, load_model, merged_weights, trainable_names
+from rtt_lightning.cards import discriminator_card, policy_card
+from rtt_lightning.checkpoints import BASE_KEY, check_fits, read_checkpoint
+from rtt_lightning.fingerprint import fingerprint
+from rtt_lightning.folders import appearing, write_adapters, write_model
+from rtt_lightning.hub import means_a_folder
+from rtt_lightning.models import Lora, add_adapters, load_model, trainable_names
 from rtt_lightning.policy import POLICY_KEY
 from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_from_plain, load_weights
 from rtt_lightning.relevance.model import RelevanceModel
 from rtt_lightning.resume import find_checkpoint
 from rtt_lightning.tokenizers import load_tokenizer
 
-POLICY_CARD = """---
-base_model: {base}
-library_name: {library}
-tags: [rtt-lightning, grpo, rubrics]
----
-# {name}
-
-A policy trained from rubrics by RTT-GRPO (arXiv 2604.02795) with rtt-lightning, from `{base}`; {updates} updates.
-
-```python
-{usage}
-```
-"""
-MERGED_USAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
-model, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
-messages = [{{"role": "user", "content": "Name a fruit."}}]
-prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=64)[0]))"""
-ADAPTER_USAGE = """from peft import AutoPeftModelForCausalLM
-model = AutoPeftModelForCausalLM.from_pretrained("{name}")"""
-DISCRIMINATOR_CARD = """---
-base_model: {base}
-library_name: transformers
-pipeline_tag: token-classification
-tags: [rtt-lightning, rubrics]
----
-# {name}
-
-A token-level relevance discriminator (arXiv 2604.02795) trained with rtt-lightning, from `{base}`; {updates} updates.
-The sigmoid of a response token's logit says how much it decides the criterion. `relevance.json` holds the input
-template and the longest input.
-
-```python
-from transformers import AutoModelForTokenClassification, AutoTokenizer
-model, tokenizer = AutoModelForTokenClassification.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
-prefix = {template!r}.replace("{{criterion}}", "Use the word 'tea'.")
-ids = tokenizer(prefix + "I like tea.", return_tensors="pt")
-print(model(**ids).logits.sigmoid()[0, :, 0])
-```
-"""
+Dtype = Literal["bfloat16", "float16", "float32"]
 
 
-def export(checkpoint: Path, folder: Path, merge: bool = True) -> None:
+def export(
+    checkpoint: Path,
+    folder: Path,
+    merge: bool = True,
+    dtype: Dtype | None = None,
+    base: str | None = None,
+    trust_remote_code: bool = False,
+) -> None:
     """Write a checkpoint of a policy or a discriminator as a Hugging Face folder.
+
+    The folder appears when it is complete: after it was read again, and computed what the trained model computes.
 
     Args:
         checkpoint: A ``.ckpt`` file or folder, or a folder of them: then the newest.
         folder: Where to; must be new or empty.
         merge: Add the adapters into the weights; false keeps a policy's adapters apart, as a PEFT folder.
+        dtype: Of the weights, and in the config; null is bfloat16 for a model, which rounds away changes of less than
+            1/256 of a weight, and float32 for adapters apart.
+        base: Folder or hub name where the model that was trained from is now, if it has moved.
+        trust_remote_code: Run model code that comes with that model, as in training.
 
     Raises:
-        ValueError: For a checkpoint that is no policy's or discriminator's, or a folder with something in it.
+        ValueError: For a checkpoint that is no policy's or discriminator's, a folder with something in it, a base that
+            is gone or another one, weights that are not finite, or an export that computes something else.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not empty; give a new folder")
     state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
+    if bad := [name for name, weight in state.get("state_dict", {}).items() if not weight.isfinite().all()]:
+        raise ValueError(
+            f"{len(bad)} of {len(state['state_dict'])} trained weights of {checkpoint} are not finite, such as "
+            f"{bad[0]}; nothing is exported: give a checkpoint from before training went wrong"
+        )
     if POLICY_KEY in state:
-        _export_policy(state, folder, merge)
+        write = _export_policy
     elif CHECKPOINT_KEY in state:
-        _export_discriminator(state, folder, merge)
+        write = _export_discriminator
     else:
         raise ValueError(f"{checkpoint} is no checkpoint of a policy or a discriminator of rtt-lightning")
+    with appearing(folder) as partial:
+        write(state, partial, folder.absolute().name, merge, dtype, base, trust_remote_code)
     print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
-def _export_policy(state: Mapping[str, Any], folder: Path, merge: bool) -> None:
+def _export_policy(
+    state: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    merge: bool,
+    dtype: Dtype | None,
+    base: str | None,
+    trust_remote_code: bool,
+) -> None:
     config = state[POLICY_KEY]
+    base = located(state, config["model"], base)
     lora = Lora(**config["lora"]) if config["lora"] else None
-    model: Any = load_model(AutoModelForCausalLM, config["model"], lora)
-    body = add_adapters(model, lora, "CAUSAL_LM") if lora else model
-    _load(body, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
-    tokenizer = load_tokenizer(config["model"])
-    if lora and not merge:
-        body.save_pretrained(folder)
-        library, usage = "peft", ADAPTER_USAGE
+
+    def load(lora: Lora | None, source: str = base) -> Any:
+        return load_model(AutoModelForCausalLM, source, lora, trust_remote_code=trust_remote_code)
+
+    def trained() -> Any:
+        policy = load(lora)
+        _check_same(state, base)
+        if lora:
+            policy = add_adapters(policy, lora, "CAUSAL_LM")
+        _load(policy, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
+        return policy
+
+    apart = lora is not None and not merge
+    if apart:
+        write_adapters(trained(), lambda: load(lora), folder, getattr(torch, dtype or "float32"), base)
     else:
-        if lora and lora.nf4:  # what was trained over 4 bits is written as plain bf16 weights
-            model = load_model(AutoModelForCausalLM, config["model"], Lora())
-        _save(model, body, folder)
-        library, usage = "transformers", MERGED_USAGE
-    card = POLICY_CARD.format(
-        base=config["model"],
-        library=library,
-        name=folder.name,
-        updates=state["global_step"],
-        usage=usage.format(name=folder.name),
-    )
-    _finish(tokenizer, folder, card)
+        write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
+    load_tokenizer(base, trust_remote_code).save_pretrained(folder)
+    (folder / "README.md").write_text(policy_card(name, base, state["global_step"], not apart, trust_remote_code))
 
 
-def _export_discriminator(state: Mapping[str, Any], folder: Path, merge: bool) -> None:
+def _export_discriminator(
+    state: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    merge: bool,
+    dtype: Dtype | None,
+    base: str | None,
+    trust_remote_code: bool,
+) -> None:
     if not merge:
         raise ValueError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
+    if trust_remote_code:
+        raise ValueError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
     config = config_from_plain(state[CHECKPOINT_KEY])
+    config = replace(config, model=located(state, config.model, base))
     model = RelevanceModel(config)
-    load_weights(model, state["state_dict"])
-    plain: Any = RelevanceModel(replace(config, lora=None)).network if config.lora else model.network
-    _save(plain, model.network, folder)
+    _check_same(state, config.model)
+
+    def trained() -> Any:
+        load_weights(model, state["state_dict"])
+        return model.network
+
+    def load(lora: Lora | None, source: str | None = None) -> Any:
+        if source is None:
+            return RelevanceModel(replace(config, lora=lora)).network
+        return load_model(AutoModelForTokenClassification, source, lora)
+
+    write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
     relevance = {"template": config.template, "max_length": config.max_length}
     (folder / "relevance.json").write_text(json.dumps(relevance, indent=2) + "\n")
-    card = DISCRIMINATOR_CARD.format(
-        base=config.model, name=folder.name, updates=state["global_step"], template=config.template
-    )
-    _finish(model.tokenizer, folder, card)
+    model.tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(discriminator_card(name, config.model, state["global_step"], config.template))
+
+
+def located(state: Mapping[str, Any], model: str, base: str | None) -> str:
+    """Where the model that a checkpoint continues is: ``base``, or else where it was.
+
+    Raises:
+        ValueError: If it was a folder and is gone, or ``base`` is no folder or another model.
+    """
+    where, known = base or model, state.get(BASE_KEY) or {}
+    folder = means_a_folder(where) or (base is None and known.get("folder", False))
+    if folder and not Path(where).is_dir():
+        raise ValueError(f"the model that was trained from is not at {where}: say where it is now with --base FOLDER")
+    if base and not known.get("fingerprint"):
+        print(f"the checkpoint does not say which weights it was trained from: {base} is taken for them")
+    return where
+
+
+def _check_same(state: Mapping[str, Any], base: str) -> None:
+    """Refuse another model in place of the one that was trained from; it has been loaded by now."""
+    expected, found = (state.get(BASE_KEY) or {}).get("fingerprint"), fingerprint(base)
+    if expected and found != expected:
+        raise ValueError(
+            f"{base} is not the model that was trained from: the fingerprint of its weights is {found}, that of the "
+            f"checkpoint {expected}; give the same model with --base"
+        )
 
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     check_fits(weights, trainable_names(model))
     model.load_state_dict(weights, strict=False)
-
-
-def _save(model: PreTrainedModel, adapted: nn.Module, folder: Path) -> None:
-    """The merged weights in bf16, under the names of the model without adapters."""
-    weights = {name: weight.to(torch.bfloat16).contiguous() for name, weight in merged_weights(adapted)}
-    tied = set(model.all_tied_weights_keys or ())
-    model.config.dtype = torch.bfloat16
-    model.save_pretrained(folder, state_dict={name: weight for name, weight in weights.items() if name not in tied})
-
-
-def _finish(tokenizer: PreTrainedTokenizerBase, folder: Path, card: str) -> None:
-    tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card)

@@ -27,6 +27,11 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{model!r} comes with code of its own, which is run only if asked to: read it, then give "
+                "--trust_remote_code true to rtt export, and --model.init_args.trust_remote_code true elsewhere"
+            ) from error
         raise ValueError(
             f"cannot read {what} from {model!r}: {reason} "
             f"Give a folder that holds {file}, or a hub name while the hub is reachable."

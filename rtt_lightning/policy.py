@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from rtt_lightning.fingerprint import base_of
 from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import (
     Combine,
@@ -129,6 +130,7 @@ class PolicyModule(TrainableModule):
         if "model" in self._modules:
             return
         model = load_model(AutoModelForCausalLM, self.base_model, self.lora, self.base_dtype, self.trust_remote_code)
+        self.base = base_of(self.base_model)
         refuse_unusual_head(model)
         if self.gradient_checkpointing:
             checkpoint_activations(model)

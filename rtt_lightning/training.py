@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch.optim import Optimizer
 
-from rtt_lightning.checkpoints import check_fits
+from rtt_lightning.checkpoints import BASE_KEY, check_fits
 from rtt_lightning.models import trainable_names
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -28,6 +28,7 @@ class TrainableModule(LightningModule):
             raise ValueError(f"warmup_steps must be at least 0, got {warmup_steps}")
         self.make_optimizer = optimizer
         self.warmup_steps = warmup_steps
+        self.base: dict[str, Any] = {}  # what it trains from, see `base_of`; known once that is loaded
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
 
     @property
@@ -52,6 +53,7 @@ class TrainableModule(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[BASE_KEY] = self.base
         names = trainable_names(self)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
 

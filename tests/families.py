@@ -5,6 +5,10 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -53,5 +57,11 @@ def tiny(family: str, **changes: Any) -> Any:
 
 
 def saved(family: str, folder: Path, **changes: Any) -> str:
+    """A folder with such a model and a tokenizer of single bytes."""
     tiny(family, **changes).save_pretrained(folder)
+    alphabet = {character: index for index, character in enumerate(["<s>", "</s>", *sorted(ByteLevel.alphabet())])}
+    tokenizer = Tokenizer(BPE(vocab=alphabet, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
     return str(folder)

@@ -7,10 +7,10 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy", "flags"},
     {"functional", "merging"},
-    {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable"},
+    {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable", "fingerprint"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
-    {"training", "strategies", "resume"},
+    {"training", "strategies", "resume", "folders", "cards"},
     {"policy", "discriminator"},
     {"export", "rejudge", "scoring"},
     {"cli", "__main__", "demo", "doctor"},
