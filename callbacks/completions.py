@@ -61,7 +61,7 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
     table = Table(title=title, show_lines=True, title_justify="left")
     table.add_column("prompt", ratio=3)
     table.add_column("response", ratio=5)
-    table.add_column("verdicts", ratio=3)
+    table.add_column("as desired", ratio=3)
     table.add_column("reward", justify="right")
     for item, reward in zip(judged, rewards.tolist(), strict=True):
         verdicts = Text()

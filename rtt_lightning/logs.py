@@ -28,6 +28,6 @@ class FigureLog:
         """
         known = {f"{prefix}/{name}": value for name, value in figures.items()}
         before = {name for name in self._logged if name.startswith(f"{prefix}/")}
-        unknown = dict.fromkeys(sorted(before - known.keys()), torch.tensor(torch.nan))
+        unknown = dict.fromkeys(sorted(before - known.keys()), torch.tensor(torch.nan, device=module.device))
         self._logged |= known.keys()
         module.log_dict(known | unknown, **options)

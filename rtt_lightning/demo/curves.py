@@ -9,7 +9,8 @@ from rtt_lightning.demo.markup import NOT_RECORDED, line_chart, section
 from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE
 
 CURVES = {
-    "rollout/reward": ("Reward", "mean response reward of a window"),
+    "rollout/reward": ("Reward", "mean response reward of a window, where it is known"),
+    "rollout/reward_unknown": ("Unknown rewards", "share of responses"),
     "rollout/rubric_accuracy": ("Rubric-level accuracy", "on training prompts"),
     f"rollout/{WHOLE}": ("Instruction-level accuracy", "on training prompts"),
     f"rollout/{LOWER}": ("Instruction-level accuracy, lower bound", "on training prompts; undecided criteria unmet"),

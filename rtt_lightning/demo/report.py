@@ -154,6 +154,8 @@ def _comparison(results: Mapping[str, Any]) -> str:
         "Differences of shares are in percentage points; brackets hold a 95 % interval, by bootstrap over prompts, "
         "each paired with itself. Unscorable criteria are left out."
     )
+    if LOWER in before or LOWER in after:
+        note += " A difference of lower bounds, or of upper ones, says nothing certain of the accuracy's own."
     return section("Before and after", note, html_table(("", "before", "after", "difference"), rows))
 
 
