@@ -127,8 +127,8 @@ def _description() -> str:
     minutes = sum(phase.seconds for phase in PHASES) / 60
     return (
         f"The main job on the demo model, in {len(PHASES)} phases: {phases}. About {minutes:.0f} minutes on two CPU "
-        f"cores. Writes {FOLDER}/report.html; a phase that is done is not run again, and a killed training goes on from "
-        f"its last checkpoint. Needs {MODEL}, which `make demo` unpacks; `make clean-demo` starts over."
+        f"cores. Writes {FOLDER}/report.html; a phase that is done is not run again, and a killed training goes on "
+        f"from its last checkpoint. Needs {MODEL}, which `make demo` unpacks; `make clean-demo` starts over."
     )
 
 

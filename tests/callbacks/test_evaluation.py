@@ -18,7 +18,9 @@ def judged(
     criteria = tuple(Criterion("A criterion.", "x", {}, weight) for weight in weights or (1.0,) * len(met))
     sample = RubricSample(prompt, ({"role": "user", "content": prompt},), criteria)
     forgiving = None if loose is None else tuple(Verdict(value, "") for value in loose)
-    return JudgedRollout(sample, _rollout(prompt, 0, 0, "x", marks=()), tuple(Verdict(value, "") for value in met), forgiving)
+    return JudgedRollout(
+        sample, _rollout(prompt, 0, 0, "x", marks=()), tuple(Verdict(value, "") for value in met), forgiving
+    )
 
 
 def test_accuracies_count_what_is_decided() -> None:
