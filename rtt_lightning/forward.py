@@ -7,18 +7,21 @@ of the work: of 8 responses of 48 tokens to a prompt of 100, 484 tokens are comp
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 from rtt_lightning.functional.logprobs import token_logprobs
+from rtt_lightning.merging import without_adapters
 
 LONGEST_SHARED = 2048
 """Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
+SELECTS_KEYS = ("index_topk", "index_topk_blocks", "keep_window_size")
+"""In a configuration: layers that look at so many keys or blocks of keys, of all that a mask lets them see."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Sequences:
 
     Attributes:
         ids: ``[sequence position]`` tokens.
-        positions: ``[sequence position]``, of each token in its own prompt + response.
+        positions: ``[sequence position]``, of each token in its own prompt + response; or ``None`` where sequences are
+            plain: a model counts these itself, whether or not it would be told.
         mask: ``[sequence 1 position position]`` bool: which position (third axis) sees which (last); or
             ``[sequence position]``, 0 for padding, where sequences are plain.
         row_sequence: ``[batch]``, the sequence of each row.
@@ -36,34 +40,41 @@ class Sequences:
     """
 
     ids: Tensor
-    positions: Tensor
+    positions: Tensor | None
     mask: Tensor
     row_sequence: Tensor
     row_prompt_end: Tensor
     row_start: Tensor
 
 
-def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = True) -> tuple[Tensor, Tensor]:
     """Run the body on prompts + responses and the head on just the states that predict response tokens.
 
     Args:
         model: A causal language model, with or without adapters.
         batch: ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``,
             ``response_mask [batch token]``, ``temperature [batch]``.
+        share: Compute a prompt once for its responses, where `may_share` has nothing against it.
 
     Returns:
         Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
+
+    Raises:
+        ValueError: For a row beyond the `original_length` of the model.
     """
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal = without_adapters(model)
     mask = batch["response_mask"]
     if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
         hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state
         head = causal.get_output_embeddings().weight
         nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
         return nothing, nothing
-    sequences = _sequences(batch, may_share=_takes_any_mask(causal.config))
+    if original_length(causal.config) is not None:
+        refuse_beyond_original_length(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
+    sequences = _sequences(batch, may_share=share and may_share(causal))
+    positions = {} if sequences.positions is None else {"position_ids": sequences.positions}
     hidden = causal.base_model(
-        input_ids=sequences.ids, attention_mask=sequences.mask, position_ids=sequences.positions, use_cache=False
+        input_ids=sequences.ids, attention_mask=sequences.mask, use_cache=False, **positions
     ).last_hidden_state
     row, token = mask.nonzero(as_tuple=True)
     before = torch.where(token == 0, sequences.row_prompt_end[row], sequences.row_start[row] + token - 1)
@@ -74,14 +85,55 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
     return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
 
 
+def may_share(causal: Any) -> bool:
+    """Whether responses may share the computation of their prompt, as far as model and configuration tell."""
+    return _takes_any_mask(causal.config) and "position_ids" in signature(causal.base_model.forward).parameters
+
+
 def _takes_any_mask(config: PreTrainedConfig) -> bool:
     """Whether a mask of ours decides, in every layer, what a position sees.
 
     It would replace the window of a windowed layer. A recurrent or convolutional layer does not look at it: a response
-    would see those before it. And kernels other than those of PyTorch take none.
+    would see those before it. A sparse one would select among the keys of all responses. And kernels other than those
+    of PyTorch take none.
     """
+    text = config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers  # of a kind that depends on what the layer attends to
-    return config._attn_implementation == "sdpa" and all(type(layer) is DynamicLayer for layer in layers)
+    sparse = any(getattr(text, name, None) is not None for name in SELECTS_KEYS)
+    return config._attn_implementation == "sdpa" and not sparse and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def original_length(config: PreTrainedConfig) -> int | None:
+    """Tokens of prompt + response up to which a row's log-probs are its own; ``None`` for almost every model.
+
+    With LongRoPE and dynamic NTK scaling the rotary frequencies change with the longest row of a forward pass beyond
+    this length: what a row gets then depends on the rows beside it, and differs from what it got while it was sampled.
+    """
+    text = config.get_text_config(decoder=True)
+    rotary: dict[str, Any] = getattr(text, "rope_parameters", None) or {}
+    kinds = [rotary] if "rope_type" in rotary else [kind for kind in rotary.values() if isinstance(kind, dict)]
+    lengths = [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
+    lengths += [text.max_position_embeddings for kind in kinds if "dynamic" in kind.get("rope_type", "")]
+    return min(lengths, default=None)
+
+
+def refuse_beyond_original_length(config: PreTrainedConfig, tokens: int) -> None:
+    """Refuse rows whose log-probs would depend on the rows beside them.
+
+    Args:
+        config: Of the model.
+        tokens: Of the longest prompt + response.
+
+    Raises:
+        ValueError: If that is more than the model's `original_length`.
+    """
+    limit = original_length(config)
+    if limit is not None and tokens > limit:
+        raise ValueError(
+            f"the rotary frequencies of {config.model_type} change with the longest row beyond its original length of "
+            f"{limit} tokens, and with them the log-probs of every row beside it; got prompt + response of up to "
+            f"{tokens}: lower data.max_prompt_tokens or max_new_tokens of rollout.sampling and rollout.evaluation"
+        )
 
 
 def _sequences(batch: Mapping[str, Tensor], may_share: bool) -> Sequences:
@@ -113,8 +165,6 @@ def _laid_out(batch: Mapping[str, Tensor], sequence: Tensor, row_start: Tensor, 
     place = sequence[row], row_start[row] + token
     ids[place], positions[place], owner[place] = batch["response_ids"][mask], starts[row] + token, row
     if shape[0] == len(starts):  # plain sequences: causal attention needs to know the padding alone
-        attention = (owner != -2).long()
-    else:
-        sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
-        attention = sees.tril()[:, None]
-    return Sequences(ids, positions, attention, sequence, starts - 1, row_start)
+        return Sequences(ids, None, (owner != -2).long(), sequence, starts - 1, row_start)
+    sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
+    return Sequences(ids, positions, sees.tril()[:, None], sequence, starts - 1, row_start)

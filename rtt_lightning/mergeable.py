@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from rtt_lightning.merging import PEFT_LAYERS, adapted_modules, beneath, merge, whole_copy, without_adapters
+from rtt_lightning.modes import in_evaluation
 from rtt_lightning.sharding import has_packed_weights
 
 PROBE = 8
@@ -38,20 +39,16 @@ def check_mergeable(model: Any) -> None:
     if outside:
         raise _refusal(model, "prompts that train", "they are no weights of the model")
     tried: set[object] = set()
-    modes = [(module, module.training) for module in model.modules()]
     ids = torch.arange(PROBE, device=model.device)[None] % model.config.get_text_config().vocab_size
     with ExitStack() as stack:
         for module in adapted.values():
             if not has_packed_weights(module):
                 stack.callback(module.register_forward_hook(_trial(model, tried), with_kwargs=True).remove)
-        model.eval()
+        stack.enter_context(in_evaluation(model))
         try:
             model(input_ids=ids, use_cache=False)
         except (AttributeError, TypeError) as problem:  # of PEFT, around a layer that it took for another
             raise _refusal(model, "adapters", f"with them the model does not run, {problem}") from problem
-        finally:
-            for module, training in modes:
-                module.training = training
 
 
 def _trial(model: Any, tried: set[object]) -> Callable[..., None]:

@@ -1,17 +1,20 @@
 """Language models: a frozen base under fp32 adapters, or fp32 weights in full; how the former merge is in `merging`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rtt_lightning.hub import reading
 from rtt_lightning.merging import adapters_count, adapters_merged, merged_weights
-from rtt_lightning.sharding import decoder_layers
 
 __all__ = [
     "Lora",
@@ -27,6 +30,15 @@ __all__ = [
 ]
 NEW_HEADS = ["score", "classifier"]
 """What `transformers` calls the head of a token classifier; it is new and trains in full."""
+CHANGES_LOGITS = (
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+    "logit_scale",
+    "logits_mup_width_multiplier",
+    "logits_scaling",
+    "logits_soft_cap",
+)
+"""What `transformers` calls soft caps and scales of logits in configurations."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +141,33 @@ def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
-    """Recompute the activations of each decoder layer in the backward pass: less memory, a third more time."""
+    """Recompute the activations of each decoder layer in the backward pass: less memory, a third more time.
+
+    `transformers` does so for layers in training mode only, in which many drop out: ours are not while they run.
+
+    Raises:
+        ValueError: For a model without such layers.
+    """
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    for layer in decoder_layers(model):  # `transformers` does it for layers in training mode only;
-        layer.training = True  # what is within them stays in evaluation mode, without dropout
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError(
+            f"{type(model).__name__} has no layers to recompute: set model.gradient_checkpointing to false"
+        )
+    for layer in layers:
+        layer.training = True
+        layer._gradient_checkpointing_func = partial(_recomputed, layer)
+
+
+def _recomputed(layer: nn.Module, forward: Callable[..., Any], *args: Any) -> Any:
+    def run(*args: Any) -> Any:
+        layer.training = False
+        try:
+            return forward(*args)
+        finally:
+            layer.training = True
+
+    return checkpoint(run, *args, use_reentrant=False)
 
 
 def trainable_names(module: nn.Module) -> set[str]:
@@ -141,18 +176,19 @@ def trainable_names(module: nn.Module) -> set[str]:
 
 
 def refuse_unusual_head(model: PreTrainedModel) -> None:
-    """Refuse models whose logits are more than hidden states times the output embedding.
+    """Refuse models whose configuration says that logits are more than hidden states times the output embedding.
+
+    `rtt_lightning.selfcheck` finds the others; small logits would hide a soft cap from it.
 
     Raises:
         ValueError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.
     """
-    unusual = [
-        name
-        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
-        if getattr(model.config, name, None) not in (None, 1.0)
-    ]
-    head = model.get_output_embeddings()
-    if getattr(head, "bias", None) is not None:
+    text = model.config.get_text_config(decoder=True)
+    unusual = [name for name in CHANGES_LOGITS if getattr(text, name, None) not in (None, 1.0)]
+    head: Any = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        unusual.append("something in place of one output embedding")
+    elif getattr(head, "bias", None) is not None:
         unusual.append("a bias on the output embedding")
     if unusual:
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.fingerprint import base_of
 from rtt_lightning.forward import response_logprobs
@@ -25,18 +25,10 @@ from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.logs import FigureLog
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
-from rtt_lightning.models import (
-    Lora,
-    adapters_count,
-    add_adapters,
-    checkpoint_activations,
-    load_model,
-    load_reference,
-    merged_weights,
-    refuse_unusual_head,
-)
+from rtt_lightning.models import Lora, adapters_count, load_reference, merged_weights
+from rtt_lightning.policy_model import load_trained
 from rtt_lightning.processes import sum_over_ranks
-from rtt_lightning.sharding import as_forward_method, shard
+from rtt_lightning.selfcheck import FORWARD_KEY, CheckedForward
 from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.training import OptimizerCallable, TrainableModule
 from rtt_lightning.types import Experience
@@ -129,21 +121,24 @@ class PolicyModule(TrainableModule):
         """Load the weights, once; Lightning calls this before each run."""
         if "model" in self._modules:
             return
-        model = load_model(AutoModelForCausalLM, self.base_model, self.lora, self.base_dtype, self.trust_remote_code)
+        mesh = self.device_mesh and self.device_mesh["data_parallel"]
+        kind = self.base_dtype, self.trust_remote_code, self.gradient_checkpointing
+        self.model = load_trained(self.base_model, self.lora, *kind, mesh)
         self.base = base_of(self.base_model)
-        refuse_unusual_head(model)
-        if self.gradient_checkpointing:
-            checkpoint_activations(model)
-        if self.lora is not None:
-            model = add_adapters(model, self.lora, "CAUSAL_LM")
-        if self.device_mesh is not None:
-            shard(model, self.device_mesh["data_parallel"], low_precision=self.base_dtype == torch.bfloat16)
-        self._logprobs = as_forward_method(model, response_logprobs)
-        self.model = model
+        self._logprobs = CheckedForward(self.model, self.tokenizer)
+
+    def on_train_start(self) -> None:
+        with self.trainer.precision_plugin.train_step_context():
+            self._logprobs.shares()  # checked before anything is sampled
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint[POLICY_KEY] = {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
+        checkpoint[FORWARD_KEY] = self._logprobs.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._logprobs.load_state_dict(checkpoint.get(FORWARD_KEY, {}))
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every weight under its Hugging Face name, adapters merged, one full tensor at a time."""
@@ -163,7 +158,7 @@ class PolicyModule(TrainableModule):
             sharded = self.device_mesh is not None
             reference = load_reference(self.base_model, self.base_dtype, sharded, self.trust_remote_code)
             self._reference = (reference.to(self.device),)
-        return response_logprobs(self._reference[0], batch)[0]
+        return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 
     # -- the loss ------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {"types", "seeds", "processes", "sharding", "checkpoints", "logs", "terminal", "shipped", "hub", "lazy", "flags"},
+    {
+        *("types", "seeds", "processes", "sharding", "checkpoints", "logs"),
+        *("terminal", "shipped", "hub", "lazy", "flags", "modes"),
+    },
     {"functional", "merging"},
     {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable", "fingerprint"},
+    {"selfcheck", "policy_model"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies", "resume", "folders", "cards"},

@@ -22,6 +22,7 @@ from rtt_lightning.engines.base import (
 from rtt_lightning.engines.cache import growing_cache
 from rtt_lightning.mergeable import check_mergeable
 from rtt_lightning.merging import LOST_IN_BF16, adapters_merged, merges_into_bf16
+from rtt_lightning.modes import in_evaluation
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import Rollout
 
@@ -73,19 +74,13 @@ class TransformersEngine(RolloutEngine):
         """Nothing to do: the weights are shared."""
 
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
-        modes = [(module, module.training) for module in self._model.modules()]
-        self._model.eval()
-        try:
-            merged = adapters_merged(self._model) if self._merges else nullcontext()
-            with merged, grouped_attention(self._model):
-                for batch in _batches(requests, self.batch_size):
-                    for row in self._sample(batch, sampling):
-                        logprobs = row.logprobs if sampling.full_vocabulary else None
-                        yield self._build(row.request, row.sample_index, row.tokens, logprobs, sampling, policy_version)
-                self._wait_in_step()
-        finally:
-            for module, training in modes:
-                module.training = training
+        merged = adapters_merged(self._model) if self._merges else nullcontext()
+        with in_evaluation(self._model), merged, grouped_attention(self._model):
+            for batch in _batches(requests, self.batch_size):
+                for row in self._sample(batch, sampling):
+                    logprobs = row.logprobs if sampling.full_vocabulary else None
+                    yield self._build(row.request, row.sample_index, row.tokens, logprobs, sampling, policy_version)
+            self._wait_in_step()
 
     @torch.no_grad()
     def _sample(self, batch: "_Batch", sampling: Sampling) -> Iterator[_Row]:
