@@ -1,21 +1,34 @@
 """A watch over the gap between the sampler's log-probs and the trainer's: the first sign of stale or wrong weights."""
 
+import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rtt_lightning.types import OutsideFailure
+from rtt_lightning.callbacks.experience import collate
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.callbacks.window import ROW_FIELDS
+from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
+from rtt_lightning.processes import gather
+from rtt_lightning.types import JudgedRollout, OutsideFailure
 
 GAP = "train/logprob_gap"
+FIRST_GAP = "rollout/logprob_gap"
 
 
 class Canary(Callback):
     """Warns of a sampler that drifts away from the policy, and stops the run before it trains on another's samples.
 
-    The gap is the mean over an update's response tokens of |log-prob of the sampler - log-prob of the trainer|. It is
-    0.00001 between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. Samplers that give no log-probs,
-    as under top-p or top-k, are not watched.
+    The gap is the mean over response tokens of |log-prob of the sampler - log-prob of the trainer|. It is 0.00001
+    between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is taken twice:
+
+    - of a few tokens whenever the engine got new weights, before anything is trained on them or counted. Where the run
+      samples under top-p or top-k, whose log-probs are not the policy's, the engine gives a few more without. Logged in
+      training as ``rollout/logprob_gap``.
+    - of all tokens of an update, where the engine gives their log-probs; logged as ``train/logprob_gap``.
 
     Args:
         warn: Gap, in nats, above which there is a warning, once.
@@ -27,17 +40,72 @@ class Canary(Callback):
             raise ValueError(f"canary needs 0 < warn <= stop, got {warn} and {stop}")
         self.warn, self.stop = warn, stop
         self._warned = False
+        self._seen: int | None = None  # weights that were looked at
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._seen = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
+        gap = self._new_weights(trainer, pl_module, rollout, rollout.sampling)
+        if gap is not None:
+            pl_module.log(FIRST_GAP, gap, batch_size=1)
+            self._judge(gap, "Nothing was trained on its responses")
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
+        gap = self._new_weights(trainer, pl_module, rollout, rollout.evaluation)
+        if gap is not None:
+            self._judge(gap, "Its responses were not evaluated")
+
+    on_test_batch_start = on_validation_batch_start
+    on_predict_batch_start = on_validation_batch_start
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        gap = float(trainer.callback_metrics.get(GAP, 0.0))  # NaN, of no log-probs, is neither
+        gap = float(trainer.callback_metrics.get(GAP, torch.nan))
+        if not math.isnan(gap):  # as it is where the sampler gives no log-probs
+            self._judge(gap, "This update was the first to see it; resume from the checkpoint before it")
+
+    @torch.no_grad()
+    def _new_weights(self, trainer: Trainer, policy: Any, rollout: RolloutCallback, sampling: Sampling) -> float | None:
+        """The gap of a few tokens, of the worst response, if they are the first of their weights and have log-probs."""
+        if rollout.synced_version in (None, self._seen):
+            return None
+        self._seen = rollout.synced_version
+        with trainer.precision_plugin.forward_context():
+            few = [item for item in _few(rollout, sampling) if item.rollout.logprobs is not None]
+            experience = collate(few, [torch.zeros(len(item.verdicts), 0) for item in few])
+            batch = {name: getattr(experience, name).to(policy.device) for name in ROW_FIELDS}
+            logprobs, _ = policy.response_logprobs(batch)
+        gaps = (logprobs - batch["sampler_logprobs"]).abs()
+        rows = [float(gap[mask].mean()) for gap, mask in zip(gaps, batch["response_mask"], strict=True)]
+        return max((gap for gaps in gather(rows) for gap in gaps), key=_nan_first, default=None)
+
+    def _judge(self, gap: float, consequence: str) -> None:
         reason = f"sampler and trainer differ by {gap:.3f} nats per token in their log-probs"
-        if gap > self.stop:
+        if not gap <= self.stop:  # NaN is no agreement
             raise OutsideFailure(
                 f"{reason}, more than canary.stop = {self.stop}: the sampler has other weights, another model or "
-                "another temperature. This update was the first to see it; resume from the checkpoint before it"
+                f"another temperature. {consequence}"
             )
         if gap > self.warn and not self._warned:
             self._warned = True
-            warnings.warn(f"{reason}, more than canary.warn = {self.warn}; see {GAP} in the log", stacklevel=2)
+            warnings.warn(f"{reason}, more than canary.warn = {self.warn}; see logprob_gap in the log", stacklevel=3)
+
+
+def _nan_first(gap: float) -> float:
+    return math.inf if math.isnan(gap) else gap
+
+
+def _few(rollout: RolloutCallback, sampling: Sampling) -> list[JudgedRollout]:
+    """Responses of a few tokens from the engine's current weights, with log-probs over the full vocabulary."""
+    first = rollout.judged[:1]
+    if sampling.full_vocabulary:
+        return [replace(item, rollout=item.rollout.first(FEW_TOKENS)) for item in first]
+    requests = [SampleRequest(row.prompt_id, 0, row.prompt_ids, (0,)) for row in (item.rollout for item in first)]
+    rows = rollout.engine.probe(requests, sampling, rollout.synced_version or 0)
+    return [replace(item, rollout=row) for item in first for row in rows]

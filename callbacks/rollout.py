@@ -15,6 +15,7 @@ from rtt_lightning.callbacks.completions import print_completions, write_complet
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
+from rtt_lightning.callbacks.lengths import refuse_long
 from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.requests import make_requests
 from rtt_lightning.callbacks.signs import signs
@@ -90,15 +91,16 @@ class RolloutCallback(Callback):
         self._is_first = True
         self._started = False
         self.judged: list[JudgedRollout] = []
-        """Responses of the window that is trained on, of this process; for callbacks that look at them."""
+        """The responses sampled last, of this process; for callbacks that look at them."""
+        self.synced_version: int | None = None
+        """The weights that the engine samples from; ``None`` before it does."""
         self._log_figures = FigureLog()
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
-        self._synced_version: int | None = None
         self._evaluated: list[JudgedRollout] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._window, self._synced_version = None, None
+        self._window, self.synced_version = None, None
         self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
         if isinstance(trainer.datamodule.view, PromptWindows):
             trainer.datamodule.check(self.verifier.problems)
@@ -130,7 +132,6 @@ class RolloutCallback(Callback):
         self._is_first = False
         samples = _samples(trainer, batch)
         judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
-        self.judged = judged
         sampled = time.monotonic()
         weighed = self.relevance.weigh_read(judged)
         relevance = [weight for weight, _ in weighed]
@@ -214,10 +215,10 @@ class RolloutCallback(Callback):
             rows = policy.model.get_input_embeddings().weight.shape[0]
             trainer.datamodule.check_vocabulary(policy.tokenizer, rows)
             self.engine.start(policy)
-            self._started, self._synced_version = True, version
-        if self._synced_version != version:
+            self._started, self.synced_version = True, version
+        if self.synced_version != version:
             self.engine.sync(policy)
-            self._synced_version = version
+            self.synced_version = version
         arguments, draws = trainer.datamodule.chat_template_kwargs, (self.seed, window, sampling.n)
         requests = make_requests(samples, policy.tokenizer, arguments, self.reasoning, draws)
         with trainer.precision_plugin.forward_context():
@@ -225,7 +226,8 @@ class RolloutCallback(Callback):
             if trainer.is_global_zero:
                 rollouts = announced(rollouts, sampling.n * len(requests), "responses")
             pairs = ((samples[row.group_id], row) for row in rollouts)
-            return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+            self.judged = judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+        return self.judged
 
     def _show(
         self,
@@ -263,6 +265,15 @@ class RolloutCallback(Callback):
         if self._saved:
             self._window = Window.from_state_dict(self._saved[trainer.global_rank])
             self._saved = []
+        refuse_long(trainer, pl_module, self.sampling)
+        if trainer.enable_validation:
+            refuse_long(trainer, pl_module, self.evaluation)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        refuse_long(trainer, pl_module, self.evaluation)
+
+    on_test_start = on_validation_start
+    on_predict_start = on_validation_start
 
 
 def _samples(trainer: Any, batch: dict[str, Any]) -> list[RubricSample]:

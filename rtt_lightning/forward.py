@@ -62,7 +62,7 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = Tru
     Raises:
         ValueError: For a row beyond the `original_length` of the model.
     """
-    causal = without_adapters(model)
+    causal: Any = without_adapters(model)
     mask = batch["response_mask"]
     if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
         hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state

@@ -77,7 +77,7 @@ class CheckedForward:
     def _checked(self) -> bool:
         words = ordinary_words(self.tokenizer, self.model)
         found = check_forward(self.model, self._logprobs, a_few_tokens(words, self.model.device))
-        causal = without_adapters(self.model)
+        causal: Any = without_adapters(self.model)
         if may_share(causal) and not found.share:
             rank_zero_info(
                 f"{type(causal).__name__} gives other log-probs where responses share the computation of their prompt: "
@@ -94,7 +94,7 @@ class CheckedForward:
 
     def _circumstances(self) -> dict[str, Any]:
         """All but the weights that the outcome depends on."""
-        causal = without_adapters(self.model)
+        causal: Any = without_adapters(self.model)
         return {
             "model": type(causal).__name__,
             "attention": causal.config._attn_implementation,
@@ -193,7 +193,7 @@ def _refusal(model: Any, error: float, rounding: float, in_evaluation: float) ->
 
 def _own_logprobs(model: Any, batch: Batch) -> tuple[Tensor, float]:
     """Log-probs ``[batch token]`` by the model's logits for each row alone, and the nats that rounding explains."""
-    causal = without_adapters(model)
+    causal: Any = without_adapters(model)
     result = torch.zeros(batch["response_mask"].shape, device=batch["response_mask"].device)
     rows = []
     with in_evaluation(model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # processes that check rules start without torch
@@ -155,6 +155,11 @@ class Rollout:
     def __post_init__(self) -> None:
         assert len(self.offsets) == len(self.response_ids), "one offset per response token"
         assert self.logprobs is None or len(self.logprobs) == len(self.response_ids), "one log-prob per token"
+
+    def first(self, tokens: int) -> Rollout:
+        """The same response up to a number of tokens; its text stays whole."""
+        logprobs = None if self.logprobs is None else self.logprobs[:tokens]
+        return replace(self, response_ids=self.response_ids[:tokens], offsets=self.offsets[:tokens], logprobs=logprobs)
 
     @property
     def answer(self) -> str:

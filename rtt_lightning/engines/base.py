@@ -13,6 +13,9 @@ from rtt_lightning.reasoning import answer_span, reasoning_marks
 from rtt_lightning.tokenizers import TokenBytes, end_of_turn
 from rtt_lightning.types import Marks, Rollout
 
+FEW_TOKENS = 16
+"""Tokens of a response that tell whether an engine samples from the policy."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -112,6 +115,17 @@ class RolloutEngine(ABC):
     @abstractmethod
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
         """Stream responses as they finish, in any order, ``len(request.seeds)`` per request."""
+
+    def probe(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        """A few tokens from the full vocabulary, whose log-probs show whether the engine samples from the policy.
+
+        Args:
+            requests: One, or none for a process without prompts.
+            sampling: How the run samples; the temperature and, if it is shorter, the length are kept.
+            policy_version: As for `generate`.
+        """
+        few = min(FEW_TOKENS, sampling.max_new_tokens)
+        return self.generate(requests, Sampling(1, few, sampling.logprob_temperature), policy_version)
 
 
 class RolloutBuilder:

@@ -27,6 +27,10 @@ class ReplayEngine(RolloutEngine):
     def sync(self, policy: PolicyWeights) -> None:
         """Nothing to do: no model is sampled."""
 
+    def probe(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        """Nothing: what was recorded is of no current weights, and is kept for the run."""
+        return iter(())
+
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
         for request in requests:
             recorded = self._recorded.get(request.prompt_id)

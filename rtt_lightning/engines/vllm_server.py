@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from dataclasses import replace
 from typing import Any, Literal
 
 import httpx2 as httpx
@@ -155,6 +156,11 @@ class VLLMServerEngine(RolloutEngine):
             finally:
                 for future in running:
                     future.cancel()  # the servers give up a request whose connection closes
+
+    def probe(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        """A few tokens from each server."""
+        everywhere = [replace(request, seeds=tuple(range(len(self._alive)))) for request in requests]
+        return super().probe(everywhere, sampling, policy_version)
 
     async def _sample(
         self, http: httpx.AsyncClient, limiters: Mapping[str, CapacityLimiter], body: Mapping[str, Any], first: int

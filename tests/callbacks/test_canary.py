@@ -33,15 +33,55 @@ def test_a_gap_is_warned_of_once(policy_args: Callable[..., list[str]]) -> None:
     assert sum("canary.warn" in str(warning.message) for warning in caught) == 1
 
 
-def test_a_wide_gap_stops_the_run(policy_args: Callable[..., list[str]]) -> None:
-    with pytest.raises(OutsideFailure, match=r"differ by 0\.500 nats per token .* canary\.stop = 0\.4"):
-        run(policy_args, "--canary.stop=0.4")
+@pytest.mark.parametrize(
+    ("command", "sampling", "consequence"),
+    [
+        ("fit", "--rollout.sampling.top_k=0", "Nothing was trained on its responses"),
+        ("fit", "--rollout.sampling.top_k=5", "Nothing was trained on its responses"),
+        ("fit", "--rollout.sampling.top_p=0.9", "Nothing was trained on its responses"),
+        ("validate", "--rollout.evaluation.top_p=0.9", "Its responses were not evaluated"),
+    ],
+)
+def test_a_wide_gap_stops_the_run_however_it_samples(
+    policy_args: Callable[..., list[str]], command: str, sampling: str, consequence: str
+) -> None:
+    """Under top-k and top-p the responses have no log-probs to compare; a few more tokens do."""
+    flags = (f"--rollout.engine={__name__}.Stale", sampling, "--canary.stop=0.4", "--trainer.limit_val_batches=1")
+    with pytest.raises(OutsideFailure, match=rf"differ by 0\.500 .* canary\.stop = 0\.4: .* {consequence}"):
+        main(policy_args(command, *flags))
 
 
-def test_a_sampler_without_log_probs_is_not_watched(policy_args: Callable[..., list[str]]) -> None:
+class Counted(TransformersEngine):
+    """Counts the tokens that it is asked for beyond those of the run."""
+
+    probed: list[int] = []  # noqa: RUF012
+
+    def probe(self, *args: Any) -> Iterator[Rollout]:
+        for row in super().probe(*args):
+            assert row.logprobs is not None
+            self.probed.append(len(row.response_ids))
+            yield row
+
+
+@pytest.mark.parametrize(("sampling", "times"), [("{top_k: 5, max_new_tokens: 8}", 2), ("{max_new_tokens: 8}", 0)])
+def test_a_few_tokens_are_sampled_for_each_change_of_weights(
+    policy_args: Callable[..., list[str]], sampling: str, times: int
+) -> None:
+    Counted.probed.clear()
+    arguments = policy_args("fit", f"--rollout.engine={__name__}.Counted", f"--rollout.sampling={sampling}")
+    figures = main(arguments).trainer.logged_metrics
+    assert len(Counted.probed) == times
+    assert all(tokens <= 8 for tokens in Counted.probed)
+    assert 0 < figures["rollout/logprob_gap"] < 1e-4
+
+
+def test_an_engine_without_log_probs_is_not_watched(policy_args: Callable[..., list[str]]) -> None:
+    arguments = policy_args("fit", "--rollout.engine=tests.distributed.recorder.SeededEngine", "--canary.warn=1e-9")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*canary.*")
-        assert run(policy_args, "--rollout.sampling.top_k=5", "--canary.stop=0.2") == 2
+        run = main(arguments)
+    assert run.trainer.global_step == 2
+    assert "rollout/logprob_gap" not in run.trainer.logged_metrics
 
 
 @pytest.mark.parametrize(("warn", "stop"), [(0.0, 1.0), (0.5, 0.4)])

@@ -163,6 +163,20 @@ def test_a_part_of_the_vocabulary_gives_no_log_probs(engine: VLLMEngine, policy:
 
 
 @pytest.mark.slow
+def test_a_few_tokens_beside_top_p_show_whether_the_weights_are_the_policy_s(engine: VLLMEngine, policy: RTT) -> None:
+    def gap() -> float:
+        rows = list(engine.probe(ask(policy, "Name three colours.", n=1), Sampling(temperature=0.7, top_p=0.9), 0))
+        assert [len(row.response_ids) <= 16 for row in rows] == [True]
+        return float(logprob_gap(policy, rows).mean())
+
+    assert gap() <= GAP
+    with trained(policy):
+        assert gap() > 3 * GAP  # the engine still has the old ones
+        engine.sync(policy)
+        assert gap() <= GAP
+
+
+@pytest.mark.slow
 def test_a_prompt_too_long_for_the_model_is_named(engine: VLLMEngine, policy: RTT) -> None:
     (fits,) = ask(policy, "tea " * 200, n=1)
     long = SampleRequest("the long one", 1, fits.prompt_ids[:200], (1,))

@@ -98,6 +98,13 @@ def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEng
 
 
 @pytest.mark.slow
+def test_a_few_tokens_beside_top_p_come_from_every_server(engine: VLLMServerEngine, policy: RTT) -> None:
+    rows = list(engine.probe(ask(policy, "Name three colours.", n=1), Sampling(temperature=0.7, top_p=0.9), 0))
+    assert sorted(row.sample_index for row in rows) == list(range(len(engine.urls)))
+    assert logprob_gap(policy, rows).mean() <= GAP
+
+
+@pytest.mark.slow
 def test_vllm_s_own_weight_transfer_reaches_every_server(
     engine: VLLMServerEngine, servers: list[VLLMProcess], policy: RTT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
