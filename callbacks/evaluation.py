@@ -108,9 +108,9 @@ def instruction_figure(counts: Mapping[str, np.ndarray]) -> Figure:
 
 
 LABELS = {
-    "lower_bound": "instruction-level, lower bound",
-    "upper_bound": "instruction-level, upper bound",
-    "wholly_decided": "of wholly decided responses alone",
+    "lower_bound": "instruction, lower bound",
+    "upper_bound": "instruction, upper bound",
+    "wholly_decided": "wholly decided responses",
 }
 
 
@@ -132,7 +132,7 @@ def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses:
     for part, label in LABELS.items() if undecided else ():
         table.add_row(label, *(_shown(instruction[way].get(part, {})) for way in ways))
     table.add_row(
-        "rubric-level, decided criteria" if undecided else "rubric-level",
+        "rubric-level, decided" if undecided else "rubric-level",
         *(_shown(found[f"rubric_accuracy_{way}"]) for way in ways),
     )
     Console().print(table)
@@ -141,7 +141,8 @@ def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses:
         theirs = "" if isnan(whole["criteria"]) else f", with {whole['criteria']:.1f} criteria on average"
         print(
             f"{way}: {whole['responses']} of {counted(responses, 'response')} wholly decided{theirs}; all together "
-            f"have {criteria:.1f}. The accuracy of all is not known, only its bounds: undecided criteria unmet, or met"
+            f"have {criteria:.1f}. Of the accuracy of all only bounds are known: with all that is undecided not as "
+            "desired, and as desired"
         )
 
 

@@ -120,9 +120,9 @@ def test_bounds_stand_where_the_new_judge_leaves_something_open(
     shown = {cells[0].strip(): [cell.strip().split(" (")[0] for cell in cells[1:]] for cells in lines}
     assert shown["Mention tea. (weight -2)"][:2] == ["4", "0.500"]
     assert shown["instruction-level"] == ["0.750", "–"]
-    assert shown["instruction-level, lower bound"] == ["–", "0.000"]
-    assert shown["instruction-level, upper bound"] == ["–", "0.500"]
-    assert shown["of wholly decided responses alone"] == ["–", "0.000"]
+    assert shown["instruction, lower bound"] == ["–", "0.000"]
+    assert shown["instruction, upper bound"] == ["–", "0.500"]
+    assert shown["wholly decided responses"] == ["–", "0.000"]
 
 
 def test_kappa_and_flips_by_hand() -> None:

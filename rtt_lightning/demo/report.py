@@ -17,8 +17,8 @@ from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE, WHOLLY_DECIDE
 FIGURES = {
     "rubric_accuracy": ("Rubric-level accuracy", "share of criteria as desired", "percent"),
     WHOLE: ("Instruction-level accuracy", "share of responses with all criteria as desired", "percent"),
-    LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria unmet", "percent"),
-    UPPER: ("Instruction-level accuracy, upper bound", "undecided criteria met", "percent"),
+    LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria not as desired", "percent"),
+    UPPER: ("Instruction-level accuracy, upper bound", "undecided criteria as desired", "percent"),
     WHOLLY_DECIDED: ("Accuracy of wholly decided responses", "alone; their rubrics are others", "percent"),
     "undecided_share": ("Undecided", "share of responses with an undecided criterion", "percent"),
     "wholly_decided_responses": ("Wholly decided responses", "", "count"),

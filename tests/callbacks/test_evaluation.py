@@ -87,8 +87,8 @@ def test_each_bound_has_the_interval_of_a_share(capsys: pytest.CaptureFixture[st
     assert "20 of 40 responses wholly decided, with 1.0 criteria on average; all together have 1.9" in printed
     rows = [line.split("│")[1:3] for line in printed.splitlines() if "bound" in line and "│" in line]
     assert [[cell.strip() for cell in row] for row in rows] == [
-        ["instruction-level, lower bound", "0.250 (0.114 to 0.386)"],
-        ["instruction-level, upper bound", "0.625 (0.473 to 0.777)"],
+        ["instruction, lower bound", "0.250 (0.114 to 0.386)"],
+        ["instruction, upper bound", "0.625 (0.473 to 0.777)"],
     ]
 
 
