@@ -94,6 +94,8 @@ class RolloutCallback(Callback):
         """The responses sampled last, of this process; for callbacks that look at them."""
         self.synced_version: int | None = None
         """The weights that the engine samples from; ``None`` before it does."""
+        self.advantages = torch.zeros(0, 0)
+        """``[batch token]``, of the training responses sampled last."""
         self._log_figures = FigureLog()
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
@@ -137,6 +139,7 @@ class RolloutCallback(Callback):
         relevance = [weight for weight, _ in weighed]
         experience = collate(judged, relevance, [read for _, read in weighed])
         advantages, metrics = policy.advantages(experience)
+        self.advantages = advantages
         window = make_window(
             batch["window"],
             experience,

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.callbacks.guard import Guard
+from rtt_lightning.callbacks.idle import IdleWindows
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.datamodules import RubricDataModule
@@ -54,6 +55,7 @@ class RTTCommandLine(LightningCLI):
         parser.add_lightning_class_args(RolloutCallback, "rollout")
         parser.add_lightning_class_args(Canary, "canary")
         parser.add_lightning_class_args(RewardWatch, "watch")
+        parser.add_lightning_class_args(IdleWindows, "idle")
         parser.add_lightning_class_args(Guard, "guard")
         parser.set_defaults(
             {

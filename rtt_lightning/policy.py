@@ -91,6 +91,9 @@ class PolicyModule(TrainableModule):
 
     # -- the reward scheme ---------------------------------------------------------------------------------------
 
+    smallest_group = 2
+    """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
+
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         """Advantages of a window: the one method that a new reward scheme overrides.
 
@@ -237,6 +240,7 @@ class RTT(PolicyModule):
         self.partition, self.combine = partition, combine
         self.alpha, self.beta = alpha, beta
         self.std_floor, self.advantage_clip = std_floor, advantage_clip
+        self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
 
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         response, metrics = self.response_advantages(experience)

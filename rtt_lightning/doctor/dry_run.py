@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 
+from rtt_lightning.callbacks.causes import refuse_small_groups
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.cli import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
@@ -77,6 +78,8 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
         found.append(_needed(vllm()))
     if module is None:
         parts.data.tokenizer = None  # nothing can be measured in tokens
+    if isinstance(module, PolicyModule):
+        _attempt(found, "group", lambda: refuse_small_groups(module.smallest_group, parts.rollout.sampling.n))
     loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
     if not loaded or module is None:
         return None

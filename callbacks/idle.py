@@ -1,0 +1,100 @@
+"""A watch over windows that teach nothing: they cost as much as others do, and a loss of 0 looks harmless."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from rtt_lightning.callbacks.causes import (
+    DEAD_CELLS,
+    Cause,
+    Evidence,
+    cause_of,
+    evidence,
+    refuse_small_groups,
+)
+from rtt_lightning.callbacks.experience import verdict_tensors
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.datamodules.views import PromptWindows
+from rtt_lightning.processes import gather, sum_over_ranks
+from rtt_lightning.types import OutsideFailure
+
+
+class IdleWindows(Callback):
+    """Warns of windows that teach nothing, counts them (``rollout/idle_windows``), and ends a run of nothing else.
+
+    A window is idle if all its advantages are 0, on all processes: nothing could be decided, all responses to a prompt
+    earn the same, a scheme that takes its credit from cells has no live one; or if each of its updates was skipped as
+    not finite. A KL or an entropy bonus in the loss moves the weights all the same, but teaches nothing of the rubrics.
+    Each kind of cause is warned of once.
+
+    Args:
+        stop: Idle windows in a row after which the run ends; 0 for never. A small window may be idle by chance.
+    """
+
+    def __init__(self, stop: int = 5) -> None:
+        if stop < 0:
+            raise ValueError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
+        self.stop = stop
+        self._windows = self._in_a_row = 0
+        self._cause: Cause | None = None  # of the window that is trained on
+        self._warned: set[str] = set()
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage == "fit" and isinstance(trainer.datamodule.view, PromptWindows):
+            refuse_small_groups(pl_module.smallest_group, _rollout(trainer).sampling.n)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch.get("micro_batch") != 0:  # of a discriminator, or within a window
+            return
+        rollout = _rollout(trainer)
+        if sum_over_ranks(rollout.advantages.any().float()):
+            self._cause = None
+            return
+        self._cause = cause_of(sum(gather(_evidence(rollout, pl_module)), Evidence()), _cells_are_dead(trainer))
+        ends = f"after {self.stop} in a row the run ends (idle.stop)" if self.stop else "the run goes on (idle.stop)"
+        self._warn(f"window {batch['window']} teaches nothing: {self._cause}; {ends}", self._cause.mend)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if "window" not in batch or batch["micro_batch"] + 1 < batch["updates"] * trainer.accumulate_grad_batches:
+            return
+        if self._cause is None and _cells_are_dead(trainer):
+            self._warn(f"window {batch['window']} has response-level credit alone: {DEAD_CELLS}", DEAD_CELLS.mend)
+        self._in_a_row = self._in_a_row + 1 if self._cause else 0
+        self._windows += self._cause is not None
+        pl_module.log("rollout/idle_windows", float(self._windows), batch_size=1)
+        if self._cause and 0 < self.stop <= self._in_a_row:
+            raise OutsideFailure(
+                f"{self._in_a_row} windows in a row taught nothing, the last one: {self._cause}. Then resume with "
+                f"--ckpt_path, or raise idle.stop (now {self.stop}), the number of such windows that end a run"
+            )
+
+    def _warn(self, text: str, kind: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            rank_zero_warn(text)
+
+    def state_dict(self) -> dict[str, Any]:
+        cause = self._cause and [self._cause.said, self._cause.mend]
+        counts = {"windows": self._windows, "in_a_row": self._in_a_row}
+        return {**counts, "cause": cause, "warned": sorted(self._warned)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._windows, self._in_a_row = state_dict["windows"], state_dict["in_a_row"]
+        self._cause = state_dict["cause"] and Cause(*state_dict["cause"])
+        self._warned = set(state_dict["warned"])
+
+
+def _rollout(trainer: Any) -> RolloutCallback:
+    [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]
+    return rollout
+
+
+def _cells_are_dead(trainer: Trainer) -> bool:
+    """Whether the scheme has cells, and none of the window is live."""
+    return trainer.callback_metrics.get("rollout/live_cells") == 0
+
+
+def _evidence(rollout: RolloutCallback, policy: Any) -> Evidence:
+    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in rollout.judged])
+    return evidence(rollout.judged, *policy.response_reward(met, scorable, weights))

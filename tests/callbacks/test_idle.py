@@ -1,0 +1,151 @@
+"""Windows that teach nothing: told with their cause, counted, and not for ever; in runs of the tiny policy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from rtt_lightning.callbacks.causes import Cause
+from rtt_lightning.callbacks.idle import IdleWindows
+from rtt_lightning.cli import main
+from rtt_lightning.policy import PolicyModule
+from rtt_lightning.types import Experience, OutsideFailure, RubricSample, Verdict
+from rtt_lightning.verifiers.base import Verifier
+from tests.test_resume import saving
+from tests.verifiers.judge.server import judge_server
+
+Args = Callable[..., list[str]]
+SIX = 6  # responses per window
+GRPO = "--model=rtt_lightning.policy.PolicyModule"
+UNIFORM = "--rollout.relevance=rtt_lightning.relevance.UniformRelevance"
+
+
+class AllMet(Verifier):
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        return [Verdict(True, "met")] * len(sample.criteria)
+
+
+class EachFourthTeaches(Verifier):
+    """Nothing is met, but in every fourth window one response meets all."""
+
+    asked = 0
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        self.asked += 1
+        return [Verdict(self.asked % (4 * SIX) == 0, "said")] * len(sample.criteria)
+
+
+class Plain(PolicyModule):
+    """Credit without a group baseline."""
+
+    smallest_group = 1
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        return experience.signs.sum(1)[:, None] * experience.response_mask, {}
+
+
+def fit(args: Args, *flags: str, verifier: type[Verifier] = AllMet, steps: int = 8) -> Any:
+    engine = "--rollout.engine=tests.distributed.recorder.SeededEngine"
+    chosen = f"--rollout.verifier={__name__}.{verifier.__name__}"
+    return main(args("fit", engine, chosen, f"--trainer.max_steps={steps}", *flags))
+
+
+def said(caught: Any, what: str = "teaches nothing") -> list[str]:
+    return [str(warning.message) for warning in caught if what in str(warning.message)]
+
+
+def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Args, tmp_path: Path) -> None:
+    criteria, data = [{"text": "It is polite.", "checker": "judge"}], tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"Of {n}.", "criteria": criteria}) + "\n" for n in range(4)))
+    message = {"content": None, "refusal": "I cannot."}
+    body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    judge = "--rollout.verifier.judge"
+    flags = (
+        f"--data.source={{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}}}}}",
+        "--rollout.verifier=rtt_lightning.verifiers.router.Router",
+        f"{judge}=rtt_lightning.verifiers.judge.LLMJudge",
+        f"{judge}.model=m",
+        f"{judge}.file={tmp_path}/judge.sqlite",
+    )
+    reason = r"6 of 6 criteria could not be decided, most often \(6 times\): judge: the judge declines: 'I cannot\.'"
+    with (
+        judge_server(body=body) as url,
+        pytest.warns(UserWarning, match="teaches nothing") as caught,
+        pytest.raises(OutsideFailure, match=rf"^2 windows in a row taught nothing, the last one: {reason}.*idle\.stop"),
+    ):
+        fit(policy_args, *flags, f"{judge}.url={url}", "--idle.stop=2")
+    [warning] = said(caught)
+    assert warning.startswith("window 0 teaches nothing: 6 of 6 criteria could not be decided")
+    assert warning.endswith("; after 2 in a row the run ends (idle.stop)")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (GRPO,),
+        (GRPO, "--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"),  # neither teaches the rubric
+        ("--model.init_args.alpha=0", UNIFORM),  # all credit from cells, of which none is live
+        ("--model=tests.test_policy.Lenient",),
+    ],
+    ids=["grpo", "with-kl", "dead-cells", "own-scheme"],
+)
+def test_equal_rewards_end_the_run_with_their_cause(policy_args: Args, flags: tuple[str, ...]) -> None:
+    with pytest.raises(OutsideFailure, match=r"^2 windows in a row .*: all criteria met: .*harder prompts"):
+        fit(policy_args, *flags, "--idle.stop=2")
+
+
+def test_windows_in_between_that_teach_keep_the_run_going(policy_args: Args) -> None:
+    with pytest.warns(UserWarning, match="teaches nothing") as caught:
+        run = fit(policy_args, GRPO, "--idle.stop=4", verifier=EachFourthTeaches)
+    assert run.trainer.global_step == 8
+    assert run.trainer.callback_metrics["rollout/idle_windows"] == 6
+    [warning] = said(caught)
+    assert warning.startswith("window 0 teaches nothing: none met, by any response of 6, most often (")
+
+
+def test_a_run_that_is_to_go_on_goes_on(policy_args: Args) -> None:
+    run = fit(policy_args, GRPO, "--idle.stop=0", steps=6)
+    assert run.trainer.callback_metrics["rollout/idle_windows"] == 6
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+def test_the_row_goes_on_in_a_resumed_run(policy_args: Args, tmp_path: Path, updates: int) -> None:
+    """Also from within a window of two updates, which is counted once."""
+    flags = (GRPO, f"--data.view.init_args.updates={updates}", "--idle.stop=4")
+    fit(policy_args, *flags, *saving(tmp_path, updates=3))
+    with pytest.raises(OutsideFailure, match=r"^4 windows in a row"):
+        fit(policy_args, *flags, *saving(tmp_path, updates=20))
+    windows = sorted(path.name for path in (tmp_path / "completions").iterdir())
+    assert windows == [f"window-{n:06d}.parquet" for n in range(4)]
+
+
+def test_dead_cells_are_told_where_responses_still_earn_credit(policy_args: Args) -> None:
+    with pytest.warns(UserWarning, match="teaches nothing") as caught:
+        fit(policy_args, UNIFORM, "--idle.stop=0", verifier=EachFourthTeaches, steps=4)
+    assert "; and no cell of a response and a criterion is live" in said(caught)[0]
+    [warning] = said(caught, "response-level credit alone")
+    assert warning.startswith("window 3 has response-level credit alone: no cell of a response and a criterion is live")
+
+
+def test_one_response_per_prompt_is_refused_where_groups_are_compared(policy_args: Args) -> None:
+    one = "--rollout.sampling.n=1"
+    for model in (GRPO, "--model=rtt_lightning.policy.RTT"):
+        with pytest.raises(ValueError, match=r"rollout\.sampling\.n is 1, but the reward scheme compares at least 2"):
+            fit(policy_args, model, one)
+    fit(policy_args, "--model.init_args.alpha=0", one, steps=1)  # compares tokens within a response
+    fit(policy_args, f"--model={__name__}.Plain", one, steps=1)
+
+
+def test_its_state_is_saved() -> None:
+    idle, other = IdleWindows(), IdleWindows()
+    idle._windows, idle._in_a_row, idle._cause, idle._warned = 7, 2, Cause("so", "mend"), {"mend"}
+    other.load_state_dict(idle.state_dict())
+    assert vars(other) == vars(idle)
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"idle\.stop must be a number of windows, or 0 for never, got -1"):
+        IdleWindows(-1)
