@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rtt_lightning.callbacks.completions import show_kinds, write_completions
 from rtt_lightning.callbacks.experience import verdict_tensors
+from rtt_lightning.callbacks.undecided import show_undecided, undecided
 from rtt_lightning.functional.accuracy import WHOLE, instruction_counts, instruction_ratios, rubric_counts
 from rtt_lightning.functional.intervals import ratio_with_interval
 from rtt_lightning.terminal import counted, three_decimals
@@ -23,7 +24,8 @@ Figure = dict[str, Any]
 
 
 def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
-    """Show an evaluation; with a folder also write ``<name>.parquet``, ``<name>.jsonl`` and ``<name>.json``.
+    """Show an evaluation, and why criteria of it are undecided; with a folder also write ``<name>.parquet``,
+    ``<name>.jsonl`` and ``<name>.json``.
 
     Args:
         judged: All responses, at least one.
@@ -36,13 +38,15 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     found = figures(judged)
     show_kinds(judged, title)
     show_accuracies(found, [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found], len(judged))
+    reasons = undecided(judged)
+    show_undecided(reasons)
     if folder is None:
         return
     write_completions(folder / f"{name}.parquet", judged)
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
-    undecided = sum(any(verdict.met is None for verdict in item.verdicts) for item in judged)
-    written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": undecided}
+    left = sum(any(verdict.met is None for verdict in item.verdicts) for item in judged)
+    written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
     (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
 
@@ -170,4 +174,4 @@ def _with_null(figure: Any) -> Any:
     """JSON knows no NaN."""
     if isinstance(figure, Mapping):
         return {name: _with_null(value) for name, value in figure.items()}
-    return None if isnan(figure) else figure
+    return None if isinstance(figure, float) and isnan(figure) else figure
