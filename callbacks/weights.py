@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from rtt_lightning.functional.rewards import ResponseReward
