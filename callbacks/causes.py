@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from rtt_lightning.functional.advantages import differ
 from rtt_lightning.terminal import counted
 from rtt_lightning.types import JudgedRollout
 
@@ -103,7 +105,8 @@ def evidence(judged: Sequence[JudgedRollout], rewards: Tensor, known: Tensor) ->
 def _in_common(judged: Sequence[JudgedRollout], known_rewards: Sequence[float]) -> str:
     if len(known_rewards) < 2:
         return ALONE
-    if max(known_rewards) > min(known_rewards):
+    rewards = torch.tensor(known_rewards)
+    if differ(rewards.min(), rewards.max()):
         return VARIED
     desired = {v.as_desired(c) for item in judged for c, v in zip(item.sample.criteria, item.verdicts, strict=True)}
     return {frozenset({True}): ALL_MET, frozenset({False}): NONE_MET}.get(frozenset(desired - {None}), MIXED)

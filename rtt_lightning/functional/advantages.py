@@ -32,8 +32,7 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
         scale: Divide by the sample standard deviation, as the authors' code does; False is Dr. GRPO.
 
     Returns:
-        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or with all of them equal but for
-        rounding: within `EPS` times the largest, or `EPS` itself where that is below 1.
+        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or whose rewards do not `differ`.
     """
     _, group = group_ids.unique(return_inverse=True)
     groups = int(group.max()) + 1 if len(group) else 0
@@ -41,17 +40,23 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
     counts = zeros.index_add(0, group, known.to(rewards))
     means = zeros.index_add(0, group, torch.where(known, rewards, 0.0)) / counts.clamp(min=1)
     centred = torch.where(known, rewards - means[group], 0.0)
-    # Equality is tested as such: rounding of the mean divided by eps would leave up to 0.1 in fp32. Sums of weights in
-    # another order (0.1 + 0.2 and 0.3) differ by rounding too, and two such rewards would get +-0.04.
+    # Equality is tested as such: rounding of the mean divided by eps would leave up to 0.1 in fp32.
     highest = zeros.scatter_reduce(0, group, torch.where(known, rewards, -torch.inf), "amax", include_self=False)
     lowest = zeros.scatter_reduce(0, group, torch.where(known, rewards, torch.inf), "amin", include_self=False)
-    rounding = EPS * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
-    varied = (counts >= 2) & (highest - lowest > rounding)
+    varied = (counts >= 2) & differ(lowest, highest)
     centred = torch.where(varied[group], centred, 0.0)
     if not scale:
         return centred
     variance = zeros.index_add(0, group, centred.square()) / (counts - 1).clamp(min=1)
     return centred / (variance.sqrt()[group] + EPS)
+
+
+def differ(lowest: Tensor, highest: Tensor) -> Tensor:
+    """Whether rewards are apart by more than rounding: by more than `EPS`, times the larger size where that is above 1.
+
+    Sums of weights in another order, 0.1 + 0.2 and 0.3, are not equal; over their spread they would get +-0.04.
+    """
+    return highest - lowest > EPS * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
 
 
 def token_rewards(relevance: Tensor, signs: Tensor) -> Tensor:
