@@ -19,10 +19,10 @@ from rtt_lightning.cli import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.doctor.budget import GIB, print_estimate, verdict
-from rtt_lightning.doctor.jobs import Job
+from rtt_lightning.doctor.jobs import Job, UnknownShape, shape_of
 from rtt_lightning.doctor.machine import Finding, host_memory, show, vllm
 from rtt_lightning.doctor.memory import estimate
-from rtt_lightning.doctor.plans import Place, job_of, read_shape, runs_vllm
+from rtt_lightning.doctor.plans import Place, job_of, read_config, runs_vllm
 from rtt_lightning.policy import PolicyModule
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
     config, parser = run.config["fit"].clone(), run._parser("fit")
     model = Namespace(model=config.pop("model"))
     module: Any = None
-    if _attempt(found, "model", lambda: _describe(model["model"].init_args.model)):
+    if _attempt(found, "model", lambda: _describe(model["model"].init_args)):
         module = _attempt(found, "model", lambda: parser.instantiate_classes(model)["model"])
     parts: Any = _attempt(found, "parts", lambda: parser.instantiate_classes(config))
     place = _place(parts.trainer, found) if parts else None
@@ -95,7 +95,8 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
     try:
         result = make()
     except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
-        found.append(Finding(name, str(reason_of(error)).strip(), False))
+        reason = reason_of(error)
+        found.append(Finding(name, str(reason).strip(), None if isinstance(reason, UnknownShape) else False))
         return None
     if isinstance(result, Finding):
         found.append(result)
@@ -118,9 +119,13 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _describe(model: str) -> Finding:
-    shape = read_shape(model)
-    return Finding("model", f"{model}: {shape.parameters() / 1e6:,.1f} million parameters, {shape.layers} layers")
+def _describe(model: Namespace) -> Finding:
+    config = read_config(model.model, model.get("trust_remote_code", False))
+    try:
+        size = f"{shape_of(config).parameters() / 1e6:,.1f} million parameters"
+    except UnknownShape:
+        size = config.model_type
+    return Finding("model", f"{model.model}: {size}, {config.num_hidden_layers} layers")
 
 
 def _describe_job(job: Job, place: Place) -> Finding:
@@ -153,7 +158,8 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
     if isinstance(data.view, PromptWindows):
         data.check(rollout.verifier.problems)
     if isinstance(module, PolicyModule):
-        data.check_vocabulary(module.tokenizer, read_shape(module.base_model).vocabulary)
+        vocabulary = read_config(module.base_model, module.trust_remote_code).vocab_size
+        data.check_vocabulary(module.tokenizer, vocabulary)
     sizes = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
     return Finding("data", f"records: {sizes}; {len(loader)} micro-batches per epoch and process")
 

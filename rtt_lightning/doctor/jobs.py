@@ -11,6 +11,10 @@ from rtt_lightning.models import Lora
 FAMILIES = ("llama", "qwen2", "qwen3")
 
 
+class UnknownShape(ValueError):
+    """A model that may well train, and whose memory is not estimated."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a decoder of the Llama family; ``head_norms``: queries and keys are normalised per head, as in Qwen3."""
@@ -69,11 +73,11 @@ def shape_of(config: PreTrainedConfig) -> Shape:
     """The shape that a Hugging Face configuration describes.
 
     Raises:
-        ValueError: For a family whose layers are built in another way.
+        UnknownShape: For a family whose layers are built in another way.
     """
     c: Any = config
     if c.model_type not in FAMILIES:
-        raise ValueError(f"memory is estimated for {', '.join(FAMILIES)} models only, got {c.model_type!r}")
+        raise UnknownShape(f"memory is estimated for {', '.join(FAMILIES)} models only, got {c.model_type!r}")
     qwen2 = c.model_type == "qwen2"
     return Shape(
         vocabulary=c.vocab_size,

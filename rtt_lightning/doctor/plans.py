@@ -41,14 +41,23 @@ class Place:
     memory: int | None
 
 
-def read_shape(model: str, layers: int | None = None) -> Shape:
+def read_config(model: str, trust_remote_code: bool = False) -> Any:
+    """The config of a model folder or hub name; of its language model where it reads more than text.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    with reading("the shape of a model", model, "config.json"):
+        return AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).get_text_config()
+
+
+def read_shape(model: str, layers: int | None = None, trust_remote_code: bool = False) -> Shape:
     """The shape of a model folder or hub name, of its first ``layers`` alone where given; no weights are read.
 
     Raises:
-        ValueError: If its config cannot be read.
+        ValueError: If its config cannot be read, or says nothing of its shape.
     """
-    with reading("the shape of a model", model, "config.json"):
-        shape = shape_of(AutoConfig.from_pretrained(model))
+    shape = shape_of(read_config(model, trust_remote_code))
     return replace(shape, layers=layers or shape.layers)
 
 
@@ -90,7 +99,8 @@ def job_of(module: Any, data: RubricDataModule, rollout: RolloutCallback, place:
 def _policy_job(
     module: PolicyModule, data: RubricDataModule, view: PromptWindows, rollout: RolloutCallback, place: Place
 ) -> Job:
-    trainer, sampling, shape = place.trainer, rollout.sampling, read_shape(module.base_model)
+    trainer, sampling = place.trainer, rollout.sampling
+    shape = read_shape(module.base_model, trust_remote_code=module.trust_remote_code)
     prompts = ceil(view.prompts / trainer.world_size)
     samples = [record.sample for records in data.records.values() for record in records]
     validates = bool(trainer.limit_val_batches and data.records.get("val"))

@@ -17,6 +17,7 @@ from rtt_lightning.doctor import dry_run
 from rtt_lightning.doctor.budget import GIB, verdict
 from rtt_lightning.doctor.machine import NLTK_RESOURCES, computes_bf16, master
 from tests.conftest import ROOT
+from tests.families import saved
 from tests.test_discriminator import discriminator_args
 
 Doctor = Callable[..., tuple[int, str]]
@@ -184,6 +185,21 @@ def test_a_policy_is_described_and_estimated_without_its_weights(
     assert header.split() == ["loading", "sampling", "scoring", "training", "updating"]
     assert "is the largest phase" in line_of(output, "memory")
     assert not (tmp_path / "completions").exists()
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "deepseek_v3"])
+def test_a_model_of_another_shape_is_no_fault_and_its_memory_is_not_estimated(
+    doctor: Doctor, policy_args, tmp_path: Path, family: str
+) -> None:
+    model = saved(family, tmp_path / "base")
+    template = {"chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}
+    settings = json.loads((tmp_path / "base/tokenizer_config.json").read_text())
+    (tmp_path / "base/tokenizer_config.json").write_text(json.dumps(settings | template))
+    code, output = doctor(*policy_args("fit", f"--model.init_args.model={model}")[1:])
+    assert code == 0, output
+    assert f"{family}, 2 layers" in " ".join(output.split())
+    assert line_of(output, "memory").split()[0] == "note"
+    assert "cannot read" not in output
 
 
 def test_a_discriminator_is_estimated(doctor: Doctor, tmp_path: Path, tiny_model: str) -> None:
