@@ -66,9 +66,9 @@ class Canary(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        gap = float(trainer.callback_metrics.get(GAP, torch.nan))
-        if not math.isnan(gap):  # as it is where the sampler gives no log-probs
-            self._judge(gap, "This update was the first to see it; resume from the checkpoint before it")
+        gap = trainer.callback_metrics.get(GAP)  # absent where the sampler gave no log-probs
+        if gap is not None and not gap.isnan():  # which ended the run, or was skipped with its update
+            self._judge(float(gap), "This update was the first to see it; resume from the checkpoint before it")
 
     @torch.no_grad()
     def _new_weights(self, trainer: Trainer, policy: Any, rollout: RolloutCallback, sampling: Sampling) -> float | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -22,8 +22,9 @@ from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
-from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, Sampling
+from rtt_lightning.engines.base import RolloutEngine, Sampling
 from rtt_lightning.engines.transformers import TransformersEngine
+from rtt_lightning.finite import refuse_nonfinite, trained
 from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.logs import FigureLog
 from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
@@ -37,14 +38,6 @@ from rtt_lightning.verifiers.rules import RuleVerifier
 
 EVALUATION_WINDOW = -1
 """Evaluation draws from the same seeds each time, so that two policies are compared on equal terms."""
-
-
-class RolloutPolicy(PolicyWeights, Protocol):
-    """What the callback asks of a policy beyond its weights."""
-
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]: ...
-
-    def response_logprobs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]: ...
 
 
 class RolloutCallback(Callback):
@@ -147,24 +140,18 @@ class RolloutCallback(Callback):
             updates=batch["updates"],
             micro_batches_per_update=trainer.accumulate_grad_batches,
             total_tokens=sum_over_ranks,
+            prompt_ids=[item.sample.id for item in judged],
         )
         if batch["updates"] > 1:
-            self._anchor(trainer, policy, window)
-        metrics |= rollout_figures(experience, judged)
-        metrics |= {name: torch.tensor(value) for name, value in self.verifier.figures().items()}
-        metrics |= {"seconds_sampling": torch.tensor(sampled - started)}
-        metrics |= {"seconds_weighing": torch.tensor(time.monotonic() - sampled)}
-        metrics = mean_over_ranks(metrics, weight=len(judged))
-        self._log_figures(policy, "rollout", metrics, batch_size=len(judged))
+            with torch.no_grad(), trainer.precision_plugin.train_step_context():
+                window.anchor(policy)
+        policy.report_nonfinite(f"window {window.number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
+        seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
+        figures = {**metrics, **rollout_figures(experience, judged), **self.verifier.figures(), **seconds}
+        means = mean_over_ranks(figures, weight=len(judged))
+        self._log_figures(policy, "rollout", means, batch_size=len(judged))
         self._show(trainer, policy, window.number, judged, relevance, experience, advantages)
         return window
-
-    def _anchor(self, trainer: Trainer, policy: RolloutPolicy, window: Window) -> None:
-        """Old log-probs of the window's weights, which later updates of the window move away from."""
-        with torch.no_grad(), trainer.precision_plugin.train_step_context():
-            for micro_batch in window.micro_batches:
-                rows = {name: _to(micro_batch[name], policy.model.device) for name in ROW_FIELDS}
-                micro_batch["old_logprobs"] = policy.response_logprobs(rows)[0].cpu()
 
     # -- validation, test and predict ----------------------------------------------------------------------------
 
@@ -217,11 +204,10 @@ class RolloutCallback(Callback):
         if not self._started:
             rows = policy.model.get_input_embeddings().weight.shape[0]
             trainer.datamodule.check_vocabulary(policy.tokenizer, rows)
-            self.engine.start(policy)
-            self._started, self.synced_version = True, version
         if self.synced_version != version:
-            self.engine.sync(policy)
-            self.synced_version = version
+            refuse_nonfinite(trained(policy), "not handed to the engine: weights")
+            (self.engine.sync if self._started else self.engine.start)(policy)
+            self._started, self.synced_version = True, version
         arguments, draws = trainer.datamodule.chat_template_kwargs, (self.seed, window, sampling.n)
         requests = make_requests(samples, policy.tokenizer, arguments, self.reasoning, draws)
         with trainer.precision_plugin.forward_context():

@@ -1,12 +1,13 @@
 """A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rtt_lightning.callbacks.experience import split_groups
+from rtt_lightning.finite import all_finite
 from rtt_lightning.types import Experience
 
 ROW_FIELDS = (
@@ -38,6 +39,19 @@ class Window:
     def from_state_dict(cls, state: dict[str, Any]) -> "Window":
         return cls(state["number"], state["micro_batches"])
 
+    def anchor(self, policy: Any) -> None:
+        """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""
+        for micro_batch in self.micro_batches:
+            rows = {name: micro_batch[name].to(policy.device) for name in ROW_FIELDS}
+            logprobs = policy.response_logprobs(rows)[0].cpu()
+            micro_batch["old_logprobs"] = zeros_for_nonfinite(logprobs)
+            if not all_finite([logprobs]):
+                micro_batch["nonfinite"].append("log-probs")
+
+    def nonfinite(self) -> list[tuple[str, list[str]]]:
+        """What is not finite in its micro-batches, and the ids of their prompts."""
+        return [(what, part["prompt_id"]) for part in self.micro_batches for what in part["nonfinite"]]
+
 
 def make_window(
     number: int,
@@ -46,8 +60,11 @@ def make_window(
     updates: int,
     micro_batches_per_update: int,
     total_tokens: Callable[[Tensor], Tensor],
+    prompt_ids: Sequence[str],
 ) -> Window:
     """Divide a window among its micro-batches; groups stay whole.
+
+    A micro-batch with relevance or advantages that are not finite says so under ``nonfinite`` and holds zeros for them.
 
     Args:
         number: Number of the window in the run.
@@ -56,8 +73,13 @@ def make_window(
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
         total_tokens: Sums a count over all ranks.
+        prompt_ids: Of each row.
     """
-    rows = {name: getattr(experience, name) for name in ROW_FIELDS} | {"advantages": advantages}
+    rows = {name: getattr(experience, name) for name in ROW_FIELDS} | {"advantages": zeros_for_nonfinite(advantages)}
+    nonfinite = {
+        "relevance": ~experience.relevance.isfinite().flatten(1).all(1),
+        "advantages": ~advantages.isfinite().all(1),
+    }
     parts = split_groups(experience.group_ids, updates * micro_batches_per_update)
     micro_batches = []
     for update in range(updates):
@@ -66,6 +88,8 @@ def make_window(
         micro_batches += [
             {name: values[part] for name, values in rows.items()}
             | {
+                "prompt_id": [prompt_ids[row] for row in part.tolist()],
+                "nonfinite": [what for what, at in nonfinite.items() if at[part].any()],
                 "update_tokens": tokens,
                 "micro_batches": micro_batches_per_update,
                 "last_of_update": number_in_update + 1 == micro_batches_per_update,
@@ -73,3 +97,8 @@ def make_window(
             for number_in_update, part in enumerate(mine)
         ]
     return Window(number, micro_batches)
+
+
+def zeros_for_nonfinite(values: Tensor) -> Tensor:
+    """Zeros stand for what is not finite: a checkpoint within the window shall hold none of it."""
+    return values.nan_to_num(0.0, 0.0, 0.0)

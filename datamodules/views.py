@@ -141,17 +141,22 @@ class LabelledPairs(View):
         return kept
 
 
-PAIR_FIELDS = ("criterion", "response", "spans")
+PAIR_FIELDS = ("prompt_id", "criterion", "response", "spans")
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
-    """One ``{"criterion", "response", "spans"}`` per decided criterion with known spans.
+    """One ``{"prompt_id", "criterion", "response", "spans"}`` per decided criterion with known spans.
 
     Raises:
         ValueError: If there is none.
     """
     pairs = [
-        {"criterion": criterion.text, "response": record.response, "spans": verdict.spans}
+        {
+            "prompt_id": record.sample.id,
+            "criterion": criterion.text,
+            "response": record.response,
+            "spans": verdict.spans,
+        }
         for record in records
         if record.response
         for criterion, verdict in zip(record.sample.criteria, record.verdicts, strict=True)

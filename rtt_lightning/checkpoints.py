@@ -18,6 +18,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from rtt_lightning.finite import nonfinite_names, shortened, tensors_in
+
 META = "meta.pt"
 SHARD_KEY = "rtt:shard:"
 """Stands in ``meta.pt`` where a sharded tensor belongs, before its path."""
@@ -25,6 +27,8 @@ COUNT_KEY = "rtt:shards"
 """Stands in ``meta.pt`` beside the rest: how many shards there are."""
 BASE_KEY = "base"
 """Where a checkpoint keeps what tells the model that it continues from others."""
+SAVED = ("state_dict", "optimizer_states")
+"""What of a checkpoint must be finite."""
 POINTER = "latest"
 """In a folder of checkpoints: the file that names the newest complete one."""
 
@@ -82,23 +86,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint with whole tensors on the CPU, whichever way it was written.
 
     Raises:
-        ValueError: For a missing or damaged one; names the next older one beside it.
+        ValueError: For a missing or damaged one, or one with weights or optimiser states that are not finite; names the
+            next older one beside it.
     """
     if not path.exists():
         raise ValueError(f"no checkpoint at {path}; give the path of a .ckpt file or folder, or of a folder of them")
+    older = [other for other in checkpoints(path.parent) if other.name < path.name]
+    advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
     try:
-        if path.is_file():
-            return torch.load(path, map_location="cpu", weights_only=True)
-        meta = torch.load(path / META, weights_only=True)
-        shards = [torch.load(part, mmap=True, weights_only=True) for part in _shards(path)]
-        if (count := meta.pop(COUNT_KEY)) != len(shards):
-            raise OSError(f"{len(shards)} of {count} shards are there")
-        return _join(meta, shards)
+        checkpoint = _read(path)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        older = [other for other in checkpoints(path.parent) if other.name < path.name]
-        advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
         reason = str(error).partition("\n")[0] or type(error).__name__  # that of an empty file has no words
         raise ValueError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
+    if wrong := nonfinite_names(tensors_in({key: checkpoint.get(key) for key in SAVED})):
+        raise ValueError(f"{path} holds numbers that are not finite, in {shortened(wrong)}; {advice}")
+    return checkpoint
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.is_file():
+        return torch.load(path, map_location="cpu", weights_only=True)
+    meta = torch.load(path / META, weights_only=True)
+    shards = [torch.load(part, mmap=True, weights_only=True) for part in _shards(path)]
+    if (count := meta.pop(COUNT_KEY)) != len(shards):
+        raise OSError(f"{len(shards)} of {count} shards are there")
+    return _join(meta, shards)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -121,7 +121,8 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
 
 def run() -> None:
     """The console script: a user's mistake ends with its message alone, exit code 2; so does the failure of a server
-    that the run depends on, exit code 1. Modules of the working directory can be named, as under ``python -m``.
+    that the run depends on, or a number that is not finite, exit code 1. Modules of the working directory can be named,
+    as under ``python -m``.
     """
     endure()
     try:
@@ -147,11 +148,11 @@ def run() -> None:
         sys.exit(128 + signal.SIGINT)
     except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
         sys.exit(SIGTERM_EXIT_CODE)
-    except (ArgumentError, ValueError, OSError, MisconfigurationException, OutsideFailure) as error:
+    except (ArgumentError, ValueError, OSError, MisconfigurationException, OutsideFailure, FloatingPointError) as error:
         if os.environ.get("RTT_TRACEBACK"):
             raise
         print(f"rtt: {reason_of(error)}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
-        sys.exit(1 if isinstance(error, OutsideFailure) else 2)
+        sys.exit(1 if isinstance(error, OutsideFailure | FloatingPointError) else 2)
 
 
 def reason_of(error: BaseException) -> BaseException:

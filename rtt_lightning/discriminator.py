@@ -4,15 +4,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanSquaredError, Metric
-from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 
 from rtt_lightning.fingerprint import base_of
+from rtt_lightning.finite import refuse_nonfinite, shortened
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
+from rtt_lightning.metrics import UpdateMeans
 from rtt_lightning.models import Lora
-from rtt_lightning.processes import mean_over_ranks, sum_over_ranks
+from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_to_plain
 from rtt_lightning.relevance.model import TEMPLATE, EncodedPairs, RelevanceConfig, RelevanceModel
 from rtt_lightning.sharding import shard
@@ -37,6 +37,7 @@ class DiscriminatorModule(TrainableModule):
         max_length: Longest input in tokens.
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
     """
 
     def __init__(
@@ -48,13 +49,13 @@ class DiscriminatorModule(TrainableModule):
         max_length: int = 4096,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         warmup_steps: int = 0,
+        skip_nonfinite: int = 0,
     ) -> None:
-        super().__init__(optimizer, warmup_steps)
+        super().__init__(optimizer, warmup_steps, skip_nonfinite)
         self.config = RelevanceConfig(model, lora, layers, template, max_length)
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
-        self.base_rate = MeanMetric()
         self.f1 = BinaryF1Score()
-        self.brier = MeanSquaredError()
+        self._means = UpdateMeans()
 
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
@@ -70,31 +71,33 @@ class DiscriminatorModule(TrainableModule):
         loss = binary_cross_entropy(self.relevance(pairs), labels)
         mask = pairs.mask.to(loss.device)
         tokens = self._update_tokens(batch, int(mask.sum()))
-        figures = mean_over_ranks({"loss": loss.detach()[mask].mean()}, weight=int(mask.sum()))
-        self.log("train/loss", figures["loss"], prog_bar=True, batch_size=len(mask))
+        self._means.add(mask, loss=loss)
+        self.log_dict({f"train/{k}": v for k, v in self._means.pop().items()}, prog_bar=True, batch_size=len(mask))
         self.log("train/cut_tokens", sum_over_ranks(torch.tensor(float(pairs.cut))), batch_size=len(mask))
         return token_mean(loss, mask, tokens, self.trainer.accumulate_grad_batches, self.trainer.world_size)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         pairs, labels = self._encode(batch)
         p, mask = self.relevance(pairs).sigmoid(), pairs.mask.to(labels.device)
+        refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
         has_both = (labels & mask).any(1) & (~labels & mask).any(1)
         mixed = mask & has_both[:, None]
         # Without any the metric is updated all the same: processes gather its lists together.
         self.average_precision.update(p.flatten(), torch.where(mixed, labels.long(), IGNORED).flatten())
-        self.base_rate.update(labels[mixed].float())
+        self._means.add(mixed, base_rate=labels.float())
+        self._means.add(mask, brier=(p - labels.float()).square())
         if mask.any():
             self.f1.update(p[mask], labels[mask].long())
-            self.brier.update(p[mask], labels[mask].float())
 
     def on_validation_epoch_end(self) -> None:
         prefix = "test" if self.trainer.state.stage == "test" else "val"
-        figures: dict[str, Metric] = {"base_rate": self.base_rate, "f1": self.f1, "brier": self.brier}
-        measured = {name: metric.compute() for name, metric in figures.items()}
-        if not measured["base_rate"].isnan():
+        measured = self._means.pop()
+        if "brier" in measured:
+            measured["f1"] = self.f1.compute()
+        if "base_rate" in measured:
             measured["average_precision"] = self.average_precision.compute()
         self.log_dict({f"{prefix}/{name}": value for name, value in measured.items()}, prog_bar=True)
-        for metric in (*figures.values(), self.average_precision):
+        for metric in (self.f1, self.average_precision):
             metric.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

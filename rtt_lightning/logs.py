@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 
 class FigureLog:
-    """Logs groups of figures; one that was logged before and is not known now is logged as NaN.
+    """Logs groups of figures; one that was logged before and is not known now is absent from what is logged.
 
     Lightning would repeat its last value instead: to the logger until the end of the epoch, to callbacks for ever.
     """
@@ -17,7 +16,9 @@ class FigureLog:
     def __init__(self) -> None:
         self._logged: set[str] = set()
 
-    def __call__(self, module: LightningModule, prefix: str, figures: Mapping[str, Tensor], **options: Any) -> None:
+    def __call__(
+        self, module: LightningModule, prefix: str, figures: Mapping[str, Tensor | float], **options: Any
+    ) -> None:
         """Log ``<prefix>/<name>`` for each figure of a group.
 
         Args:
@@ -28,6 +29,16 @@ class FigureLog:
         """
         known = {f"{prefix}/{name}": value for name, value in figures.items()}
         before = {name for name in self._logged if name.startswith(f"{prefix}/")}
-        unknown = dict.fromkeys(sorted(before - known.keys()), torch.tensor(torch.nan, device=module.device))
         self._logged |= known.keys()
-        module.log_dict(known | unknown, **options)
+        _take_back(module.trainer, before - known.keys())
+        module.log_dict(known, **options)
+
+
+def _take_back(trainer: Any, names: set[str]) -> None:
+    """Forget the last values of figures. Lightning has no other way: a result that was reset waits for a new value."""
+    for result in trainer._results.result_metrics:
+        if result.meta.name in names:
+            result.reset()
+    for shown in (trainer.callback_metrics, trainer.logged_metrics, trainer.progress_bar_metrics):
+        for name in names:
+            shown.pop(name, None)

@@ -12,6 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
+from rtt_lightning.finite import finite_only
 from rtt_lightning.sharding import full, has_packed_weights, unpacked
 
 PEFT_LAYERS = BaseTunerLayer | AuxiliaryTrainingWrapper
@@ -29,7 +30,14 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     is merged and in fp32, so that a caller rounds once; the rest is as it is. Tensors that are tied come once. Of a
     sharded model one tensor after the other is gathered: all processes must read to the end. Beside the model there is
     one merged module at a time.
+
+    Raises:
+        FloatingPointError: At the first that is not finite.
     """
+    yield from finite_only(_merged_weights(model))
+
+
+def _merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     plain = without_adapters(model)
     adapted = adapted_modules(plain)
     seen: set[int] = set()

@@ -157,12 +157,11 @@ class UpdateMeans:
         self._counts: dict[str, Tensor] = {}
 
     def add(self, mask: Tensor, **values: Tensor) -> None:
-        """Add per-token values where ``mask``; NaN values (not measured) take no part."""
+        """Add per-token values where ``mask``: where they were measured. One that is not finite shows in the mean."""
         for name, value in values.items():
-            counted = mask & ~value.isnan()
             zero = torch.zeros((), device=mask.device)
-            self._sums[name] = self._sums.get(name, zero) + torch.where(counted, value.detach(), 0.0).sum()
-            self._counts[name] = self._counts.get(name, zero) + counted.sum()
+            self._sums[name] = self._sums.get(name, zero) + torch.where(mask, value.detach(), 0.0).sum()
+            self._counts[name] = self._counts.get(name, zero) + mask.sum()
 
     def pop(self) -> dict[str, Tensor]:
         """The means since the last call, without those that nothing was measured of. A collective."""

@@ -13,14 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.fingerprint import base_of
 from rtt_lightning.forward import response_logprobs
-from rtt_lightning.functional.advantages import (
-    Combine,
-    Partition,
-    add,
-    group_normalize,
-    intra_sample,
-    token_rewards,
-)
+from rtt_lightning.functional.advantages import Combine, Partition, add, group_normalize, intra_sample, token_rewards
 from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.logs import FigureLog
@@ -55,6 +48,7 @@ class PolicyModule(TrainableModule):
         entropy_coef: Weight of an entropy bonus.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
         trust_remote_code: Run model code that comes with a model folder or from the hub.
+        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
     """
 
     def __init__(
@@ -72,8 +66,9 @@ class PolicyModule(TrainableModule):
         entropy_coef: float = 0.0,
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
+        skip_nonfinite: int = 0,
     ) -> None:
-        super().__init__(optimizer, warmup_steps)
+        super().__init__(optimizer, warmup_steps, skip_nonfinite)
         self.base_model = model
         self.lora = lora
         self.response_reward = response_reward
@@ -113,7 +108,7 @@ class PolicyModule(TrainableModule):
         groups = experience.group_ids.unique()
         flat = sum((advantages[experience.group_ids == group] == 0).all() for group in groups)
         return advantages, {
-            "reward": rewards[known].mean() if known.any() else rewards.new_tensor(torch.nan),
+            **({"reward": rewards[known].mean()} if known.any() else {}),
             "reward_unknown": (~known).float().mean(),
             "zero_variance_groups": torch.as_tensor(flat) / len(groups),
         }
@@ -171,7 +166,6 @@ class PolicyModule(TrainableModule):
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
         loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
         figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
-        figures["logprob_gap"] = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
             name = reference_distance_name(batch["full_vocabulary"])
@@ -180,8 +174,10 @@ class PolicyModule(TrainableModule):
             loss = loss + self.kl_coef * kl
         loss = loss - self.entropy_coef * entropy
         self._means.add(mask, loss=loss, **figures)
+        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
+        self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
         if batch["last_of_update"]:
-            self.log_dict({f"train/{name}": value for name, value in self._means.pop().items()}, batch_size=len(mask))
+            self._log_figures(self, "train", self._means.pop(), batch_size=len(mask))
         return token_mean(loss, mask, batch["update_tokens"], batch["micro_batches"], self.trainer.world_size)
 
     # -- evaluation ----------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Exchange among the processes of a run; on a single process everything is the identity."""
 
 import socket
+from collections.abc import Mapping
 from typing import TypeVar
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -40,12 +40,19 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
-def mean_over_ranks(figures: dict[str, Tensor], weight: float) -> dict[str, Tensor]:
-    """Means of per-process scalars, weighted by ``weight``; NaN takes no part. All must hold the same names."""
-    values = torch.stack([value.detach().double().cpu() for value in figures.values()])
-    weights = torch.where(values.isnan(), 0.0, weight)
-    totals = sum_over_ranks(torch.stack([values.nan_to_num() * weights, weights]))
-    return dict(zip(figures, (totals[0] / totals[1]).float(), strict=True))
+def mean_over_ranks(figures: Mapping[str, Tensor | float], weight: float) -> dict[str, float]:
+    """Means of per-process scalars, weighted by ``weight``, each over the processes that measured it. A collective.
+
+    A figure that nobody measured is absent; what a process with a weight of 0 says has no part in any.
+    """
+    parts = gather(({name: float(value) for name, value in figures.items()}, float(weight)))
+    parts = [(own, share) for own, share in parts if share]
+    names = dict.fromkeys(name for own, _ in parts for name in own)
+    measured = {name: [(own[name], share) for own, share in parts if name in own] for name in names}
+    return {
+        name: sum(value * share for value, share in pairs) / sum(share for _, share in pairs)
+        for name, pairs in measured.items()
+    }
 
 
 def _several() -> bool:

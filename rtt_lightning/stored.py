@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
+from rtt_lightning.finite import finite_only
 from rtt_lightning.merging import without_adapters
 
 Weights = Iterator[tuple[str, Tensor]]
@@ -27,10 +28,11 @@ def as_stored(model: nn.Module, weights: Weights, dtype: torch.dtype) -> Weights
 
     Raises:
         ValueError: If tied weights have come apart.
+        FloatingPointError: At the first that is not finite in that dtype.
     """
     plain: Any = without_adapters(model)
     tied = set(plain.all_tied_weights_keys or ())
-    cast = ((name, in_dtype(plain, name, weight, dtype)) for name, weight in weights)
+    cast = finite_only((name, in_dtype(plain, name, weight, dtype)) for name, weight in weights)
     for _, layer in groupby(cast, key=lambda item: _layer_of(item[0])):
         tensors = dict(layer)
         if apart := tied & set(tensors):

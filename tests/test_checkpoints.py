@@ -1,11 +1,14 @@
 """Checkpoint files are whole or absent, and say what to do when they are damaged."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from rtt_lightning.checkpoints import newest, point_to, read_checkpoint, write_file, write_shards
+from rtt_lightning.export import export
+from rtt_lightning.relevance.discriminator import load_relevance_model
 from rtt_lightning.resume import find_checkpoint
 
 
@@ -137,3 +140,30 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
     torch.save({"x": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(ValueError, match="is damaged or no checkpoint"):
         read_checkpoint(tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["state_dict", "optimizer_states"])
+def test_a_checkpoint_with_numbers_that_are_not_finite_is_refused_by_whoever_reads_it(
+    tmp_path: Path, value: float, part: str
+) -> None:
+    older, newer = save(tmp_path, 1, 2)
+    broken = {"state_dict": {"w": torch.ones(2)}, "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}}]}
+    tensor = broken["state_dict"]["w"] if part == "state_dict" else broken["optimizer_states"][0]["state"][0]["exp_avg"]
+    tensor[1] = value
+    write_file(broken, newer)
+    with pytest.raises(ValueError, match=rf"not finite, in {part}/.*; the next older one is {older}"):
+        read_checkpoint(newer)
+    for reader in (partial(export, folder=tmp_path / "model"), lambda path: load_relevance_model(str(path))):
+        with pytest.raises(ValueError, match="holds numbers that are not finite"):
+            reader(newer)
+    write_shards(broken, tmp_path / "step-00000003.ckpt", 0, 1, lambda: None)
+    with pytest.raises(ValueError, match=f"the next older one is {newer}"):
+        read_checkpoint(tmp_path / "step-00000003.ckpt")
+
+
+def test_figures_of_callbacks_may_be_infinite_as_a_best_score_is_at_first(tmp_path: Path) -> None:
+    write_file(
+        {"state_dict": {}, "callbacks": {"EarlyStopping": {"best_score": torch.tensor(torch.inf)}}}, tmp_path / "c"
+    )
+    assert read_checkpoint(tmp_path / "c")["callbacks"]["EarlyStopping"]["best_score"] == torch.inf

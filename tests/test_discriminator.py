@@ -73,6 +73,17 @@ def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) ->
     assert figures["val/brier"] < 0.1
 
 
+def test_one_that_diverges_ends_and_is_not_saved(tmp_path: Path, tiny_model: str) -> None:
+    """At this learning rate the first step leaves weights that are finite, and nothing after them is."""
+    saves = f"{{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, init_args: {{folder: {tmp_path}/ckpt}}}}"
+    more = ("--trainer.enable_checkpointing=true", f"--trainer.callbacks=[{saves}]")
+    with pytest.raises(
+        FloatingPointError, match=r"update 2 is not finite: (loss|gradient norm) \((nan|inf)\), of prompts \d"
+    ):
+        fit(tmp_path, tiny_model, "--model.init_args.optimizer.init_args.lr=1e30", *more)
+    assert not (tmp_path / "ckpt").exists()
+
+
 def test_its_body_needs_no_chat_template(tmp_path: Path, tiny_model: str) -> None:
     body = shutil.copytree(tiny_model, tmp_path / "body")
     (body / "chat_template.jinja").unlink()

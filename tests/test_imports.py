@@ -6,9 +6,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ORDER = [
     {
-        *("types", "seeds", "processes", "sharding", "checkpoints", "logs"),
+        *("types", "seeds", "processes", "sharding", "logs"),
         *("terminal", "shipped", "hub", "lazy", "flags", "modes"),
     },
+    {"finite"},
+    {"checkpoints"},
     {"functional", "merging"},
     {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable", "fingerprint"},
     {"selfcheck", "policy_model"},

@@ -73,9 +73,16 @@ def test_kind_accuracy_follows_signs_and_counts_unscorable() -> None:
 
 def test_update_means_are_over_tokens_of_all_micro_batches() -> None:
     means = UpdateMeans()
-    means.add(
-        torch.tensor([[True, True, False]]), x=torch.tensor([[1.0, 2.0, 99.0]]), gap=torch.full((1, 3), torch.nan)
-    )
+    means.add(torch.tensor([[True, True, False]]), x=torch.tensor([[1.0, 2.0, 99.0]]))
+    means.add(torch.tensor([[False, False, False]]), gap=torch.full((1, 3), torch.nan))
     means.add(torch.tensor([[True]]), x=torch.tensor([[6.0]]))
     assert means.pop() == {"x": torch.tensor(3.0)}  # (1 + 2 + 6) / 3; nothing was measured of the gap
     assert means.pop() == {}
+
+
+def test_what_was_measured_as_nan_is_not_left_out_of_a_mean() -> None:
+    means = UpdateMeans()
+    means.add(torch.tensor([True, True]), loss=torch.tensor([1.0, torch.nan]), kl=torch.tensor([torch.inf, 2.0]))
+    found = means.pop()
+    assert found["loss"].isnan()
+    assert found["kl"] == torch.inf

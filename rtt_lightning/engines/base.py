@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -129,7 +130,7 @@ class RolloutEngine(ABC):
 
 
 class RolloutBuilder:
-    """Makes `Rollout` rows from sampled token ids.
+    """Makes `Rollout` rows from sampled token ids, and raises ``FloatingPointError`` for log-probs that are not finite.
 
     Args:
         tokenizer: The policy's.
@@ -150,6 +151,11 @@ class RolloutBuilder:
         sampling: Sampling,
         policy_version: int,
     ) -> Rollout:
+        if not all(map(isfinite, logprobs or ())):
+            raise FloatingPointError(
+                f"the sampler's log-probs of a response to prompt {request.prompt_id} are not finite: its weights "
+                "or its arithmetic are broken"
+            )
         marks = self._found_marks if request.reasoning is None else request.reasoning
         text, offsets = self._bytes.text([self._spelling(token, marks) for token in response_ids])
         ended = bool(response_ids) and response_ids[-1] in self.end_ids

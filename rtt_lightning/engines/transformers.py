@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import torch
@@ -100,6 +101,10 @@ class TransformersEngine(RolloutEngine):
             uniforms = torch.stack([row.uniforms[step] for row in rows]).to(device)
             tokens, logprobs = draw(logits, uniforms, sampling)
             for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+                if not isfinite(logprob):
+                    raise FloatingPointError(
+                        f"the model's logits are not finite after prompt {row.request.prompt_id} and {step} tokens"
+                    )
                 row.tokens.append(token)
                 row.logprobs.append(logprob)
             last = step + 1 == sampling.max_new_tokens
@@ -166,6 +171,7 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, 
     # Below the total even where the product rounds up to it: the search ends at a token with some mass.
     target = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # of logits with NaN, whose log-prob is NaN too
     return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
 
 

@@ -1,5 +1,7 @@
 """Per-token losses and their one aggregation. All tensors are ``[batch token]`` unless said otherwise."""
 
+from math import log
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,9 +34,16 @@ def kl_k2(logprobs: Tensor, reference: Tensor) -> Tensor:
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """ref / pi - 1 - log(ref / pi): unbiased for KL(pi || ref) on samples of pi, low variance, never negative."""
+    """ref / pi - 1 - log(ref / pi): unbiased for KL(pi || ref) on samples of pi, low variance, never negative.
+
+    Exact, with its gradient 1 - ref / pi, wherever it has a value in the dtype (in fp32 up to a log-ratio of 88.7); a
+    larger log-ratio has the value and the gradient of the largest one, so that it is still pulled back, and finitely.
+    """
     log_ratio = reference - logprobs
-    return log_ratio.expm1() - log_ratio
+    largest = torch.finfo(log_ratio.dtype)
+    held = log_ratio.detach().clamp(max=log(largest.max) * (1 - largest.eps))
+    slope = held.expm1()
+    return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0: it carries the gradient
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

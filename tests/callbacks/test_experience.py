@@ -65,7 +65,8 @@ def test_a_window_counts_the_tokens_of_each_update_and_survives_its_state_dict()
     rows = [judged(group, length, True) for group, length in ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5))]
     experience = collate(rows, [torch.zeros(1, len(row.rollout.response_ids)) for row in rows])
     advantages = torch.arange(5.0)[:, None].expand(5, 6)
-    window = make_window(7, experience, advantages, updates=2, micro_batches_per_update=2, total_tokens=lambda n: n)
+    ids = [row.sample.id for row in rows]
+    window = make_window(7, experience, advantages, 2, 2, total_tokens=lambda n: n, prompt_ids=ids)
     assert [int(m["update_tokens"]) for m in window.micro_batches] == [9, 9, 11, 11]  # 2+3+4 and 5+6, ends included
     assert [m["last_of_update"] for m in window.micro_batches] == [False, True, False, True]
     assert [m["advantages"][:, 0].tolist() for m in window.micro_batches] == [[0, 1], [2], [3], [4]]

@@ -53,9 +53,12 @@ def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole["rubric_accuracy"] == pytest.approx(6 / 8)
 
 
-def test_where_nothing_was_decided_accuracies_are_none_rather_than_zero() -> None:
+def test_where_nothing_was_decided_there_are_no_accuracies() -> None:
     found = of([judged(0, 2, None), judged(0, 2, None, None)])
-    assert found["rubric_accuracy"].isnan()
     assert (found["instruction_accuracy_lower_bound"], found["instruction_accuracy_upper_bound"]) == (0, 1)
-    assert {"instruction_accuracy", "instruction_accuracy_wholly_decided"}.isdisjoint(found)
+    assert {"rubric_accuracy", "instruction_accuracy", "instruction_accuracy_wholly_decided"}.isdisjoint(found)
     assert found["unscorable"] == 1
+
+
+def test_a_process_without_responses_has_no_figures_of_its_own() -> None:
+    assert of([]) == {}

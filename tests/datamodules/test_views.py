@@ -98,8 +98,8 @@ def test_unscorable_verdicts_and_unknown_spans_are_no_pairs() -> None:
     kept = Verdict(False, "", ())
     mixed = record("yes", Verdict(True, "", ((0, 3),)), Verdict.unscorable("down"), Verdict(True, "", None), kept)
     assert labelled_pairs([mixed, record(None), record("", kept)]) == [
-        {"criterion": "criterion 0", "response": "yes", "spans": ((0, 3),)},
-        {"criterion": "criterion 3", "response": "yes", "spans": ()},
+        {"prompt_id": mixed.sample.id, "criterion": "criterion 0", "response": "yes", "spans": ((0, 3),)},
+        {"prompt_id": mixed.sample.id, "criterion": "criterion 3", "response": "yes", "spans": ()},
     ]
 
 

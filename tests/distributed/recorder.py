@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
+from torch.distributed.tensor import DTensor
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -94,3 +95,20 @@ class Journal(Callback):
             with self.path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
         self._prompts = []
+
+
+class BadGradients(Callback):
+    """One element of one gradient becomes infinite, as by an overflow or a faulty card.
+
+    Args:
+        updates: Numbers of the updates that it happens in, from 1.
+        rank: The process that it happens on.
+    """
+
+    def __init__(self, updates: list[int], rank: int = 0) -> None:
+        self.updates, self.rank = updates, rank
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        if trainer.global_step + 1 in self.updates and trainer.global_rank == self.rank:
+            gradient = next(p.grad for p in pl_module.parameters() if p.grad is not None)
+            (gradient.to_local() if isinstance(gradient, DTensor) else gradient).view(-1)[0] = torch.inf

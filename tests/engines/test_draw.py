@@ -91,3 +91,13 @@ def test_evenly_spread_uniforms_give_each_token_its_share(logits: list[float], t
     shares = torch.bincount(ids, minlength=len(logits))
     assert ((shares - count * p).abs() < 1.01).all()
     torch.testing.assert_close(logprobs, p.log()[ids].float(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(top_p=0.9, top_k=2)], ids=["full", "cut"])
+def test_logits_that_are_not_finite_give_a_token_of_the_vocabulary_and_a_log_prob_that_says_so(
+    bad: float, sampling: Sampling
+) -> None:
+    ids, logprobs = draw(torch.tensor([[0.0, bad, 0.0], [0.0, 1.0, 2.0]]), torch.tensor([0.5, 0.99]).double(), sampling)
+    assert ids[0] in range(3)
+    assert logprobs.isfinite().tolist() == [False, True]

@@ -1,6 +1,6 @@
 """Losses by hand, and the token mean over any split into micro-batches."""
 
-from math import exp, log
+from math import exp, expm1, log
 
 import pytest
 import torch
@@ -36,6 +36,29 @@ def test_k3_is_the_kl_in_expectation() -> None:
     p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.25, 0.25])
     exact = (p * (p / q).log()).sum()
     assert (p * kl_k3(p.log(), q.log())).sum().item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_k3_is_exact_with_its_gradient_as_far_as_numbers_go_and_finite_beyond(dtype: torch.dtype) -> None:
+    largest = log(torch.finfo(dtype).max)
+    ratios = [-1e4, -3.0, 0.0, 0.1, 5.0, 0.99 * largest, largest + 1, 1e3, 1e6]
+    logprobs = -torch.tensor(ratios, dtype=dtype, requires_grad=True)
+    logprobs.retain_grad()
+    value = kl_k3(logprobs, torch.zeros(len(ratios), dtype=dtype))
+    value.sum().backward()
+    assert logprobs.grad is not None
+    exact = [expm1(r) - r for r in ratios[:6]]
+    slopes = [-expm1(r) for r in ratios[:6]]  # d/dlogp of exp(-logp) - 1 + logp
+    assert value[:6].tolist() == pytest.approx(exact, rel=1e-5)
+    assert logprobs.grad[:6].tolist() == pytest.approx(slopes, rel=1e-5)
+    assert value.isfinite().all()
+    assert (value[6:] >= value[5]).all()
+    assert logprobs.grad.isfinite().all()
+    assert (logprobs.grad[6:] <= logprobs.grad[5]).all()  # a step down the gradient still raises log pi
+
+
+def test_k3_of_a_log_prob_that_is_not_finite_is_not_finite() -> None:
+    assert not kl_k3(torch.tensor([torch.nan, -torch.inf]), torch.zeros(2)).isfinite().any()
 
 
 @pytest.mark.parametrize("sizes", [[6], [2, 4], [1, 0, 5], [1, 1, 1, 1, 1, 1]])

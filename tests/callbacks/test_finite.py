@@ -1,0 +1,106 @@
+"""Windows with numbers that are not finite, in real runs of the tiny policy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from rtt_lightning.checkpoints import checkpoints
+from rtt_lightning.cli import main
+from rtt_lightning.finite import nonfinite_names, tensors_in
+from rtt_lightning.policy import RTT, PolicyModule
+from rtt_lightning.relevance import UniformRelevance
+from rtt_lightning.types import Experience, JudgedRollout
+from tests.callbacks.test_rollout import RAGGED, brief
+from tests.test_resume import saving
+
+HERE = "tests.callbacks.test_finite"
+
+
+class Holes(UniformRelevance):
+    """Has no number for one token of prompt 2."""
+
+    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
+        found = super().weigh(judged)
+        for item, relevance in zip(judged, found, strict=True):
+            if item.sample.id == "2":
+                relevance[0, 0] = torch.nan
+        return found
+
+
+class Divides(RTT):
+    """A scheme of one's own that divides by a spread of 0."""
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        advantages, figures = super().advantages(experience)
+        return advantages / torch.zeros(()), figures
+
+
+class Breaks(Callback):
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: object) -> None:
+        next(p for p in pl_module.parameters() if p.requires_grad).data.view(-1)[0] = torch.nan
+
+
+RELEVANCE = (f"--rollout.relevance={HERE}.Holes", "--data.view.init_args.prompts=4")
+
+
+def test_relevance_that_is_not_finite_ends_the_run_before_it_is_used(policy_args, tmp_path: Path) -> None:
+    """Under plain GRPO, which makes nothing of relevance, and named by its prompts: two of them share a micro-batch."""
+    model = "--model=rtt_lightning.policy.PolicyModule"
+    with pytest.raises(FloatingPointError, match=r"window 0 is not finite: relevance, of prompts (2, \d|\d, 2)\. "):
+        main(policy_args("fit", *RELEVANCE, brief(tmp_path), model))
+
+
+def test_updates_with_it_are_skipped_and_checkpoints_hold_none_of_it(policy_args, tmp_path: Path) -> None:
+    flags = ("--data.view.init_args.updates=2", "--model.init_args.skip_nonfinite=1", *saving(tmp_path, updates=2))
+    with pytest.warns(UserWarning, match=r"window 0 is not finite: relevance.*; skipped"):
+        run = main(policy_args("fit", *RELEVANCE, brief(tmp_path), RAGGED, *flags, "--rollout.sampling.top_k=0"))
+    assert run.trainer.callback_metrics["train/skipped_updates"] == 1
+    within, _ = checkpoints(tmp_path / "ckpt")
+    window = torch.load(within, weights_only=True)["callbacks"]["RolloutCallback"]["windows"][0]
+    assert sum(bool(part["nonfinite"]) for part in window["micro_batches"]) == 1
+    assert not nonfinite_names(tensors_in(window))
+
+
+def test_advantages_that_are_not_finite_end_the_run(policy_args) -> None:
+    with pytest.raises(FloatingPointError, match="window 0 is not finite: advantages, of prompts"):
+        main(policy_args("fit", f"--model={HERE}.Divides"))
+
+
+def test_weights_that_are_not_finite_are_not_handed_to_the_engine(policy_args) -> None:
+    with pytest.raises(FloatingPointError, match="not handed to the engine: weights are not finite: model"):
+        main(policy_args("fit", f"--trainer.callbacks={HERE}.Breaks", "--trainer.accumulate_grad_batches=1"))
+
+
+def test_adapters_whose_product_overflows_are_handed_to_nobody(tiny_model: str) -> None:
+    policy = PolicyModule(model=tiny_model)
+    policy.configure_model()
+    for name, parameter in policy.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.constant_(parameter, 1e30)
+    assert all(parameter.isfinite().all() for parameter in policy.parameters())
+    with pytest.raises(FloatingPointError, match="is not finite as it would be handed to an engine"):
+        list(policy.full_weights())
+
+
+def test_where_nothing_is_known_there_is_neither_reward_nor_accuracy(policy_args, tmp_path: Path) -> None:
+    data = brief(tmp_path)
+    path = tmp_path / "data.jsonl"
+    path.write_text(path.read_text().replace('"rtt:max_words", "kwargs": {"n": 3}', '"test:broken"'))
+    moody = "--rollout.verifier=tests.callbacks.test_rollout.Moody"
+    figures = main(policy_args("fit", "--trainer.max_steps=1", data, moody)).trainer.logged_metrics
+    assert figures["rollout/reward_unknown"] == figures["rollout/unscorable"] == 1
+    assert {"rollout/reward", "rollout/rubric_accuracy", "rollout/instruction_accuracy"}.isdisjoint(figures)
+    assert not nonfinite_names(figures.items())
+
+
+@pytest.mark.parametrize("flags", [(), ("--rollout.sampling.top_k=5",)], ids=["given", "not given"])
+def test_a_gap_is_logged_only_where_the_sampler_gave_log_probs(policy_args, flags: tuple[str, ...]) -> None:
+    figures = main(policy_args("fit", "--trainer.max_steps=1", *flags)).trainer.logged_metrics
+    assert ("train/logprob_gap" in figures) == (not flags)
+    assert figures["train/grad_norm"] >= 0
+    assert not nonfinite_names(figures.items())
