@@ -4,15 +4,15 @@ from typing import Any
 
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import Sampling
-from rtt_lightning.forward import refuse_beyond_original_length
+from rtt_lightning.forward import refuse_long_rows
 
 
 def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
-    """Refuse responses that could leave the original length of the policy's model.
+    """Refuse responses that could be longer than the policy's model bears.
 
     Raises:
-        ValueError: See `refuse_beyond_original_length`.
+        ValueError: See `refuse_long_rows`.
     """
     data = trainer.datamodule
     if isinstance(data.view, PromptWindows):
-        refuse_beyond_original_length(policy.model.config, data.max_prompt_tokens + sampling.max_new_tokens)
+        refuse_long_rows(policy.model.config, data.max_prompt_tokens + sampling.max_new_tokens)

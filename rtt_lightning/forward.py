@@ -20,8 +20,6 @@ from rtt_lightning.merging import without_adapters
 
 LONGEST_SHARED = 2048
 """Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
-SELECTS_KEYS = ("index_topk", "index_topk_blocks", "keep_window_size")
-"""In a configuration: layers that look at so many keys or blocks of keys, of all that a mask lets them see."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = Tru
         Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
 
     Raises:
-        ValueError: For a row beyond the `original_length` of the model.
+        ValueError: For a row beyond a length that the model bears, see `refuse_long_rows`.
     """
     causal: Any = without_adapters(model)
     mask = batch["response_mask"]
@@ -69,8 +67,8 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = Tru
         head = causal.get_output_embeddings().weight
         nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
         return nothing, nothing
-    if original_length(causal.config) is not None:
-        refuse_beyond_original_length(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
+    if longest_rows(causal.config):
+        refuse_long_rows(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
     sequences = _sequences(batch, may_share=share and may_share(causal))
     positions = {} if sequences.positions is None else {"position_ids": sequences.positions}
     hidden = causal.base_model(
@@ -97,27 +95,42 @@ def _takes_any_mask(config: PreTrainedConfig) -> bool:
     would see those before it. A sparse one would select among the keys of all responses. And kernels other than those
     of PyTorch take none.
     """
-    text = config.get_text_config(decoder=True)
     layers = DynamicCache(config=config).layers  # of a kind that depends on what the layer attends to
-    sparse = any(getattr(text, name, None) is not None for name in SELECTS_KEYS)
+    sparse = _selected_keys(config.get_text_config(decoder=True))
     return config._attn_implementation == "sdpa" and not sparse and all(type(layer) is DynamicLayer for layer in layers)
 
 
-def original_length(config: PreTrainedConfig) -> int | None:
-    """Tokens of prompt + response up to which a row's log-probs are its own; ``None`` for almost every model.
+def _selected_keys(text: Any) -> list[int]:
+    """How many keys sparse layers look at, of all that a mask lets them see; none for other layers."""
+    keys = [getattr(text, name, None) for name in ("index_topk", "keep_window_size")]
+    if getattr(text, "index_topk_blocks", None):
+        keys.append(text.index_topk_blocks * text.index_block_size)
+    return [count for count in keys if count]
+
+
+def longest_rows(config: PreTrainedConfig) -> list[tuple[int, str]]:
+    """Tokens of prompt + response up to which a row's log-probs are its own, and why; empty for almost every model.
 
     With LongRoPE and dynamic NTK scaling the rotary frequencies change with the longest row of a forward pass beyond
-    this length: what a row gets then depends on the rows beside it, and differs from what it got while it was sampled.
+    the original length: what a row gets then depends on the rows beside it, and differs from what it got while it was
+    sampled. Sparse layers choose among more keys than they look at by scores that tie, or nearly: padding, or another
+    kernel, makes them choose others.
     """
     text = config.get_text_config(decoder=True)
     rotary: dict[str, Any] = getattr(text, "rope_parameters", None) or {}
     kinds = [rotary] if "rope_type" in rotary else [kind for kind in rotary.values() if isinstance(kind, dict)]
     lengths = [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
     lengths += [text.max_position_embeddings for kind in kinds if "dynamic" in kind.get("rope_type", "")]
-    return min(lengths, default=None)
+    return [
+        *((length, "beyond this original length its rotary frequencies change with the longest") for length in lengths),
+        *(
+            (keys, "its layers look at so many keys, and choose among more by near ties")
+            for keys in _selected_keys(text)
+        ),
+    ]
 
 
-def refuse_beyond_original_length(config: PreTrainedConfig, tokens: int) -> None:
+def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
     """Refuse rows whose log-probs would depend on the rows beside them.
 
     Args:
@@ -125,14 +138,14 @@ def refuse_beyond_original_length(config: PreTrainedConfig, tokens: int) -> None
         tokens: Of the longest prompt + response.
 
     Raises:
-        ValueError: If that is more than the model's `original_length`.
+        ValueError: If that is more than the model's `longest_rows`.
     """
-    limit = original_length(config)
-    if limit is not None and tokens > limit:
+    limit, reason = min(longest_rows(config), default=(tokens, ""))
+    if tokens > limit:
         raise ValueError(
-            f"the rotary frequencies of {config.model_type} change with the longest row beyond its original length of "
-            f"{limit} tokens, and with them the log-probs of every row beside it; got prompt + response of up to "
-            f"{tokens}: lower data.max_prompt_tokens or max_new_tokens of rollout.sampling and rollout.evaluation"
+            f"rows of {config.model_type} have log-probs of their own up to {limit} tokens: {reason}, so that they "
+            f"depend on the rows beside them; got prompt + response of up to {tokens}: lower data.max_prompt_tokens, "
+            "or max_new_tokens of rollout.sampling and rollout.evaluation"
         )
 
 

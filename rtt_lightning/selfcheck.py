@@ -139,7 +139,7 @@ def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Te
     """Compare our log-probs, as they are trained on, with those of each row alone by the model's own logits.
 
     Four forward passes at most. All processes decide alike. What so few tokens cannot show, such as attention windows,
-    `may_share` and `original_length` read from the configuration.
+    `may_share` and `longest_rows` read from the configuration.
 
     Args:
         model: To check, in the mode that it is trained in.

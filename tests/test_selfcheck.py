@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     BartConfig,
     BartForCausalLM,
+    DeepseekV32Config,
     LlamaConfig,
     LlamaForCausalLM,
     OPTConfig,
@@ -243,6 +244,11 @@ LONGROPE = {
     "long_factor": [4.0] * 4,
     "original_max_position_embeddings": 6,
 }
+INDEXED: dict[str, Any] = {
+    **{"num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8},
+    **{"v_head_dim": 8, "index_n_heads": 2, "index_head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2},
+    **{"n_group": 1, "topk_group": 1, "moe_intermediate_size": 32, "first_k_dense_replace": 1, "n_shared_experts": 1},
+}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
 
 
@@ -252,12 +258,13 @@ DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
         (Phi3Config(**SIZES, pad_token_id=0, original_max_position_embeddings=5, rope_parameters=dict(LONGROPE)), 5),
         (LlamaConfig(**SIZES, rope_parameters=dict(LONGROPE)), 6),
         (LlamaConfig(**SIZES, rope_parameters=dict(DYNAMIC), max_position_embeddings=5), 5),
+        (DeepseekV32Config(**SIZES | INDEXED, index_topk=5), 5),
         (LlamaConfig(**SIZES, max_position_embeddings=5), None),
     ],
-    ids=["phi3", "longrope", "dynamic", "default"],
+    ids=["phi3", "longrope", "dynamic", "sparse", "default"],
 )
 def test_rows_beyond_the_original_length_are_refused(config: Any, limit: int | None) -> None:
-    """Their rotary frequencies would change those of shorter rows beside them; those of `BATCH` have 3 to 5 tokens."""
+    """They would change the log-probs of rows beside them, or theirs be chance. Those of `BATCH` have 3 to 5 tokens."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
     response_logprobs(model, BATCH)
@@ -267,12 +274,12 @@ def test_rows_beyond_the_original_length_are_refused(config: Any, limit: int | N
     if limit is None:
         response_logprobs(model, longer)
         return
-    with pytest.raises(ValueError, match=f"original length of {limit} tokens.*up to 8: lower data.max_prompt_tokens"):
+    with pytest.raises(ValueError, match=f"own up to {limit} tokens: .*up to 8: lower data.max_prompt_tokens"):
         response_logprobs(model, longer)
 
 
 def test_layers_that_select_among_keys_read_plain_rows() -> None:
     """A few tokens are all selected, so that only the configuration can tell."""
-    config = LlamaConfig(**SIZES, index_topk_blocks=16)
+    config = LlamaConfig(**SIZES, index_topk_blocks=16, index_block_size=128)
     assert not may_share(made(LlamaForCausalLM, config))
     assert may_share(made(LlamaForCausalLM, LlamaConfig(**SIZES)))
