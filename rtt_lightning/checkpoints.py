@@ -40,7 +40,7 @@ class CheckpointFiles(TorchCheckpointIO):
         write_file(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        return read_run(Path(path))
 
 
 def write_file(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -113,6 +113,18 @@ def _read(path: Path) -> dict[str, Any]:
     return _join(meta, shards)
 
 
+def read_run(path: Path) -> dict[str, Any]:
+    """The checkpoint of a training run.
+
+    Raises:
+        ValueError: As `read_checkpoint`, and for a file of something else.
+    """
+    found = read_checkpoint(path)
+    if not isinstance(found, dict) or not {"state_dict", "pytorch-lightning_version"} <= found.keys():
+        raise ValueError(f"{path} is no checkpoint of a training run; give the .ckpt that `rtt fit` wrote")
+    return found
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints of a folder, oldest first: their names sort by step."""
     return sorted(folder.glob("*.ckpt"))
@@ -154,6 +166,21 @@ def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
         raise ValueError(
             f"the checkpoint does not fit this model: it lacks {len(missing)} weights {missing[:3]} and has "
             f"{len(extra)} others {extra[:3]}; give the model, adapter and depth that it was trained with"
+        )
+
+
+def check_shapes(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse a checkpoint with all weights that this model trains, but of another shape.
+
+    Raises:
+        ValueError: With an example.
+    """
+    others = [name for name, weight in expected.items() if saved[name].shape != weight.shape]
+    if others:
+        then, now = (tuple(weights[others[0]].shape) for weights in (saved, expected))
+        raise ValueError(
+            f"{len(others)} of the checkpoint's weights have another shape than this model's, such as {others[0]} "
+            f"{then}, now {now}; give the model and adapters that it was trained with"
         )
 
 

@@ -29,6 +29,7 @@ from rtt_lightning.resume import find_checkpoint
 from rtt_lightning.scoring import score
 from rtt_lightning.shipped import find_configs, list_configs
 from rtt_lightning.terminal import endure, quieten
+from rtt_lightning.training import TrainableModule
 from rtt_lightning.types import OutsideFailure
 
 DESCRIPTION = (
@@ -75,16 +76,25 @@ class RTTCommandLine(LightningCLI):
             "instead of a model's; no model is loaded.",
         )
 
+        parser.add_argument(
+            "--accept_mismatch",
+            type=bool,
+            default=False,
+            help="Load a checkpoint although it continues another base model, adapter or tokenizer than this run has.",
+        )
+
     def instantiate_classes(self) -> None:
         """Everything; without model and trainer where given responses are scored."""
         config = self.config[self.config.subcommand]
         if config.responses is None:
-            return super().instantiate_classes()
+            super().instantiate_classes()
+            if isinstance(self.model, TrainableModule):
+                self.model.accept_mismatch = config.accept_mismatch
+            return
         if self.config.subcommand != "validate":
             raise ValueError(f"--responses is for `rtt validate`, not `rtt {self.config.subcommand}`")
         parts: Any = self._parser("validate").instantiate_classes(Namespace(data=config.data, rollout=config.rollout))
         self._scored = parts.data, parts.rollout
-        return None
 
     def _run_subcommand(self, subcommand: str) -> None:
         responses = self.config[subcommand].responses

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 
-from rtt_lightning.fingerprint import base_of
 from rtt_lightning.finite import refuse_nonfinite, shortened
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
@@ -61,7 +60,7 @@ class DiscriminatorModule(TrainableModule):
         """Load the body, once; Lightning calls this before each run."""
         if "relevance" not in self._modules:
             self.relevance = RelevanceModel(self.config, self.base_dtype)
-            self.base = base_of(self.config.model)
+            self.base = self.relevance.base()
             if self.device_mesh is not None:
                 low_precision = self.base_dtype == torch.bfloat16
                 shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)
@@ -106,9 +105,8 @@ class DiscriminatorModule(TrainableModule):
     def on_test_epoch_end(self) -> None:
         self.on_validation_epoch_end()
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[CHECKPOINT_KEY] = config_to_plain(self.config)
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        return CHECKPOINT_KEY, config_to_plain(self.config)
 
     def _encode(self, batch: Batch) -> tuple[EncodedPairs, Tensor]:
         """Tokens of the pairs and their labels, ``[batch token]`` bool."""

@@ -9,23 +9,18 @@ import torch
 from safetensors import safe_open
 from transformers.utils.hub import cached_file
 
-SAMPLED = 64
-"""Tensors whose first values are read, spread over all."""
-VALUES = 256
-"""How many of them."""
+ROWS = 4096
+"""How many rows of tensors are read, spread evenly over each; vectors are read whole."""
+VALUES = 4096
+"""How many values of a row."""
 LOCAL: dict[str, Any] = {"local_files_only": True, "_raise_exceptions_for_missing_entries": False}
 
 
-def base_of(model: str) -> dict[str, Any]:
-    """What a checkpoint keeps of the model that it continues, to know it again; once that was loaded."""
-    return {"folder": Path(model).is_dir(), "fingerprint": fingerprint(model)}
-
-
 def fingerprint(model: str) -> str | None:
-    """Of the weights of a model that was loaded before, as files hold them; some milliseconds.
+    """Of the weights of a model that was loaded before, as files hold them; some 100 milliseconds.
 
-    Names and shapes of all tensors count, and the first values of some, in bf16: a copy that was saved in another dtype
-    or number of files has the same one.
+    Names and shapes of all tensors count, and rows of each, in bf16: a copy that was saved in another dtype or number
+    of files has the same one.
 
     Args:
         model: Folder or hub name.
@@ -39,12 +34,15 @@ def fingerprint(model: str) -> str | None:
     digest = hashlib.sha256()
     opened = [safe_open(file, framework="pt") for file in files]
     tensors = sorted((name, file) for file, content in enumerate(opened) for name in content.keys())  # noqa: SIM118
-    for number, (name, file) in enumerate(tensors):
+    rows = max(1, ROWS // len(tensors))
+    for name, file in tensors:
         part = opened[file].get_slice(name)
-        digest.update(f"{name} {part.get_shape()}\n".encode())
-        if number % max(1, len(tensors) // SAMPLED) == 0 and part.get_shape():
-            values = part[:1].flatten() if len(part.get_shape()) > 1 else part[:VALUES]
-            digest.update(values[:VALUES].to(torch.bfloat16).view(torch.uint8).numpy().tobytes())
+        shape = part.get_shape()
+        digest.update(f"{name} {shape}\n".encode())
+        length, step = (shape[0], -(-shape[0] // rows)) if len(shape) > 1 else (1, 1)
+        for place in range(0, length, step):
+            values = part[place : place + 1].flatten()[:VALUES] if len(shape) > 1 else part[...].flatten()
+            digest.update(values.to(torch.bfloat16).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.fingerprint import base_of
 from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import Combine, Partition, add, group_normalize, intra_sample, token_rewards
 from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
@@ -19,6 +18,7 @@ from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.logs import FigureLog
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.models import Lora, adapters_count, load_reference, merged_weights
+from rtt_lightning.origin import base_of, template_and_targets
 from rtt_lightning.policy_model import load_trained
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.selfcheck import FORWARD_KEY, CheckedForward
@@ -122,16 +122,18 @@ class PolicyModule(TrainableModule):
         mesh = self.device_mesh and self.device_mesh["data_parallel"]
         kind = self.base_dtype, self.trust_remote_code, self.gradient_checkpointing
         self.model = load_trained(self.base_model, self.lora, *kind, mesh)
-        self.base = base_of(self.base_model)
+        self.base = base_of(self.base_model, self.tokenizer) | template_and_targets(self.tokenizer, self.model)
         self._logprobs = CheckedForward(self.model, self.tokenizer)
 
     def on_train_start(self) -> None:
         with self.trainer.precision_plugin.train_step_context():
             self._logprobs.shares()  # checked before anything is sampled
 
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        return POLICY_KEY, {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint[POLICY_KEY] = {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
         checkpoint[FORWARD_KEY] = self._logprobs.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rtt_lightning.checkpoints import check_fits, read_checkpoint, write_file, write_shards
+from rtt_lightning.checkpoints import read_run, write_file, write_shards
 from rtt_lightning.sharding import full
 
 
@@ -57,10 +57,10 @@ class FSDP(ModelParallelStrategy):
     @torch.no_grad()
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Read what any number of processes wrote, and take this process's shards of it."""
-        checkpoint = read_checkpoint(Path(self.broadcast(str(checkpoint_path))))
-        weights = self._trainable()
-        check_fits(checkpoint["state_dict"], weights)
-        for name, weight in weights.items():
+        checkpoint = read_run(Path(self.broadcast(str(checkpoint_path))))
+        assert self.lightning_module is not None
+        self.lightning_module.on_load_checkpoint(checkpoint)  # Lightning would ask it when all is copied
+        for name, weight in self._trainable().items():
             weight.copy_(_like(checkpoint["state_dict"][name], weight))
         for optimizer, state in zip(self.optimizers, checkpoint.get("optimizer_states", []), strict=False):
             optimizer.load_state_dict(_sharded_state(state, optimizer))

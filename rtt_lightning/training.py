@@ -2,19 +2,22 @@
 updates that are not finite.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from rtt_lightning.checkpoints import BASE_KEY, SAVED, check_fits
+from rtt_lightning.checkpoints import BASE_KEY, SAVED, check_fits, check_shapes
 from rtt_lightning.finite import refuse_nonfinite, shortened, tensors_in, trained
 from rtt_lightning.models import trainable_names
+from rtt_lightning.origin import check_origin
 from rtt_lightning.processes import gather, sum_over_ranks
 from rtt_lightning.sharding import full
 
@@ -37,6 +40,9 @@ class TrainableModule(LightningModule):
         skip_nonfinite: Updates in a row that may be skipped since a number in them is not finite; one more ends the
             run. 0 ends it at the first. Precision 16-mixed finds its scale by overflows: allow it some.
     """
+
+    accept_mismatch = False
+    """Whether to load a checkpoint that continues another base, adapter or tokenizer, and only name the differences."""
 
     def __init__(self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0) -> None:
         super().__init__()
@@ -149,15 +155,31 @@ class TrainableModule(LightningModule):
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
+    @abstractmethod
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        """What a checkpoint needs to build this module again, in numbers and strings, and where it keeps that."""
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[BASE_KEY] = self.base
         names = trainable_names(self)
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
+        key, definition = self.defined_by()
+        checkpoint |= {key: definition, BASE_KEY: self.base}
         checkpoint[SKIPPED_KEY] = [self._skipped, self._skipped_in_a_row]
         refuse_nonfinite(dict(tensors_in({key: checkpoint.get(key) for key in SAVED})), "not saved: values")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_fits(checkpoint["state_dict"], trainable_names(self))
+        key, definition = self.defined_by()
+        saved = checkpoint.get(key, {}) | checkpoint.get(BASE_KEY, {})
+        check_origin(saved, definition | self.base, self.accept_mismatch)
+        trainable = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        check_fits(checkpoint["state_dict"], trainable)
+        check_shapes(checkpoint["state_dict"], trainable)
+        resumes = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if resumes and "optimizer_states" not in checkpoint:
+            raise ValueError(
+                "the checkpoint holds weights alone, so training cannot go on from it: validate or export it, or give "
+                "one that was saved in full"
+            )
         self._skipped, self._skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
 
 

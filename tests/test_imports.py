@@ -13,7 +13,7 @@ ORDER = [
     {"checkpoints"},
     {"functional", "merging"},
     {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable", "fingerprint"},
-    {"selfcheck", "policy_model"},
+    {"selfcheck", "policy_model", "origin"},
     {"engines", "verifiers", "relevance", "metrics"},
     {"datamodules", "callbacks"},
     {"training", "strategies", "resume", "folders", "cards"},

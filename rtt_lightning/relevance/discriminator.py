@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.checkpoints import check_fits, read_checkpoint
+from rtt_lightning.checkpoints import BASE_KEY, check_fits, read_checkpoint
 from rtt_lightning.functional.alignment import spans_to_tokens, transfer
 from rtt_lightning.models import Lora, trainable_names
+from rtt_lightning.origin import check_origin
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
 from rtt_lightning.types import JudgedRollout, Span
@@ -29,10 +30,15 @@ class DiscriminatorRelevance(RelevanceSource):
     Args:
         checkpoint: A ``.ckpt`` file.
         batch_size: Pairs per forward pass.
+        model: Folder or hub name of its body, where that has moved; null for where it was trained from.
+        accept_mismatch: Use it with another body or tokenizer than it was trained with, and only name the differences.
     """
 
-    def __init__(self, checkpoint: str, batch_size: int = 64) -> None:
+    def __init__(
+        self, checkpoint: str, batch_size: int = 64, model: str | None = None, accept_mismatch: bool = False
+    ) -> None:
         self.checkpoint, self.batch_size = checkpoint, batch_size
+        self.body, self.accept_mismatch = model, accept_mismatch
         self._model: RelevanceModel | None = None
 
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
@@ -46,7 +52,7 @@ class DiscriminatorRelevance(RelevanceSource):
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-            self._model = load_relevance_model(self.checkpoint).to(device)
+            self._model = load_relevance_model(self.checkpoint, self.body, self.accept_mismatch).to(device)
         pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
         scored = iter(score(self._model, pairs, self.batch_size))
         return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
@@ -86,17 +92,25 @@ def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: i
     return results
 
 
-def load_relevance_model(checkpoint: str) -> RelevanceModel:
+def load_relevance_model(checkpoint: str, body: str | None = None, accept_mismatch: bool = False) -> RelevanceModel:
     """The frozen network of a discriminator checkpoint, with the template and limits that it was trained with.
 
+    Args:
+        checkpoint: Its file or folder.
+        body: Where its body lies now, if it has moved.
+        accept_mismatch: Whether to warn only of another body.
+
     Raises:
-        ValueError: For a missing file or one that no `DiscriminatorModule` wrote.
+        ValueError: For a missing file or one that no `DiscriminatorModule` wrote, and for another body than it was
+            trained with.
     """
     path = Path(checkpoint)
     if not path.exists():
         raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
     state = read_checkpoint(path)
-    model = RelevanceModel(config_of(state, checkpoint))
+    config = config_of(state, checkpoint)
+    model = RelevanceModel(config if body is None else replace(config, model=body))
+    check_origin(state.get(BASE_KEY, {}), model.base(), accept_mismatch)
     load_weights(model, state["state_dict"])
     return model.requires_grad_(False).eval()
 

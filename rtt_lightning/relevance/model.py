@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForTokenClassification
 
 from rtt_lightning.models import Lora, add_adapters, load_model
+from rtt_lightning.origin import adapted_layers, base_of
 from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.types import Span
 
@@ -88,6 +89,10 @@ class RelevanceModel(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
+
+    def base(self) -> dict[str, Any]:
+        """What its weights continue, as a checkpoint keeps it."""
+        return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
     def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> EncodedPairs:
         """Tokenise pairs. Criterion and response are data: what looks like a template in them is not expanded."""
