@@ -5,9 +5,10 @@ A record is a prompt with its rubric, and optionally one judged response to it:
     id        string, optional: defaults to "<file name>:<line>"
     messages  list of {"role", "content"}; or `prompt`, a string, for a single user message
     task      string, optional: the bare task without its criteria
-    criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?}; in parquet also as JSON
-    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may:
-              [start, end] pairs of its characters, end excluded
+    criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?, "scope"?}; in parquet also
+              as JSON
+    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may: [start, end]
+              pairs of its characters, end excluded; `scope` is "local", or "global" where all of them are relevant
 
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
@@ -116,7 +117,8 @@ def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[
     }
     if verdict is None:
         return row
-    return row | {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans, "flags": verdict.flags}
+    said = {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans, "flags": verdict.flags}
+    return row | said | {"scope": verdict.scope}
 
 
 def criteria_json(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> str:
@@ -190,8 +192,11 @@ def _verdict(entry: Mapping[str, Any], where: str, length: int) -> Verdict:
         )
     if not _is_list(flags, lambda flag: isinstance(flag, str)):
         raise ValueError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
+    scope = entry.get("scope") or "local"
+    if scope not in ("global", "local"):
+        raise ValueError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
     ranges = None if spans is None else tuple((start, end) for start, end in spans)
-    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(flags))
+    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(flags), scope)
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:

@@ -88,10 +88,10 @@ class PromptWindows(View):
 
 
 class LabelledPairs(View):
-    """(criterion, response) pairs with the characters that decide them, for a discriminator.
+    """(criterion, response) pairs with the characters that are relevant to them, for a discriminator.
 
     Each training batch also holds the process's part of its ``update`` (all micro-batches of one optimiser step), for
-    the exact token mean. A pair whose checker could not tell its spans, or that is unscorable, is left out.
+    the exact token mean. A pair of which it is not known what is relevant, or that is unscorable, is left out.
 
     Args:
         batch_size: Pairs per micro-batch and process.
@@ -145,7 +145,7 @@ PAIR_FIELDS = ("prompt_id", "criterion", "response", "spans")
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
-    """One ``{"prompt_id", "criterion", "response", "spans"}`` per decided criterion with known spans.
+    """One ``{"prompt_id", "criterion", "response", "spans"}`` per decided criterion with known relevant characters.
 
     Raises:
         ValueError: If there is none.
@@ -155,12 +155,12 @@ def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
             "prompt_id": record.sample.id,
             "criterion": criterion.text,
             "response": record.response,
-            "spans": verdict.spans,
+            "spans": spans,
         }
         for record in records
         if record.response
         for criterion, verdict in zip(record.sample.criteria, record.verdicts, strict=True)
-        if verdict.met is not None and verdict.spans is not None
+        if verdict.met is not None and (spans := verdict.relevant(len(record.response))) is not None
     ]
     if not pairs:
         raise ValueError(

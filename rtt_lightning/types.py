@@ -22,6 +22,7 @@ class OutsideFailure(RuntimeError):
 
 
 Span = tuple[int, int]
+Scope = Literal["global", "local"]
 """Half-open range of characters ``[start, end)``."""
 
 Marks = tuple[str, str]
@@ -98,16 +99,22 @@ class Verdict:
     Attributes:
         met: ``True`` or ``False``; ``None`` is *unscorable*: masked out everywhere, never counted as unmet.
         reason: Why, in one short sentence.
-        spans: The characters of the answer that decide the verdict, by the scope and polarity of the criterion:
-            the whole answer for a global criterion, the words that satisfy or violate a local one, nothing where
-            a local criterion is decided by an absence. ``None`` where the checker cannot tell.
+        spans: The characters of the answer that decide the verdict: all of them for a length or a language, else the
+            words that satisfy or violate the criterion, nothing where it is decided by an absence. ``None`` where the
+            checker cannot tell.
         flags: What whoever reads it should know, `STEERING` and `SHORTENED`; they are counted and logged.
+        scope: What is relevant to the criterion: the whole answer, or its spans alone.
     """
 
     met: bool | None
     reason: str
     spans: tuple[Span, ...] | None = None
     flags: tuple[str, ...] = ()
+    scope: Scope = "local"
+
+    def relevant(self, length: int) -> tuple[Span, ...] | None:
+        """The characters of an answer of some length that are relevant to the criterion; ``None`` where unknown."""
+        return ((0, length),) if self.scope == "global" else self.spans
 
     def as_desired(self, criterion: Criterion) -> bool | None:
         """Whether a wanted criterion is met or an unwanted one is not; ``None`` where unscorable."""

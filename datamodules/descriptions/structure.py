@@ -59,9 +59,7 @@ def _table(description: str) -> Check | None:
     bounds = parse_bounds(description, {"row": "rows", "column": "columns"}, fillers)
     if bounds is None:
         return None
-    required = False if optional else None
-    if match(description, rf"{SUBJECT}{HAVE} (?:an? )(?:markdown )?table .*"):
-        required = True
+    required = not optional and match(description, rf"{SUBJECT}{HAVE} (?:an? )(?:markdown )?table .*") is not None
     limits = {f"{name}_{bounds.unit}": count for name, count in bounds.limits.items()}
     return "rtt:table", {**limits, "required": required}
 

@@ -88,7 +88,7 @@ def _no_mark(description: str) -> Check | None:
 
 def _mark_count(description: str) -> Check | None:
     if found := match(description, rf"{SUBJECT}{HAVE} an? {_MARK}"):
-        return "rtt:mark_count", {"mark": MARKS[found[1].lower()], "low": 1}
+        return "rtt:include_mark", {"mark": MARKS[found[1].lower()]}
     bounds = parse_bounds(description, MARKS)
     return bounds and ("rtt:mark_count", {"mark": bounds.unit, **bounds.limits})
 

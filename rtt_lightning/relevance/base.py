@@ -53,7 +53,8 @@ class RandomRelevance(RelevanceSource):
 
 
 class RuleSpans(RelevanceSource):
-    """The characters that decided the verdict, as the checker reports them: exact 0/1 relevance, free of charge.
+    """The characters that decided the verdict, as the checker reports them; all for a global criterion: exact 0/1
+    relevance, free of charge.
 
     Where a checker cannot tell its spans, all answer tokens count as relevant.
     """
@@ -63,14 +64,13 @@ class RuleSpans(RelevanceSource):
 
 
 def _rule_spans(item: JudgedRollout) -> Tensor:
-    first = item.rollout.answer_span[0]
-    answer = [item.rollout.answer_span]
+    first, last = item.rollout.answer_span
+    found = [verdict.relevant(last - first) for verdict in item.verdicts]
     rows = [
         spans_to_tokens(
-            answer if verdict.spans is None else [(a + first, b + first) for a, b in verdict.spans],
-            item.rollout.offsets,
+            [(first, last)] if spans is None else [(a + first, b + first) for a, b in spans], item.rollout.offsets
         )
-        for verdict in item.verdicts
+        for spans in found
     ]
     return torch.stack(rows).float()
 

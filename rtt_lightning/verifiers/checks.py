@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rtt_lightning.types import Criterion, Verdict
-from rtt_lightning.verifiers.constraints import CHECKERS, Checker
+from rtt_lightning.verifiers.constraints import CHECKERS
 from rtt_lightning.verifiers.counts import COUNTS
+from rtt_lightning.verifiers.documents import DOCUMENTS
 from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
 from rtt_lightning.verifiers.loose import variants
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.structure import STRUCTURE
 from rtt_lightning.verifiers.wording import WORDING
 
@@ -33,7 +35,7 @@ class Checks:
 
     def __init__(self, own: Mapping[str, Checker], official: Official = False) -> None:
         self.own, self._official = frozenset(own), official
-        self._checkers: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **own}
+        self._checkers: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **DOCUMENTS, **own}
 
     def find(self, checker: str) -> Checker | None:
         return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)

@@ -6,74 +6,105 @@ where none of it is, and unscorable between: a reader's choice must not earn rew
 """
 
 import re
+from dataclasses import dataclass
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.constraints import WORD, whole
+from rtt_lightning.verifiers.marks import END, is_abbreviation
+from rtt_lightning.verifiers.rule import by_id, measured, rule
+from rtt_lightning.verifiers.text import CLOSERS, WORD, fences
 
 CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 """Characters of Chinese and Japanese, each of which counts as a word."""
-MARKER = re.compile(r"^[ \t]*(?:[-*+•]|\d+[.)]|#{1,6}|>)[ \t]+", re.MULTILINE)
+MARKER = re.compile(r"^ *(?:[-*+•]|\d+[.)]|#{1,6}|>) +", re.MULTILINE)
 """What begins a list item, a heading or a quotation."""
-ABBREVIATION = re.compile(
-    r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|a\.m|p\.m|No|Inc|Ltd|Co|Fig|approx|U\.S|U\.K|[A-Z])\.",
-    re.IGNORECASE,
-)
-SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)*_]*(?=\s|$)|[。！？।॥؟۔]+[”’」』）]*")
+SENTENCE_END = re.compile(rf"(?<![.!?…])[.!?…]+[{CLOSERS}]*(?=\s|$)|[{END.strip('.!?')}]+[{CLOSERS}]*")
+JOINED_END = re.compile(r"(?<=[^\W\d_A-Z]{2})[.!?](?=[A-Z])")
+"""An end without a space behind, to some."""
+_LONGEST = 40
+"""Characters before an end that are looked at."""
 
 
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences of a text: the fewest and the most that readers count, and whether the last one is finished."""
+
+    least: int
+    most: int
+    finished: bool
+
+
+@rule("global")
 def count_words(answer: str, low: int = 0, high: int | None = None) -> Verdict:
-    """From ``low`` to ``high`` words; markers of lists and headings are none, hyphens may or may not part words."""
-    text = MARKER.sub("", answer)
-    characters = len(CJK.findall(text))
-    text = CJK.sub(" ", text)
-    readings = (len(WORD.findall(text)), len(re.findall(r"\w+(?:['’]\w+)*", text)), len(text.split()))
-    return within(answer, characters + min(readings), characters + max(readings), low, high, "words")
+    """From ``low`` to ``high`` words; see `words`."""
+    return measured(answer, *words(answer), low, high, "words")
 
 
+@rule("global")
 def count_sentences(answer: str, low: int = 0, high: int | None = None) -> Verdict:
-    """From ``low`` to ``high`` sentences.
+    """From ``low`` to ``high`` sentences; see `sentences`."""
+    counts = sentences(answer)
+    return measured(answer, counts.least, counts.most, low, high, "sentences")
 
-    Ends after abbreviations or before a small letter may count or not; so may a line that ends without a full stop.
+
+@rule("global")
+def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verdict:
+    """From ``low`` to ``high`` paragraphs.
+
+    At least the blocks between blank lines that are more than a heading, without code in fences; at most all lines with
+    text.
+    """
+    prose = answer
+    for start, end in reversed(fences(answer)):
+        prose = prose[:start] + prose[end:]
+    blocks = [block.strip() for block in re.split(r"\n\s*\n", prose) if WORD.search(block)]
+    plain = [block for block in blocks if not re.fullmatch(r"#{1,6} .*|\*\*.*\*\*:?|.*:", block)]
+    lines = [line for line in answer.split("\n") if WORD.search(line)]
+    return measured(answer, max(len(plain), 1), max(len(lines), 1), low, high, "paragraphs")
+
+
+def words(text: str) -> tuple[int, int]:
+    """The fewest and the most words that readers count in a plain text.
+
+    Hyphens may or may not part words. Markers of lists and headings, and signs that stand alone, are words to those who
+    count what stands between spaces, as word processors do.
+    """
+    characters, bare = len(CJK.findall(text)), CJK.sub(" ", MARKER.sub("", text))
+    every = CJK.sub(" ", text).split()
+    readings = (len(WORD.findall(bare)), len(re.findall(r"\w+(?:['’]\w+)*", bare)), len(bare.split()), len(every))
+    return characters + min(readings), characters + max(readings)
+
+
+def sentences(text: str) -> Sentences:
+    """Sentences of a plain text.
+
+    Ends after abbreviations, numbers of list items or ellipses, before a small letter or without a space may count or
+    not; so may a line that ends without a full stop.
     """
     least = most = 0
-    for line in MARKER.sub("", answer).splitlines():
-        if not WORD.search(line):
+    finished = False
+    for line in MARKER.sub("", text).split("\n"):
+        first = WORD.search(line)
+        if first is None:
             continue
-        ends = [match.end() for match in SENTENCE_END.finditer(line)]
-        doubtful = [end for end in ends if _is_doubtful(line, end)]
-        unfinished = not ends or bool(WORD.search(line[ends[-1] :]))
-        least += len(ends) - len(doubtful) + (bool(doubtful) and len(doubtful) == len(ends) and not unfinished)
-        most += len(ends) + unfinished
-    return within(answer, max(least, 1), most, low, high, "sentences")
-
-
-def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verdict:
-    """From ``low`` to ``high`` paragraphs: at least the blocks between blank lines that are more than a heading, at
-    most all lines with text.
-    """
-    blocks = [block for block in re.split(r"\n\s*\n", answer) if WORD.search(block)]
-    plain = [block for block in blocks if not re.fullmatch(r"\s*(?:#{1,6} .*|\*\*.*\*\*:?|.*:)\s*", block)]
-    lines = [line for line in answer.splitlines() if WORD.search(line)]
-    return within(answer, max(len(plain), 1), len(lines), low, high, "paragraphs")
-
-
-def within(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
-    """The verdict on a count that readers put between ``least`` and ``most``; it is to be from ``low`` to ``high``."""
-    highest = float("inf") if high is None else high
-    count = f"{least}" if least == most else f"{least} to {most}"
-    met = low <= least and most <= highest
-    if met or most < low or highest < least or not answer.strip():
-        return whole(answer, met, f"{count} {unit}")
-    return Verdict.unscorable(f"{count} {unit}, depending on how they are counted")
+        ends = [match.end() for match in SENTENCE_END.finditer(line, first.start())]
+        certain = [end for end in ends if not _is_doubtful(line, end)]
+        finished = bool(ends) and not WORD.search(line[ends[-1] :])
+        rest = bool(WORD.search(line[certain[-1] if certain else 0 :]))
+        least += len(certain) + (rest and finished)
+        most += len(ends) + (not finished) + len(JOINED_END.findall(line))
+    return Sentences(max(least, min(most, 1)), most, finished)
 
 
 def _is_doubtful(line: str, end: int) -> bool:
     """Whether a sentence may go on behind what looks like its end."""
-    following = line[end:].lstrip()
-    if following[:1].islower():
+    following = re.compile(r" *(.)").match(line, end)
+    if following and following[1].islower():
         return True
-    last = line[:end].rstrip("\"'”’)*_").rpartition(" ")[2].lstrip("(\"'“‘*_")
-    return bool(ABBREVIATION.fullmatch(last))
+    text = line[max(end - _LONGEST, 0) : end].rstrip(CLOSERS)
+    if text.endswith(("..", "…")) or is_abbreviation(text, len(text)):
+        return True
+    before = re.sub(r"\d+\.$", "", text)
+    return before != text and before.rstrip()[-1:] in ("", *END, *"…:;,")  # the number of a list item
 
 
-COUNTS = {f"rtt:{checker.__name__}": checker for checker in (count_words, count_sentences, count_paragraphs)}
+COUNTS = by_id(count_words, count_sentences, count_paragraphs)

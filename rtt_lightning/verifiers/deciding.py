@@ -1,8 +1,9 @@
 """Which characters decide a verdict of IFEval's and IFBench's evaluators, which do not say.
 
-By the same rule as `rtt_lightning.verifiers.constraints`: the whole answer for a global instruction, what satisfies a
-local positive one when it is met, what violates a local negative one when it is not; else nothing. Instructions of
-IFBench that ask for things in some place of the answer are not told apart here: ``None``.
+By the same rule as `rtt_lightning.verifiers.constraints`: the whole answer for a length or a language, what satisfies a
+positive instruction when it is met, what violates a negative one when it is not; else nothing. What an evaluator counts
+is found as the evaluator finds it, without the white space around. Instructions of IFBench that ask for things in some
+place of the answer are not told apart here: ``None``.
 """
 
 import re
@@ -29,6 +30,14 @@ GLOBAL = frozenset(
     custom:date_format_list repeat:repeat_change repeat:repeat_simple repeat:repeat_span
     """.split()
 )
+COUNTED = frozenset(
+    """
+    keywords:frequency keywords:letter_frequency change_case:capital_word_frequency
+    detectable_content:number_placeholders detectable_format:number_bullet_lists
+    detectable_format:number_highlighted_sections detectable_format:multiple_sections
+    """.split()
+)
+"""Global as well by the paper's taxonomy, though the places of what is counted are told."""
 
 
 def deciding(name: str, answer: str, met: bool, arguments: Arguments) -> Spans | None:
@@ -71,17 +80,46 @@ def _forbidden(answer: str, arguments: Arguments) -> Spans:
 
 
 def _letters(answer: str, arguments: Arguments) -> Spans:
-    return _matches(re.escape(arguments["letter"].strip()), answer)
+    letter = arguments["letter"].strip().lower()
+    return tuple((i, i + 1) for i, sign in enumerate(answer) if letter in sign.lower())
 
 
 def _capitals(answer: str, arguments: Arguments) -> Spans:
-    return tuple(match.span() for match in re.finditer(r"\w(?:[\w'’.-]*\w)?", answer) if match[0].isupper())
+    """Of the tokens of NLTK, which makes two of "I'm"."""
+    import nltk
+
+    spans, position = [], 0
+    for token in nltk.word_tokenize(answer):
+        start = answer.find(token, position)
+        if start < 0 or token in ("``", "''"):  # quotation marks, which it writes otherwise
+            continue
+        position = start + len(token)
+        if token.isupper():  # a quotation mark at its start may be part of it
+            spans.append((position - len(token.lstrip("'")), position))
+    return tuple(spans)
+
+
+def _bullets(answer: str, arguments: Arguments) -> Spans:
+    found = (*_matches(r"^\s*\*[^\*].*$", answer, re.MULTILINE), *_matches(r"^\s*-.*$", answer, re.MULTILINE))
+    return tuple(sorted(found))
+
+
+def _highlights(answer: str, arguments: Arguments) -> Spans:
+    """Each is counted once, or twice where it stands between double asterisks: told once, with all of its asterisks."""
+    double, single = r"\*\*[^\n\*]*\*\*", r"\*[^\n\*]*\*"
+    pairs = [span for span in _matches(double, answer) if answer[slice(*span)].strip("* ")]
+    others = [span for span in _matches(single, answer) if answer[slice(*span)].strip("* ")]
+    return tuple(sorted({*pairs, *(s for s in others if not any(a <= s[0] and s[1] <= b for a, b in pairs))}))
 
 
 def _postscript(answer: str, arguments: Arguments) -> Spans:
-    marker = arguments["postscript_marker"]
+    marker = arguments["postscript_marker"].strip()
     known = {"P.P.S": r"p\.\s?p\.\s?s.*$", "P.S.": r"p\.\s?s\..*$"}
-    return _matches(known[marker] if marker in known else re.escape(marker) + ".*$", answer)
+    return _matches(known.get(marker, marker + ".*$"), answer, re.IGNORECASE | re.MULTILINE)
+
+
+def _title(answer: str, arguments: Arguments) -> Spans:
+    return tuple(span for span in _matches(r"<<[^\n]+>>", answer) if answer[slice(*span)].strip("<>").strip())
 
 
 def _options(answer: str, arguments: Arguments) -> Spans:
@@ -89,7 +127,7 @@ def _options(answer: str, arguments: Arguments) -> Spans:
 
 
 def _sections(answer: str, arguments: Arguments) -> Spans:
-    return _matches(rf"{re.escape(arguments['section_spliter'].strip())}\s?\d+", answer, 0)
+    return _matches(rf"{arguments['section_spliter'].strip()}\s?\d+", answer, 0)
 
 
 def _repeated_prompt(answer: str, arguments: Arguments) -> Spans:
@@ -105,21 +143,24 @@ def _quotation_marks(answer: str, arguments: Arguments) -> Spans:
 
 
 def _matches(pattern: str, answer: str, flags: int = re.IGNORECASE) -> Spans:
-    return tuple(match.span() for match in re.finditer(pattern, answer, flags | re.MULTILINE) if match[0].strip())
+    """Without the white space at their ends."""
+    found = ((match.start(), match[0]) for match in re.finditer(pattern, answer, flags))
+    bare = ((start + len(text) - len(text.lstrip()), start + len(text.rstrip()), text) for start, text in found)
+    return tuple((start, end) for start, end, text in bare if text.strip())
 
 
 LOCAL: dict[str, Callable[[str, Arguments], Spans]] = {
     "keywords:existence": _words,
-    "keywords:frequency": lambda answer, arguments: _matches(arguments["keyword"], answer),
+    "keywords:frequency": lambda answer, arguments: _matches(arguments["keyword"].strip(), answer),
     "keywords:forbidden_words": _forbidden,
     "keywords:letter_frequency": _letters,
     "detectable_content:number_placeholders": lambda answer, _: _matches(r"\[.*?\]", answer),
     "detectable_content:postscript": _postscript,
-    "detectable_format:number_bullet_lists": lambda answer, _: _matches(r"^[ \t]*(?:\*[^\*]|-).*$", answer),
+    "detectable_format:number_bullet_lists": _bullets,
     "detectable_format:constrained_response": _options,
-    "detectable_format:number_highlighted_sections": lambda answer, _: _matches(r"\*+[^\n\*]+\*+", answer),
+    "detectable_format:number_highlighted_sections": _highlights,
     "detectable_format:multiple_sections": _sections,
-    "detectable_format:title": lambda answer, _: _matches(r"<<[^\n]+>>", answer),
+    "detectable_format:title": _title,
     "combination:repeat_prompt": _repeated_prompt,
     "startend:end_checker": _ending,
     "change_case:capital_word_frequency": _capitals,

@@ -18,9 +18,9 @@ from typing import Any
 from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.constraints import Checker
-from rtt_lightning.verifiers.deciding import deciding
+from rtt_lightning.verifiers.deciding import COUNTED, GLOBAL, deciding
 from rtt_lightning.verifiers.official import BY_NLTK, State, mended
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.versions import wrong_version
 
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
@@ -93,7 +93,8 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
         if resource is None:
             raise
         return Verdict.unscorable(f"NLTK resource {resource[1]!r} is missing; set NLTK_DATA to a folder with it")
-    return Verdict(met, "met" if met else "not met", deciding(name, answer, met, given(kwargs)))
+    spans = deciding(name, answer, met, given(kwargs))
+    return Verdict(met, "met" if met else "not met", spans, scope="global" if name in GLOBAL | COUNTED else "local")
 
 
 def given(kwargs: Mapping[str, Any]) -> dict[str, Any]:

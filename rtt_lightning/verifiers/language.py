@@ -3,7 +3,6 @@
 import re
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.constraints import filled
 
 SCRIPTS = {
     "zh": r"[\u3400-\u4dbf\u4e00-\u9fff]",
@@ -40,7 +39,7 @@ def language(answer: str, language: str) -> Verdict:
         ValueError: For another language.
     """
     if not any(character.isalpha() for character in answer):
-        return filled(answer, Verdict.unscorable("no letters, so no language"))
+        return Verdict.unscorable("no letters, so no language")
     if language in ("zh-hans", "zh-hant"):
         return _chinese(answer, traditional=language == "zh-hant")
     share = _share(answer, language)

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
-from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types import Criterion, RubricSample, Scope, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.checks import UNDECIDABLE, Checks
-from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.ifeval import Official
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.trial import Trial
 from rtt_lightning.verifiers.workers import Workers
 
@@ -24,6 +25,8 @@ class RuleVerifier(Verifier):
         official: For benchmarks: verdicts of the official evaluators, "main" or "pr34" (an open pull request of
             IFBench, see `rtt_lightning.verifiers.official`); true means "main". They count an answer as met if no
             language can be detected in it; in training, where this is false, that would reward answers without words.
+        scopes: Scopes other than the paper's, by checker id: its taxonomy makes counts global, so that the whole answer
+            is relevant to "use the word 'tea' twice"; ``{"rtt:word_count": "local"}`` makes it the words counted.
         undecidable: What to do with criteria that need a judge or run code from the data: refuse the data, or leave
             them unscorable.
     """
@@ -34,6 +37,7 @@ class RuleVerifier(Verifier):
         workers: int = 1,
         deadline: float = 5.0,
         official: Official = False,
+        scopes: Mapping[str, Scope] | None = None,
         undecidable: Literal["refuse", "unscorable"] = "refuse",
     ) -> None:
         if workers < 0 or deadline <= 0:
@@ -41,7 +45,7 @@ class RuleVerifier(Verifier):
         if official not in (False, True, "main", "pr34"):
             raise ValueError(f"official must be false, true, 'main' or 'pr34', got {official!r}")
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
-        self._official, self._undecidable = official, undecidable
+        self._official, self._undecidable, self._scopes = official, undecidable, dict(scopes or {})
         self._checks = Checks(self._own, official)
         self._trial = Trial(self._checks)
 
@@ -55,9 +59,12 @@ class RuleVerifier(Verifier):
 
     async def _check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
         if self._number:
-            return await asyncio.wrap_future(self._workers.check(criteria, answer, loosely))
-        check = self._checks.check_loosely if loosely else self._checks.check
-        return [check(criterion, answer) for criterion in criteria]
+            verdicts = await asyncio.wrap_future(self._workers.check(criteria, answer, loosely))
+        else:
+            check = self._checks.check_loosely if loosely else self._checks.check
+            verdicts = [check(criterion, answer) for criterion in criteria]
+        pairs = zip(criteria, verdicts, strict=True)
+        return [replace(verdict, scope=self._scopes.get(c.checker, verdict.scope)) for c, verdict in pairs]
 
     def problems(self, sample: RubricSample) -> list[str]:
         """Criteria whose checker is unknown, does not take their arguments or lacks what it reads, in words."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from rtt_lightning.types import Criterion
 from rtt_lightning.verifiers.checks import Checks
-from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.official import BY_NLTK
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.versions import wrong_version
 
 TRIALS = (

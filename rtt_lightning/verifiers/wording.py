@@ -1,12 +1,13 @@
 """Checkers of words, marks and case, and that of language, for constraints that people write in words.
 
 Where a strict and a lenient reader would disagree (a keyword inside a longer word, a title with small words in small
-letters) the criterion is unscorable.
+letters, a stop in a number) the criterion is unscorable.
 
 | scope | polarity | kinds |
 |---|---|---|
 | global | | language, uppercase, capitalized |
-| local | positive | keywords, keyword_count, mark_count, end_mark |
+| global | counted | keyword_count, mark_count |
+| local | positive | keywords, include_mark, end_mark |
 | local | negative | no_keywords, no_mark |
 """
 
@@ -14,9 +15,10 @@ import re
 from collections.abc import Sequence
 
 from rtt_lightning.types import Span, Verdict
-from rtt_lightning.verifiers.constraints import filled
 from rtt_lightning.verifiers.language import language
-from rtt_lightning.verifiers.words import inside_word, listed, literally, stands_alone
+from rtt_lightning.verifiers.marks import among_last_signs, end_of, marks
+from rtt_lightning.verifiers.rule import by_id, counted, rule
+from rtt_lightning.verifiers.words import all_of, inside_word, listed, occurrences
 
 SMALL_WORDS = frozenset(
     "a an and as at but by for from in into nor of on or over per so the to up via with yet".split()
@@ -24,64 +26,65 @@ SMALL_WORDS = frozenset(
 """Words that many keep small in titles."""
 
 
+@rule("local")
 def keywords(answer: str, words: Sequence[str]) -> Verdict:
     """Every one of the words occurs, in any case."""
-    found = [_occurrences(answer, word) for word in listed(words)]
-    missing = [word for word, (_, inside) in zip(words, found, strict=True) if not inside]
-    if missing:
-        return Verdict(False, f"missing: {', '.join(missing)}", ())
-    doubtful = [word for word, (whole, _) in zip(words, found, strict=True) if not whole]
-    if doubtful:
-        return Verdict.unscorable(f"only inside longer words: {', '.join(doubtful)}")
-    return Verdict(True, "found", tuple(sorted(span for whole, _ in found for span in whole)))
+    return all_of({word: occurrences(answer, word, inside=True) for word in listed(words)})
 
 
+@rule("local")
 def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
     """None of the words occurs, in any case."""
-    found = [_occurrences(answer, word) for word in listed(words)]
-    spans = tuple(sorted(span for whole, _ in found for span in whole))
+    found = [occurrences(answer, word, inside=True) for word in listed(words)]
+    spans = tuple(sorted({span for where in found for span in where.certain}))
     if spans:
         return Verdict(False, "a forbidden word occurs", spans)
-    if any(inside for _, inside in found):
-        return Verdict.unscorable("a forbidden word occurs, but only inside a longer one")
-    return filled(answer, Verdict(True, "does not occur", ()))
+    if any(where.most for where in found):
+        return Verdict.unscorable("a forbidden word occurs, but not by itself or not as written")
+    return Verdict(True, "does not occur", ())
 
 
+@rule("global")
 def keyword_count(answer: str, word: str, low: int = 1, high: int | None = None) -> Verdict:
     """The word occurs from ``low`` to ``high`` times, in any case."""
-    whole, inside = _occurrences(answer, word)
-    return _counted(answer, repr(word), whole, inside, low, high)
+    return counted(occurrences(answer, word, inside=True), low, high, f"times {word!r}")
 
 
+@rule("local")
+def include_mark(answer: str, mark: str) -> Verdict:
+    """The punctuation mark occurs."""
+    return counted(marks(answer, mark), 1, None, f"times {mark!r}")
+
+
+@rule("global")
 def mark_count(answer: str, mark: str, low: int = 1, high: int | None = None) -> Verdict:
     """The punctuation mark occurs from ``low`` to ``high`` times."""
-    spans = _marks(answer, mark)
-    return _counted(answer, repr(mark), spans, spans, low, high)
+    return counted(marks(answer, mark), low, high, f"times {mark!r}")
 
 
+@rule("local")
 def no_mark(answer: str, mark: str) -> Verdict:
     """The punctuation mark does not occur."""
-    spans = _marks(answer, mark)
-    return filled(answer, Verdict(not spans, f"{mark!r} occurs {len(spans)} times", spans))
+    return counted(marks(answer, mark), 0, 0, f"times {mark!r}")
 
 
+@rule("local")
 def end_mark(answer: str, mark: str) -> Verdict:
-    """The answer ends with the punctuation mark; behind it only quotation marks, brackets or asterisks are doubtful."""
-    text = answer.rstrip()
-    inner = text.rstrip("\"'”’)]*_`")
-    equivalents = (mark, *OTHER_FORMS.get(mark, ()))
-    if not inner.endswith(equivalents) or (mark == "." and inner.endswith("...")):
-        return Verdict(False, f"does not end with {mark!r}", ())
-    if inner != text:
-        return Verdict.unscorable(f"{text[len(inner) :]!r} stands behind the {mark!r} at the end")
-    return Verdict(True, "found", ((len(text) - 1, len(text)),))
+    """The answer ends with the punctuation mark; other marks beside it, and any signs behind it, are doubtful."""
+    if span := end_of(answer, mark):
+        return Verdict(True, "found", (span,))
+    if among_last_signs(answer, mark):
+        return Verdict.unscorable(f"{mark!r} is among the last signs, but not alone")
+    return Verdict(False, f"does not end with {mark!r}", ())
 
 
+@rule("global")
 def uppercase(answer: str) -> Verdict:
     """Every letter is a capital."""
     return _cased(answer, [m.span() for m in re.finditer(r"\w", answer) if m[0].islower()], "small letters occur")
 
 
+@rule("global")
 def capitalized(answer: str) -> Verdict:
     """Every word begins with a capital letter.
 
@@ -94,14 +97,6 @@ def capitalized(answer: str) -> Verdict:
     return _cased(answer, small, "a word begins with a small letter")
 
 
-def _occurrences(answer: str, word: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Where a word stands by itself, and where it stands at all. Chinese and Japanese set no spaces between words."""
-    inside = tuple(match.span() for match in re.finditer(literally(word), answer, re.IGNORECASE))
-    if re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", word):
-        return inside, inside
-    return tuple(span for span in inside if stands_alone(answer, span)), inside
-
-
 def _may_be_small(answer: str, word: Span) -> bool:
     """Whether a title may keep a word small: by itself, behind what it is joined to, or as part of an address."""
     start, end = word
@@ -109,44 +104,16 @@ def _may_be_small(answer: str, word: Span) -> bool:
     return answer[start:end] in SMALL_WORDS or bool(joined or re.match(r"\S*(?:://|@|\w\.\w)", answer[start:]))
 
 
-def _counted(
-    answer: str, what: str, whole: tuple[Span, ...], inside: tuple[Span, ...], low: int, high: int | None
-) -> Verdict:
-    highest = float("inf") if high is None else high
-    if low <= len(whole) and len(inside) <= highest:
-        return filled(answer, Verdict(True, f"{what} occurs {len(whole)} times", whole))
-    if len(inside) < low or len(whole) > highest:
-        return Verdict(False, f"{what} occurs {len(whole)} times", whole if len(whole) > highest else ())
-    return Verdict.unscorable(f"{what} occurs {len(whole)} times by itself, {len(inside)} times with longer words")
-
-
-OTHER_FORMS = {
-    ".": ("。", "।", "۔"),
-    "!": ("！",),
-    "?": ("？", "؟"),
-    ",": ("，", "،"),
-    ";": ("；", "؛"),
-    ":": ("：",),
-    "...": ("…",),
-}
-"""The same marks in Chinese, Japanese, Hindi, Arabic and Urdu."""
-
-
-def _marks(answer: str, mark: str) -> tuple[Span, ...]:
-    signs = "|".join(re.escape(sign) for sign in (mark, *OTHER_FORMS.get(mark, ())))
-    return tuple(match.span() for match in re.finditer(signs, answer))
-
-
 def _cased(answer: str, violations: Sequence[Span], reason: str) -> Verdict:
     """Global: all letters decide."""
-    if not any(character.isalpha() for character in answer):
+    if not any(map(str.isalpha, answer)):
         return Verdict(False, "no letters", ())
+    if not any(sign.islower() or sign.isupper() or sign.istitle() for sign in answer):
+        return Verdict.unscorable("no letters that could be capitals")
     return Verdict(not violations, reason if violations else "no violation", ((0, len(answer)),))
 
 
-WORDING = {
-    f"rtt:{checker.__name__}": checker
-    for checker in (
-        keywords, no_keywords, keyword_count, mark_count, no_mark, end_mark, uppercase, capitalized, language
-    )
-}  # fmt: skip
+WORDING = by_id(
+    keywords, no_keywords, keyword_count, include_mark, mark_count, no_mark, end_mark, uppercase, capitalized,
+    rule("global")(language),
+)  # fmt: skip

@@ -21,8 +21,8 @@ from unittest.mock import MagicMock
 
 from rtt_lightning.types import Criterion, OutsideFailure, Verdict
 from rtt_lightning.verifiers.checks import Checks, unscorable
-from rtt_lightning.verifiers.constraints import Checker
 from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
+from rtt_lightning.verifiers.rule import Checker
 
 START_DEADLINE = 120.0
 """Seconds until a worker has imported its checkers."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
-from rtt_lightning.datamodules.records import read_records
-from rtt_lightning.types import Verdict
+from rtt_lightning.datamodules.records import criterion_row, read_records
+from rtt_lightning.types import Criterion, Verdict
 
 GOOD = {
     "prompt": "Say hi.",
@@ -34,6 +34,14 @@ def test_a_judged_response_brings_verdicts_and_spans(tmp_path: Path) -> None:
     criterion = {**GOOD["criteria"][0], "met": True, "spans": [[0, 3]]}
     [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea", "criteria": [criterion]}))
     assert record.verdicts == (Verdict(True, "", ((0, 3),)),)
+
+
+def test_a_verdict_keeps_its_scope(tmp_path: Path) -> None:
+    verdict = Verdict(True, "", ((0, 3),), scope="global")
+    row = criterion_row(Criterion("Use tea.", "rtt:word_count", {"word": "tea", "n": 1}), verdict)
+    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea, tea", "criteria": [row]}))
+    assert record.verdicts == (verdict,)
+    assert record.verdicts[0].relevant(8) == ((0, 8),)
 
 
 def test_text_that_looks_like_markup_or_templates_is_kept(tmp_path: Path) -> None:
@@ -85,6 +93,7 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
         ({"flags": 3}, "field `criteria[0].flags` must be a list of strings, got 3"),
         ({"flags": "steering"}, "field `criteria[0].flags` must be a list of strings, got steering"),
         ({"flags": [None]}, "field `criteria[0].flags` must be a list of strings, got [None]"),
+        ({"scope": "somewhere"}, "field `criteria[0].scope` must be global or local, got 'somewhere'"),
         ({"weight": 10**400}, "field `criteria[0].weight` must be a finite number, got 1000"),
         ({"weight": True}, "field `criteria[0].weight` must be a finite number, got True"),
         ({"weight": float("-inf")}, "field `criteria[0].weight` must be a finite number, got -inf"),

@@ -103,6 +103,12 @@ def test_unscorable_verdicts_and_unknown_spans_are_no_pairs() -> None:
     ]
 
 
+def test_the_label_of_a_global_criterion_is_the_whole_response() -> None:
+    counted, unmet = Verdict(True, "", ((0, 1),), scope="global"), Verdict(False, "", (), scope="global")
+    pairs = labelled_pairs([record("tea, tea", counted, unmet, Verdict(True, "", None, scope="global"))])
+    assert [pair["spans"] for pair in pairs] == [((0, 8),)] * 3
+
+
 @pytest.mark.parametrize("records", [RECORDS, [record("yes", Verdict.unscorable("down"))]])
 def test_data_without_a_pair_are_refused_with_the_way_to_some(records: list[Record]) -> None:
     for make in (lambda view: view.train_loader(records, 1, 0), lambda view: view.eval_loader(records, "val")):

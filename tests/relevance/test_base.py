@@ -107,6 +107,13 @@ def test_a_verdict_decided_by_an_absence_has_no_relevant_token() -> None:
     assert row.tolist() == [[0, 0, 0, 0, 0, 0, 0, 0]]
 
 
+def test_the_whole_answer_is_relevant_to_a_global_criterion_whatever_decided_it() -> None:
+    item = judged(((2, 5),), ())
+    verdicts = tuple(replace(verdict, scope="global") for verdict in item.verdicts)
+    (rows,) = RuleSpans().weigh([replace(item, verdicts=verdicts)])
+    assert rows.tolist() == [[0, 0, 0, 0, 1, 1, 1, 0]] * 2
+
+
 def test_criteria_keep_their_order() -> None:
     (row,) = RuleSpans().weigh([judged((), None, ((0, 9),), ((2, 5),))])
     assert row.sum(1).tolist() == [0, 3, 3, 1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtt_lightning.verifiers.deciding import GLOBAL, LOCAL, deciding
+from rtt_lightning.verifiers.deciding import COUNTED, GLOBAL, LOCAL, deciding
 from rtt_lightning.verifiers.ifeval import ifeval_checkers, instruction_classes
 from tests.conftest import ROOT
 
@@ -47,13 +47,67 @@ def test_local_instructions_are_decided_by_what_satisfies_or_violates_them(
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
-    ("startend:quotation", ' "All of it." ', [' "', '"']),
+    ("startend:quotation", ' "All of it." ', ['"', '"']),
     ("detectable_format:constrained_response", "My answer is yes. Why not?", ["My answer is yes."]),
 ])  # fmt: skip
 def test_instructions_on_the_whole_answer_that_small_parts_decide(name: str, text: str, expected: list[str]) -> None:
     verdict = ifeval_checkers()[name](text)
     assert verdict.met
     assert [text[a:b] for a, b in verdict.spans or ()] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I'm happy", ["I"]),
+        ("NASA's big", ["NASA"]),
+        ('He said "IBM\'s" name', ["IBM"]),
+        ("OK... go", ["OK"]),
+        ("I’M fine", ["I", "M"]),
+        ("An X-RAY in the U.S.", ["X-RAY", "U.S"]),
+        ("\"HI\" and ``YES'' and 'NO'", ["HI", "YES", "NO"]),
+        ("DON'T GO", ["DO", "N'T", "GO"]),
+        ("A1 3D\r\nB", ["A1", "3D", "B"]),
+    ],
+)
+def test_words_in_capitals_are_those_that_the_evaluator_counts(text: str, expected: list[str]) -> None:
+    verdict = ifeval_checkers()["change_case:capital_word_frequency"](text, **CAPITALS | {"capital_frequency": 1})
+    if verdict.met is None:
+        pytest.skip(verdict.reason)
+    assert [text[a:b] for a, b in verdict.spans or ()] == expected
+    exact = {"capital_frequency": len(expected), "capital_relation": "at least"}
+    assert ifeval_checkers()["change_case:capital_word_frequency"](text, **exact).met is True
+    more = {"capital_frequency": len(expected) + 1, "capital_relation": "at least"}
+    assert ifeval_checkers()["change_case:capital_word_frequency"](text, **more).met is False
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "text", "expected"),
+    [
+        ("detectable_format:number_highlighted_sections", {"num_highlights": 1}, "* * and *b*", ["*b*"]),
+        ("detectable_format:number_highlighted_sections", {"num_highlights": 1}, "x **b** y", ["**b**"]),
+        ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "\n\n  * a\n\n - b \n", ["* a", "- b"]),
+        ("detectable_format:title", {}, "<<  >>\n<<A>>", ["<<A>>"]),
+        ("keywords:letter_frequency", {"letter": "S", "let_frequency": 1, "let_relation": "at least"}, "sſS", [*"sS"]),
+        ("detectable_content:postscript", {"postscript_marker": "P.P.S"}, "Bye\n p. p.s. x ", ["p. p.s. x"]),
+        ("combination:repeat_prompt", {"prompt_to_repeat": "say it "}, "\n Say it now", ["Say it"]),
+        ("keywords:frequency", {"keyword": " tea ", "frequency": 1, "relation": "at least"}, "teapot", ["tea"]),
+    ],
+)  # fmt: skip
+def test_spans_are_what_the_evaluator_counts_without_white_space(
+    name: str, kwargs: dict, text: str, expected: list[str]
+) -> None:
+    verdict = ifeval_checkers()[name](text, **kwargs)
+    assert verdict.met is True
+    assert [text[a:b] for a, b in verdict.spans or ()] == expected
+
+
+def test_counted_instructions_are_global_and_tell_their_places() -> None:
+    verdict = ifeval_checkers()["keywords:frequency"]("tea, tea", keyword="tea", frequency=2, relation="at least")
+    assert (verdict.scope, verdict.spans, verdict.relevant(8)) == ("global", ((0, 3), (5, 8)), ((0, 8),))
+    verdict = ifeval_checkers()["keywords:existence"]("tea, tea", keywords=["tea"])
+    assert (verdict.scope, verdict.relevant(8)) == ("local", ((0, 3), (5, 8)))
+    assert set(LOCAL) >= COUNTED
 
 
 def test_global_instructions_are_decided_by_every_character() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rtt_lightning.types import Criterion, RubricSample, Verdict
-from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rtt_lightning.types import Criterion, RubricSample, Verdict
-from rtt_lightning.verifiers.constraints import Checker
+from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.conftest import ROOT
 from tests.pids import wait_for_end
