@@ -7,8 +7,8 @@ A record is a prompt with its rubric, and optionally one judged response to it:
     task      string, optional: the bare task without its criteria
     criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?, "scope"?}; in parquet also
               as JSON
-    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may: [start, end]
-              pairs of its characters, end excluded; `scope` is "local", or "global" where all of them are relevant
+    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may: [start,
+              end] pairs of its characters, end excluded; `scope` is "local", or "global" where all are relevant
 
 The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
 """
