@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
+from rtt_lightning.datamodules.lengths import rendered
 from rtt_lightning.datamodules.records import Record, each_record, listed
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.terminal import counted
-from rtt_lightning.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
 from rtt_lightning.verifiers.trial import Trial, code_problem
@@ -52,7 +53,8 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
             found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
     console = Console()
     if found.samples:
-        for title, table in _tables(found.samples, tokenizer):
+        lengths = _token_lengths(found, tokenizer) if tokenizer else None
+        for title, table in _tables(found.samples, lengths):
             console.print(Text(title, style="bold"))
             console.print(table)
     for note in found.notes:
@@ -108,7 +110,17 @@ def _problem(trial: Trial, criterion: Criterion) -> str:
     return code_problem(criterion) if criterion.checker == CODE else trial.problem(criterion)
 
 
-def _tables(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[tuple[str, Table]]:
+def _token_lengths(found: Findings, tokenizer: str) -> list[int] | None:
+    """Tokens of each prompt in the chat template; ``None`` and a problem where some cannot be rendered."""
+    loaded = load_tokenizer(tokenizer)
+    try:
+        return [len(ids) for ids in rendered(found.samples, loaded)]
+    except ValueError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def _tables(samples: Sequence[RubricSample], lengths: Sequence[int] | None) -> Iterator[tuple[str, Table]]:
     kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
     total, judged, code, checks = kinds.total(), kinds[JUDGE], kinds[CODE], Checks({})
     rules = sum(count for name, count in kinds.items() if checks.find(name))
@@ -120,9 +132,9 @@ def _tables(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[
     yield title, _table("checker", kinds.most_common())
     numbers = Counter(len(sample.criteria) for sample in samples)
     yield "criteria per prompt", _table("criteria", sorted(numbers.items()))
-    lengths = list(_lengths(samples, tokenizer))
+    unit = "words" if lengths is None else "tokens"
+    lengths = [len(sample.text.split()) for sample in samples] if lengths is None else lengths
     bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
-    unit = "tokens" if tokenizer else "words"
     rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
     yield f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", _table(unit, rows)
 
@@ -134,12 +146,6 @@ def _table(name: str, rows: Sequence[tuple[object, int]]) -> Table:
     for value, count in rows:
         table.add_row(Text(str(value)), str(count))
     return table
-
-
-def _lengths(samples: Sequence[RubricSample], tokenizer: str | None) -> Iterator[int]:
-    loaded = load_tokenizer(tokenizer) if tokenizer else None
-    for sample in samples:
-        yield len(render_prompt(loaded, sample.messages)) if loaded else len(sample.text.split())
 
 
 def _some(names: Sequence[str]) -> str:

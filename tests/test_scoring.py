@@ -63,6 +63,41 @@ def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: py
     assert "loosely" in printed
 
 
+PARAGRAPHS = {
+    "key": 1,
+    "prompt": "Two paragraphs.",
+    "instruction_id_list": ["length_constraints:nth_paragraph_first_word"],
+    "kwargs": [{"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "hello"}],
+}
+
+
+ANSWER = "Hello there.\n\nBye now."
+STARTS = {
+    "": True,
+    "\n\n": False,  # no reasoning: a response is judged as it is
+    "<think>\nTwo.\n</think>\n\n": True,
+    "Two.\n</think>\n\n": True,  # its prompt opened it
+    "[THINK]Two.[/THINK]\n\n": True,
+    "<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>": True,
+    "Thoughts: two. Reply:\n\n": False,
+}
+"""What may stand before an answer, and whether the answer is judged without it."""
+
+
+@pytest.mark.parametrize(("flags", "judged_without"), [
+    ((), STARTS),
+    (('--rollout.reasoning=[["Thoughts:", "Reply:"]]',), {start: start[:8] in ("", "Thoughts") for start in STARTS}),
+    (("--rollout.reasoning=[]",), {start: not start for start in STARTS}),
+])  # fmt: skip
+def test_an_answer_begins_behind_the_reasoning_and_its_blank_lines(
+    tmp_path: Path, flags: tuple[str, ...], judged_without: dict[str, bool]
+) -> None:
+    responses = [{"prompt": "Two paragraphs.", "response": start + ANSWER} for start in judged_without]
+    validate(tmp_path, *flags, responses=responses, rows=[PARAGRAPHS])
+    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [row["verdicts_strict"] for row in rows] == [[met] for met in judged_without.values()]
+
+
 def test_several_responses_to_a_prompt_are_samples_of_it(tmp_path: Path) -> None:
     responses = [*ANSWERS, {"prompt": "Three.", "response": "no comma"}, {"prompt": "Three.", "response": "a, b"}]
     validate(tmp_path, responses=responses)

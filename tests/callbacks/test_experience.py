@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from rtt_lightning.callbacks.experience import collate, split_groups
 from rtt_lightning.callbacks.window import Window, make_window
+from rtt_lightning.functional.advantages import inter_sample, intra_sample, no_partition, token_rewards
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
@@ -44,6 +45,24 @@ def test_ragged_rows_are_padded_and_masked() -> None:
     assert experience.prompt_lengths.tolist() == [3, 4]
     assert experience.relevance[1].tolist() == [[0.25, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert experience.sampler_logprobs[0].isnan().all()
+
+
+def test_what_was_not_read_is_outside_the_token_group() -> None:
+    """It changes neither mean nor standard deviation, and has no token-level advantage under any partition."""
+    rows, read = [judged(0, 4, True), judged(0, 4, False)], torch.tensor([True, True, False, False, True])
+    relevance = [torch.tensor([[1.0, 0.0, 0.9, 0.3, 0.7]])] * 2
+    experience = collate(rows, relevance, [read, torch.ones(5, dtype=torch.bool)])
+    assert experience.answer_mask.tolist() == [[True, True, False, False, False], [True, True, True, True, False]]
+    rewards = token_rewards(experience.relevance, experience.signs)
+    groups = (experience.scorable, experience.answer_mask, experience.group_ids)
+    advantages, _ = intra_sample(rewards, *groups)
+    torch.testing.assert_close(advantages[0], torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+    advantages, _ = inter_sample(rewards, *groups)
+    pooled = torch.tensor([1.0, 0.0, -1.0, 0.0, -0.9, -0.3])  # two tokens of the first, four of the second
+    scores = (pooled - pooled.mean()) / pooled.std(correction=0)
+    expected = torch.tensor([[*scores[:2], 0, 0, 0], [*scores[2:], 0]])
+    torch.testing.assert_close(advantages, expected, atol=1e-5, rtol=0)
+    assert no_partition(rewards, *groups)[0][0].tolist() == [1, 0, 0, 0, 0]
 
 
 def test_more_than_twenty_criteria_are_all_kept() -> None:

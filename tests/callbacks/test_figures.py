@@ -62,3 +62,11 @@ def test_where_nothing_was_decided_there_are_no_accuracies() -> None:
 
 def test_a_process_without_responses_has_no_figures_of_its_own() -> None:
     assert of([]) == {}
+
+
+def test_the_share_of_answer_tokens_that_were_not_read_is_counted() -> None:
+    rows = [judged(0, 3, True), judged(0, 5, True)]  # tokens of the answers, without the end tokens
+    read = [torch.tensor([True] * 4), torch.tensor([True, False, False, False, False, False])]
+    nothing = [torch.zeros(1, 4), torch.zeros(1, 6)]
+    assert rollout_figures(collate(rows, nothing, read), rows)["unread"] == pytest.approx(4 / 8)
+    assert rollout_figures(collate(rows, nothing), rows)["unread"] == 0

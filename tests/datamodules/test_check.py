@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from rtt_lightning.cli import run
 from rtt_lightning.datamodules.check import check
+from rtt_lightning.tokenizers import load_tokenizer
 from tests.datamodules.adapters.test_adapters import HIR, IFEVAL, MULDIMIF
 
 GOOD = {"prompt": "Of tea.", "criteria": [{"text": "Tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}]}
@@ -83,6 +85,19 @@ def test_an_adapter_of_one_s_own_is_named_by_its_class(tmp_path: Path, monkeypat
     with pytest.raises(SystemExit) as ended:
         run()
     assert ended.value.code == 0
+
+
+def test_prompts_that_a_chat_template_leaves_out_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], real_model: str
+) -> None:
+    tokenizer = deepcopy(load_tokenizer(real_model))  # others share it
+    tokenizer.chat_template = "{{ messages[0].content[:7] }}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    long = {**GOOD, "prompt": "Of tea, and of the sea."}
+    assert check(write(tmp_path / "a.jsonl", GOOD, long), tokenizer=str(tmp_path / "model")) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 prompts cannot be rendered a.jsonl:2: the chat template of" in shown
+    assert "leaves out what a user says, 'Of tea, and of the sea.'" in shown
 
 
 def test_prompts_in_both_files_are_a_leak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.datamodules.lengths import truncated, within_length
+from rtt_lightning.datamodules.lengths import check_vocabulary, rendered, truncated, within_length
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, Message, RubricSample
+from tests.tiny_tokenizers import byte_level
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 TURNS = [
@@ -73,3 +74,42 @@ def test_what_is_left_fits_and_is_an_end_of_the_text(tokenizer: PreTrainedTokeni
     (left,) = truncated([{"role": "user", "content": text}], tokenizer, limit)[-1:]
     assert text.endswith(left["content"])
     assert size(tokenizer, [left]) <= limit
+
+
+# -- prompts that cannot be rendered or read ---------------------------------------------------------------------------
+
+FIRST_TURN = "{% if messages[0].content == 'x' %}{{ raise_exception('no x') }}{% endif %}{{ messages[0].content }}"
+
+
+def asked(name: str, *texts: str) -> RubricSample:
+    return RubricSample(name, tuple({"role": "user", "content": text} for text in texts), (CRITERION,))
+
+
+def test_every_prompt_that_cannot_be_rendered_is_named_by_its_reason() -> None:
+    samples = [asked("a:1", "x"), asked("a:2", "tea"), asked("a:3", "x"), asked("a:4", "tea", "and more")]
+    with pytest.raises(ValueError, match="3 of 4 prompts cannot be rendered") as error:
+        within_length([Record(sample) for sample in samples], byte_level(template=FIRST_TURN), 99, "drop")
+    _, first, second = str(error.value).splitlines()
+    assert first.startswith("  a:1, a:3: the chat template of '' refuses a conversation of the roles user: no x; ")
+    assert second.startswith("  a:4: the chat template of '' leaves out what a user says, 'and more'")
+
+
+def test_prompts_are_measured_with_the_arguments_of_the_template() -> None:
+    tokenizer = byte_level(template="{{ messages[0].content }}{% if long %} and so on{% endif %}")
+    record = Record(asked("a", "tea"))
+    assert [len(ids) for ids in rendered([record.sample], tokenizer, {"long": True})] == [len("tea and so on")]
+    assert within_length([record], tokenizer, 5, "drop", {"long": False}) == [record]
+    with pytest.warns(UserWarning, match=r"a \(13 tokens\); dropped"):
+        assert within_length([record], tokenizer, 5, "drop", {"long": True}) == []
+    assert truncated(record.sample.messages, tokenizer, 12, {"long": True})[0]["content"] == "ea"
+
+
+def test_tokens_beyond_the_embedding_are_refused_with_the_prompt_and_the_mend() -> None:
+    template = "{{ messages[0].content }}<|turn|>"
+    tokenizer = byte_level("<|turn|>", "<|more|>", template=template)
+    turn = tokenizer.convert_tokens_to_ids("<|turn|>")
+    check_vocabulary([asked("a", "tea")], tokenizer, turn + 1)  # <|more|> has no row, and no prompt has it
+    with pytest.raises(ValueError, match=rf"1 of 2 prompts, such as b, hold .* '<\|more\|>' has id {turn + 1}"):
+        check_vocabulary([asked("a", "tea"), asked("b", "<|more|>")], tokenizer, turn + 1)
+    with pytest.raises(ValueError, match=r"2 of 2 prompts.*call `model\.resize_token_embeddings\(len\(tokenizer\)\)`"):
+        check_vocabulary([asked("a", "tea"), asked("b", "<|more|>")], tokenizer, turn)

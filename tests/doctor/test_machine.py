@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nltk
 import pytest
+from transformers import AutoConfig, AutoTokenizer
 
 from rtt_lightning.cli import run
 from rtt_lightning.doctor import dry_run
@@ -274,6 +275,20 @@ MISTAKES = {
     "an unknown checker": (("train", "rtt:include_wrd"), "did you mean 'rtt:include_word'"),
     "too few prompts": (("train", "rtt:include_word"), "1 training prompts do not fill a window of 2"),
 }
+
+
+def test_prompts_that_the_model_cannot_read_are_broken(
+    doctor: Doctor, policy_args, tmp_path: Path, tiny_model: str
+) -> None:
+    AutoConfig.from_pretrained(tiny_model).save_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.chat_template = "{{ messages[0].content }}{% if turn %}<|turn|>{% endif %}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    flags = (f"--model.init_args.model={tmp_path}/model", "--data.chat_template_kwargs={turn: true}")
+    code, output = doctor(*policy_args("fit", *flags)[1:])
+    assert code == 1
+    assert "'<|turn|>' has id 49152, and the embedding 49152 rows" in line_of(output, "data")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -153,6 +153,39 @@ def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_
     close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
 
 
+def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
+    tiny_model: str, tmp_path: Path, policy_tokenizer
+) -> None:
+    short, long = "Use owl.", "Use owl, and speak of the birds of the night."
+    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
+    starts = model.encode([short, long], ["x", "x"]).starts.tolist()
+    item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
+    source = by_token(
+        tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
+    )  # "an", " owl" beside the long one
+    [(relevance, read)] = source.weigh_read([item])
+    first = item.rollout.answer_tokens.index(True)
+    assert read.tolist() == [False] * first + [True] * 4 + [False] * 6  # a, "n ", o, wl | space, a, "n ", o, wl, end
+    close(relevance[:, first : first + 4], *[[0, 0.5, 1, 1]] * 2)
+    assert not relevance[:, first + 4 :].any()
+    roomy = by_token(tiny_model, tmp_path / "c.ckpt", OWL, max_length=starts[1] + 4)
+    assert roomy.weigh_read([item])[0][1].tolist() == item.rollout.answer_tokens
+    full = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=starts[1])  # the long one takes all of the room
+    with pytest.warns(UserWarning, match="the criterion 'Use owl, and .*' leaves the discriminator no room"):
+        [(relevance, read)] = full.weigh_read([item])
+    assert read.tolist() == item.rollout.answer_tokens
+    assert relevance[0].any()
+    assert not relevance[1].any()
+
+
+def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
+    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
+    pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
+    assert pairs.ids.shape[1] == 8
+    assert not pairs.mask.any()
+    assert model(pairs).shape == pairs.mask.shape
+
+
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
     """The authors' code writes it into an integer tensor, where all of it becomes 0 or 1."""
     relevance = DiscriminatorRelevance(untrained).weigh(
