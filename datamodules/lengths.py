@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.datamodules.records import Record, listed
-from rtt_lightning.tokenizers import TemplateArguments, render_prompt
+from rtt_lightning.tokenizers import TemplateArguments, render_prompt, without_embedding
 from rtt_lightning.types import Message, RubricSample
 
 Overlong = Literal["error", "drop", "truncate"]
@@ -63,9 +63,7 @@ def check_vocabulary(
         name, token = beyond[0]
         raise ValueError(
             f"{len(beyond)} of {len(samples)} prompts, such as {name}, hold a token that the model has no embedding "
-            f"for: {tokenizer.convert_ids_to_tokens(token)!r} has id {token}, and the embedding {rows} rows. It was "
-            f"added to the tokenizer of {tokenizer.name_or_path!r} alone: call "
-            "`model.resize_token_embeddings(len(tokenizer))` and save the model, or use a tokenizer without it"
+            f"for: {without_embedding(tokenizer, token, rows)}"
         )
 
 

@@ -18,10 +18,8 @@ from rtt_lightning.types import Message, Span
 TemplateArguments = Mapping[str, Any]
 """Further arguments of a chat template by name, such as ``{"enable_thinking": False}``."""
 
-OWN_ARGUMENTS = {"messages", *signature(PreTrainedTokenizerBase.apply_chat_template).parameters} - {
-    "tools",
-    "documents",
-}
+_PARAMETERS = signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+OWN_ARGUMENTS = {"messages", *_PARAMETERS} - {"tools", "documents"}
 """What rendering itself decides."""
 BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What a template may raise; the first of them where it refuses a conversation."""
@@ -72,6 +70,15 @@ def render_prompt(
     return tuple(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
+def without_embedding(tokenizer: PreTrainedTokenizerBase, token_id: int, rows: int) -> str:
+    """What is said of a token beyond the ``rows`` of its model's embedding."""
+    return (
+        f"{tokenizer.convert_ids_to_tokens(token_id)!r} has id {token_id}, and the embedding {rows} rows. It was added "
+        f"to the tokenizer of {tokenizer.name_or_path!r} alone: call `model.resize_token_embeddings(len(tokenizer))` "
+        "and save the model, or use a tokenizer without it"
+    )
+
+
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The token that follows an assistant's turn in the chat template; ``None`` where no token of its own does.
 
@@ -82,8 +89,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     for conversation in ([QUESTION, REPLY], [QUESTION, REPLY, QUESTION]):
         try:
             _, _, behind = _rendered(tokenizer, conversation).partition(REPLY["content"])
-        except ValueError:  # it is refused where prompts are rendered
-            return None
+        except ValueError:  # the template takes no such conversation
+            continue
         ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
         if ids and ids[0] in tokenizer.added_tokens_decoder:
             return ids[0]

@@ -96,6 +96,7 @@ def test_a_template_that_is_broken_is_named_with_its_reason(template: str, probl
     ("{% for m in messages %}{{ m.content }}\n### Answer: {% endfor %}", None),
     (CONTENTS, None),
     ("{% if messages | length > 1 %}{{ raise_exception('one turn') }}{% endif %}{{ messages[0].content }}", None),
+    ("{% if messages[-1].role != 'user' %}{{ raise_exception('no') }}{% endif %}" + CHATML, "<|im_end|>"),
     ("{{ broken", None),
     (None, None),
 ])  # fmt: skip

@@ -14,7 +14,7 @@ from transformers import AutoModelForTokenClassification
 
 from rtt_lightning.models import Lora, add_adapters, load_model
 from rtt_lightning.origin import adapted_layers, base_of
-from rtt_lightning.tokenizers import load_tokenizer
+from rtt_lightning.tokenizers import load_tokenizer, without_embedding
 from rtt_lightning.types import Span
 
 TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\n\nCriteria: {criterion}\n\nResponse: "
@@ -95,7 +95,11 @@ class RelevanceModel(nn.Module):
         return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
     def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> EncodedPairs:
-        """Tokenise pairs. Criterion and response are data: what looks like a template in them is not expanded."""
+        """Tokenise pairs. Criterion and response are data: what looks like a template in them is not expanded.
+
+        Raises:
+            ValueError: For a token beyond the embedding of the body.
+        """
         if not criteria:
             return NO_PAIRS
         before, _, after = self.config.template.partition("{criterion}")
@@ -108,9 +112,14 @@ class RelevanceModel(nn.Module):
             sequences.append(torch.tensor([*prefix, *ids[:room]][: self.config.max_length]))
             masks.append(torch.ones(len(ids[:room]), dtype=torch.bool))
             offsets.append(spans[:room])
+        padded = pad_sequence(sequences, batch_first=True)
+        highest, rows = int(padded.max()), self.network.get_input_embeddings().weight.shape[0]
+        if highest >= rows:
+            reason = without_embedding(self.tokenizer, highest, rows)
+            raise ValueError(f"the discriminator cannot read a token: {reason}")
         attention = pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True)
         return EncodedPairs(
-            ids=pad_sequence(sequences, batch_first=True),
+            ids=padded,
             attention=attention,
             starts=torch.tensor([len(prefix) for prefix in prefixes]),
             mask=pad_sequence(masks, batch_first=True),

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from rtt_lightning.discriminator import DiscriminatorModule
 from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import RolloutBuilder
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator import load_relevance_model, score
+from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
 END = "<end>"
@@ -184,6 +185,17 @@ def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> N
     assert pairs.ids.shape[1] == 8
     assert not pairs.mask.any()
     assert model(pairs).shape == pairs.mask.shape
+
+
+def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) -> None:
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.save_pretrained(tmp_path)
+    model = RelevanceModel(RelevanceConfig(str(tmp_path), layers=1))
+    model.encode(["Use owl."], ["an owl"])
+    with pytest.raises(ValueError, match=r"the discriminator cannot read a token: '<\|turn\|>' has id 49152"):
+        model.encode(["Use owl."], ["an <|turn|> owl"])
 
 
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
