@@ -27,16 +27,19 @@ SCHEME = "look at the advantages of the reward scheme, and at the relevance if i
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a window teaches nothing, and what to do about it."""
+    """Why a window teaches nothing, and what to do about it; a fault is nothing that chance or a small window explain."""
 
     said: str
     mend: str
+    is_fault: bool = False
 
     def __str__(self) -> str:
         return f"{self.said}. To mend it, {self.mend}"
 
 
-SKIPPED = Cause("each of its updates was skipped as not finite", "lower the learning rate, or leave those prompts out")
+SKIPPED = Cause(
+    "each of its updates was skipped as not finite", "lower the learning rate, or leave those prompts out", True
+)
 DEAD_CELLS = Cause(
     "no cell of a response and a criterion is live, since relevance does not vary within any response",
     "look at rollout.relevance and std_floor, unless uniform relevance is meant",
@@ -130,9 +133,9 @@ def _cause_in_responses(e: Evidence) -> Cause:
     criteria = e.undecided.total() + e.decided
     open_ones = f"{e.undecided.total()} of {criteria} criteria could not be decided{_mostly(e.undecided)}"
     if not e.decided:
-        return Cause(open_ones, DECIDE)
+        return Cause(open_ones, DECIDE, is_fault=True)
     if not compared and e.undecided:
-        return Cause(f"no prompt has two responses with a known reward: {open_ones}", DECIDE)
+        return Cause(f"no prompt has two responses with a known reward: {open_ones}", DECIDE, is_fault=True)
     if not compared:
         return Cause("each prompt has one response, and no other to compare it with", COMPARE)
     if e.groups[VARIED]:

@@ -29,14 +29,16 @@ class IdleWindows(Callback):
     Each kind of cause is warned of once.
 
     Args:
-        stop: Idle windows in a row after which the run ends; 0 for never. A small window may be idle by chance.
+        stop: Idle windows in a row after which the run ends, with exit code 1; 0 for never. A small window may be idle by
+            chance. Where that is no explanation, since nothing could be decided, a shorter run of idle windows alone
+            ends alike.
     """
 
     def __init__(self, stop: int = 5) -> None:
         if stop < 0:
             raise ValueError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
         self.stop = stop
-        self._windows = self._in_a_row = 0
+        self._windows = self._in_a_row = self._taught = 0
         self._cause: Cause | None = None  # of the window that is trained on
         self._warned: set[str] = set()
 
@@ -62,11 +64,20 @@ class IdleWindows(Callback):
             self._warn(f"window {batch['window']} has response-level credit alone: {DEAD_CELLS}", DEAD_CELLS.mend)
         self._in_a_row = self._in_a_row + 1 if self._cause else 0
         self._windows += self._cause is not None
+        self._taught += self._cause is None
         pl_module.log("rollout/idle_windows", float(self._windows), batch_size=1)
-        if self._cause and 0 < self.stop <= self._in_a_row:
+        if self._cause and self._in_a_row >= self.stop:
+            self._end(self._cause)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._cause and self._cause.is_fault and not self._taught:
+            self._end(self._cause)
+
+    def _end(self, cause: Cause) -> None:
+        if self.stop:
             raise OutsideFailure(
-                f"{self._in_a_row} windows in a row taught nothing, the last one: {self._cause}. Then resume with "
-                f"--ckpt_path, or raise idle.stop (now {self.stop}), the number of such windows that end a run"
+                f"{self._in_a_row} windows in a row taught nothing, the last one: {cause}. Then resume with --ckpt_path; or "
+                f"raise idle.stop (now {self.stop}), the number of such windows that end a run, or set it to 0"
             )
 
     def _warn(self, text: str, kind: str) -> None:
@@ -75,12 +86,13 @@ class IdleWindows(Callback):
             rank_zero_warn(text)
 
     def state_dict(self) -> dict[str, Any]:
-        cause = self._cause and [self._cause.said, self._cause.mend]
-        counts = {"windows": self._windows, "in_a_row": self._in_a_row}
+        cause = self._cause and list(vars(self._cause).values())
+        counts = {"windows": self._windows, "in_a_row": self._in_a_row, "taught": self._taught}
         return {**counts, "cause": cause, "warned": sorted(self._warned)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._windows, self._in_a_row = state_dict["windows"], state_dict["in_a_row"]
+        self._taught = state_dict["taught"]
         self._cause = state_dict["cause"] and Cause(*state_dict["cause"])
         self._warned = set(state_dict["warned"])
 

@@ -28,6 +28,11 @@ class AllMet(Verifier):
         return [Verdict(True, "met")] * len(sample.criteria)
 
 
+class Blind(Verifier):
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        return [Verdict.unscorable("too dark")] * len(sample.criteria)
+
+
 class EachFourthTeaches(Verifier):
     """Nothing is met, but in every fourth window one response meets all."""
 
@@ -109,6 +114,14 @@ def test_windows_in_between_that_teach_keep_the_run_going(policy_args: Args) -> 
 def test_a_run_that_is_to_go_on_goes_on(policy_args: Args) -> None:
     run = fit(policy_args, GRPO, "--idle.stop=0", steps=6)
     assert run.trainer.callback_metrics["rollout/idle_windows"] == 6
+
+
+def test_a_short_run_in_which_nothing_could_be_decided_ends_alike(policy_args: Args) -> None:
+    """Which chance does not explain, as it may explain equal rewards."""
+    with pytest.raises(OutsideFailure, match=r"^3 windows in a row .* times\): too dark.*raise idle\.stop \(now 5\)"):
+        fit(policy_args, GRPO, verifier=Blind, steps=3)
+    fit(policy_args, GRPO, "--idle.stop=0", verifier=Blind, steps=1)
+    fit(policy_args, GRPO, steps=3)
 
 
 @pytest.mark.parametrize("updates", [1, 2])
