@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning.callbacks.causes import (
     DEAD_CELLS,
+    SKIPPED,
     Cause,
     Evidence,
     cause_of,
@@ -60,6 +61,8 @@ class IdleWindows(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if "window" not in batch or batch["micro_batch"] + 1 < batch["updates"] * trainer.accumulate_grad_batches:
             return
+        if self._cause is None and pl_module.skipped_in_a_row >= batch["updates"]:
+            self._cause = SKIPPED  # which was warned of with what was not finite
         if self._cause is None and _cells_are_dead(trainer):
             self._warn(f"window {batch['window']} has response-level credit alone: {DEAD_CELLS}", DEAD_CELLS.mend)
         self._in_a_row = self._in_a_row + 1 if self._cause else 0
@@ -76,8 +79,9 @@ class IdleWindows(Callback):
     def _end(self, cause: Cause) -> None:
         if self.stop:
             raise OutsideFailure(
-                f"{self._in_a_row} windows in a row taught nothing, the last one: {cause}. Then resume with --ckpt_path; or "
-                f"raise idle.stop (now {self.stop}), the number of such windows that end a run, or set it to 0"
+                f"{self._in_a_row} windows in a row taught nothing, the last one: {cause}. Then resume with "
+                f"--ckpt_path; or raise idle.stop (now {self.stop}), the number of such windows that end a run, or set it "
+                "to 0"
             )
 
     def _warn(self, text: str, kind: str) -> None:

@@ -55,7 +55,7 @@ class TrainableModule(LightningModule):
         self.base: dict[str, Any] = {}  # what it trains from, see `base_of`; known once that is loaded
         self.skip_nonfinite = skip_nonfinite
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
-        self._skipped, self._skipped_in_a_row = 0, 0
+        self._skipped, self.skipped_in_a_row = 0, 0  # updates: of all, and of the last ones
         self._batches: list[Any] = []  # of the update being gathered, with their losses
         self._losses: list[Tensor] = []
 
@@ -98,21 +98,21 @@ class TrainableModule(LightningModule):
         if loss_is_bad or norm_is_bad:
             self._skip(optimizer, None if loss_is_bad else norm)
         else:
-            self._skipped_in_a_row = 0
+            self.skipped_in_a_row = 0
         self._batches, self._losses = [], []
         self.log_dict({"train/grad_norm": norm, "train/skipped_updates": float(self._skipped)})
 
     def _skip(self, optimizer: Optimizer, norm: Tensor | None) -> None:
         """Leave the optimiser nothing to do, if still allowed. ``norm``: the gradient's, where it is to blame."""
         self._skipped += 1
-        self._skipped_in_a_row += 1
+        self.skipped_in_a_row += 1
         found = [
             (what, batch.get("prompt_id", []))
             for batch, loss in zip(self._batches, self._losses, strict=True)
             for what in (*batch.get("nonfinite", []), *_shown("loss", loss), *_shown("gradient norm", norm))
         ]
         window = f" (window {self._batches[0]['window']})" if "window" in self._batches[0] else ""
-        allowed = self._skipped_in_a_row <= self.skip_nonfinite
+        allowed = self.skipped_in_a_row <= self.skip_nonfinite
         self.report_nonfinite(f"update {self.trainer.global_step + 1}{window}", found, allowed=allowed)
         optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing, not even by weight decay
 
@@ -142,7 +142,7 @@ class TrainableModule(LightningModule):
         rank_zero_warn(f"{reason}; skipped")
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        if not self._skipped_in_a_row:  # else there is no gradient, which PyTorch cannot clip by value
+        if not self.skipped_in_a_row:  # else there is no gradient, which PyTorch cannot clip by value
             super().configure_gradient_clipping(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -150,7 +150,7 @@ class TrainableModule(LightningModule):
         refuse_nonfinite(trained(self), f"after update {self.trainer.global_step + 1} weights")
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if not self._skipped_in_a_row:  # a skipped update is none to the scheduler either
+        if not self.skipped_in_a_row:  # a skipped update is none to the scheduler either
             super().lr_scheduler_step(scheduler, metric)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class TrainableModule(LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
         key, definition = self.defined_by()
         checkpoint |= {key: definition, BASE_KEY: self.base}
-        checkpoint[SKIPPED_KEY] = [self._skipped, self._skipped_in_a_row]
+        checkpoint[SKIPPED_KEY] = [self._skipped, self.skipped_in_a_row]
         refuse_nonfinite(dict(tensors_in({key: checkpoint.get(key) for key in SAVED})), "not saved: values")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -180,7 +180,7 @@ class TrainableModule(LightningModule):
                 "the checkpoint holds weights alone, so training cannot go on from it: validate or export it, or give "
                 "one that was saved in full"
             )
-        self._skipped, self._skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
+        self._skipped, self.skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
 
 
 def _shown(what: str, value: Tensor | None) -> list[str]:

@@ -43,6 +43,21 @@ class EachFourthTeaches(Verifier):
         return [Verdict(self.asked % (4 * SIX) == 0, "said")] * len(sample.criteria)
 
 
+class OneOfThree(Verifier):
+    """Every group has a response that meets all."""
+
+    asked = 0
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        self.asked += 1
+        return [Verdict(self.asked % 3 == 0, "said")] * len(sample.criteria)
+
+
+class Infinite(PolicyModule):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) * float("inf")
+
+
 class Plain(PolicyModule):
     """Credit without a group baseline."""
 
@@ -100,6 +115,13 @@ def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Arg
 def test_equal_rewards_end_the_run_with_their_cause(policy_args: Args, flags: tuple[str, ...]) -> None:
     with pytest.raises(OutsideFailure, match=r"^2 windows in a row .*: all criteria met: .*harder prompts"):
         fit(policy_args, *flags, "--idle.stop=2")
+
+
+def test_windows_whose_updates_are_all_skipped_are_idle_too(policy_args: Args) -> None:
+    flags = (f"--model={__name__}.Infinite", "--model.init_args.skip_nonfinite=99", "--idle.stop=2")
+    updates = ("--data.view.init_args.updates=2", "--trainer.accumulate_grad_batches=1")
+    with pytest.raises(OutsideFailure, match=r"^2 windows in a row .*: each of its updates was skipped as not finite"):
+        fit(policy_args, *flags, *updates, verifier=OneOfThree)
 
 
 def test_windows_in_between_that_teach_keep_the_run_going(policy_args: Args) -> None:
