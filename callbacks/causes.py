@@ -14,7 +14,7 @@ from rtt_lightning.types import JudgedRollout
 ALONE, VARIED = "fewer than two known rewards", "different rewards"
 ALL_MET, NONE_MET, MIXED = "all criteria met", "none met", "equal rewards and some criteria met"
 """What the responses of a group have in common. A criterion with a negative weight counts as met where it is not."""
-DECIDE = "mend what should decide them, as the reason says; see docs/judging.md and `rtt doctor`"
+DECIDE = "look at what should decide them, as the reason says; see docs/judging.md and `rtt doctor`"
 HARDER = "take harder prompts or more criteria"
 EASIER = (
     "take easier prompts, more responses per prompt (rollout.sampling.n), or a response_reward that counts each met "
@@ -27,7 +27,7 @@ SCHEME = "look at the advantages of the reward scheme, and at the relevance if i
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a window teaches nothing, and what to do about it; a fault is nothing that chance or a small window explain."""
+    """Why a window teaches nothing, and what to do about it. Chance and small windows do not explain a fault."""
 
     said: str
     mend: str

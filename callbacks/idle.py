@@ -30,8 +30,8 @@ class IdleWindows(Callback):
     Each kind of cause is warned of once.
 
     Args:
-        stop: Idle windows in a row after which the run ends, with exit code 1; 0 for never. A small window may be idle by
-            chance. Where that is no explanation, since nothing could be decided, a shorter run of idle windows alone
+        stop: Idle windows in a row after which the run ends, with exit code 1; 0 for never. A small window may be idle
+            by chance. Where that is no explanation, since nothing could be decided, a shorter run of idle windows alone
             ends alike.
     """
 
@@ -80,8 +80,8 @@ class IdleWindows(Callback):
         if self.stop:
             raise OutsideFailure(
                 f"{self._in_a_row} windows in a row taught nothing, the last one: {cause}. Then resume with "
-                f"--ckpt_path; or raise idle.stop (now {self.stop}), the number of such windows that end a run, or set it "
-                "to 0"
+                f"--ckpt_path; or raise idle.stop (now {self.stop}), the number of such windows that end a run, or set "
+                "it to 0"
             )
 
     def _warn(self, text: str, kind: str) -> None:
