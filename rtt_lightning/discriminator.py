@@ -9,6 +9,7 @@ from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 from rtt_lightning.finite import refuse_nonfinite, shortened
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
+from rtt_lightning.logs import FigureLog
 from rtt_lightning.metrics import UpdateMeans
 from rtt_lightning.models import Lora
 from rtt_lightning.processes import sum_over_ranks
@@ -54,7 +55,7 @@ class DiscriminatorModule(TrainableModule):
         self.config = RelevanceConfig(model, lora, layers, template, max_length)
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
-        self._means = UpdateMeans()
+        self._means, self._log_figures = UpdateMeans(), FigureLog()
 
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
@@ -71,7 +72,7 @@ class DiscriminatorModule(TrainableModule):
         mask = pairs.mask.to(loss.device)
         tokens = self._update_tokens(batch, int(mask.sum()))
         self._means.add(mask, loss=loss)
-        self.log_dict({f"train/{k}": v for k, v in self._means.pop().items()}, prog_bar=True, batch_size=len(mask))
+        self._log_figures(self, "train", self._means.pop(), prog_bar=True, batch_size=len(mask))
         self.log("train/cut_tokens", sum_over_ranks(torch.tensor(float(pairs.cut))), batch_size=len(mask))
         return token_mean(loss, mask, tokens, self.trainer.accumulate_grad_batches, self.trainer.world_size)
 
@@ -95,7 +96,7 @@ class DiscriminatorModule(TrainableModule):
             measured["f1"] = self.f1.compute()
         if "base_rate" in measured:
             measured["average_precision"] = self.average_precision.compute()
-        self.log_dict({f"{prefix}/{name}": value for name, value in measured.items()}, prog_bar=True)
+        self._log_figures(self, prefix, measured, prog_bar=True)
         for metric in (self.f1, self.average_precision):
             metric.reset()
 

@@ -31,8 +31,9 @@ class TrainableModule(LightningModule):
     """A module whose checkpoints hold what it trains, in fp32, and nothing else; and never what is not finite.
 
     An update whose loss or gradient norm is not finite on any process changes nothing on all of them: neither weights
-    nor optimiser nor scheduler. It ends the run, or is skipped and counted in ``train/skipped_updates``. A batch may
-    name its prompts (``prompt_id``), its ``window``, and what of it is already known not to be finite (``nonfinite``).
+    nor optimiser nor scheduler. It ends the run, or is skipped and counted in ``train/skipped_updates``, beside
+    ``train/grad_norm``, before clipping. A batch may name its prompts (``prompt_id``), its ``window``, and what of it
+    is already known not to be finite (``nonfinite``).
 
     Args:
         optimizer: Makes the optimiser from the trainable parameters.

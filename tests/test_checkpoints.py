@@ -148,9 +148,9 @@ def test_a_checkpoint_with_numbers_that_are_not_finite_is_refused_by_whoever_rea
     tmp_path: Path, value: float, part: str
 ) -> None:
     older, newer = save(tmp_path, 1, 2)
-    broken = {"state_dict": {"w": torch.ones(2)}, "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}}]}
-    tensor = broken["state_dict"]["w"] if part == "state_dict" else broken["optimizer_states"][0]["state"][0]["exp_avg"]
-    tensor[1] = value
+    weight, average = torch.ones(2), torch.ones(2)
+    broken = {"state_dict": {"w": weight}, "optimizer_states": [{"state": {0: {"exp_avg": average}}}]}
+    (weight if part == "state_dict" else average)[1] = value
     write_file(broken, newer)
     with pytest.raises(ValueError, match=rf"not finite, in {part}/.*; the next older one is {older}"):
         read_checkpoint(newer)

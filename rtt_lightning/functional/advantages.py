@@ -32,7 +32,8 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
         scale: Divide by the sample standard deviation, as the authors' code does; False is Dr. GRPO.
 
     Returns:
-        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or whose rewards do not `differ`.
+        ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or whose rewards do not `differ`;
+        not finite in a group with a reward that is not.
     """
     _, group = group_ids.unique(return_inverse=True)
     groups = int(group.max()) + 1 if len(group) else 0
@@ -54,9 +55,12 @@ def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bo
 def differ(lowest: Tensor, highest: Tensor) -> Tensor:
     """Whether rewards are apart by more than rounding: by more than `EPS`, times the larger size where that is above 1.
 
-    Sums of weights in another order, 0.1 + 0.2 and 0.3, are not equal; over their spread they would get +-0.04.
+    Sums of weights in another order, 0.1 + 0.2 and 0.3, are not equal; over their spread they would get +-0.04. What is
+    not finite differs: it must not pass for equal.
     """
-    return highest - lowest > EPS * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
+    spread = highest - lowest
+    near = spread <= EPS * torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
+    return ~near | (spread == torch.inf)
 
 
 def token_rewards(relevance: Tensor, signs: Tensor) -> Tensor:

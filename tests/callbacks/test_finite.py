@@ -87,12 +87,10 @@ def test_adapters_whose_product_overflows_are_handed_to_nobody(tiny_model: str) 
         list(policy.full_weights())
 
 
-def test_where_nothing_is_known_there_is_neither_reward_nor_accuracy(policy_args, tmp_path: Path) -> None:
-    data = brief(tmp_path)
-    path = tmp_path / "data.jsonl"
-    path.write_text(path.read_text().replace('"rtt:max_words", "kwargs": {"n": 3}', '"test:broken"'))
-    moody = "--rollout.verifier=tests.callbacks.test_rollout.Moody"
-    figures = main(policy_args("fit", "--trainer.max_steps=1", data, moody)).trainer.logged_metrics
+def test_where_nothing_is_known_there_is_neither_reward_nor_accuracy(policy_args) -> None:
+    """All responses are cut off at 8 tokens, and such ones are masked."""
+    flags = ("--trainer.max_steps=1", "--rollout.mask_truncated=true")
+    figures = main(policy_args("fit", *flags)).trainer.logged_metrics
     assert figures["rollout/reward_unknown"] == figures["rollout/unscorable"] == 1
     assert {"rollout/reward", "rollout/rubric_accuracy", "rollout/instruction_accuracy"}.isdisjoint(figures)
     assert not nonfinite_names(figures.items())

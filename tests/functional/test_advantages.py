@@ -82,6 +82,17 @@ def test_weighted_rewards_equal_but_for_rounding_earn_exactly_nothing(weights: l
         assert group_normalize(rewards, known, torch.tensor([0, 0]), scale=scale).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("scale", [True, False])
+def test_a_reward_that_is_not_finite_does_not_pass_for_no_difference(bad: float, scale: bool) -> None:
+    """In its group, whether it is one of them or all; unknown ones and other groups are as ever."""
+    rewards = torch.tensor([1.0, bad, bad, bad, 0.0, 2.0, 1.0, bad])
+    known = torch.tensor([True] * 7 + [False])
+    found = group_normalize(rewards, known, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]), scale)
+    assert not found[:4].isfinite().any() if scale else not found[[1, 2, 3]].isfinite().any()
+    assert found[4:].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5, 0, 0] if scale else [-1, 1, 0, 0], abs=1e-5)
+
+
 def test_equal_but_for_rounding_is_of_a_group_and_small_differences_count() -> None:
     rewards = torch.tensor([0.3, 0.1 + 0.2 + 3e-8, 0.3, 0.3001])
     groups = torch.tensor([0, 0, 1, 1])
