@@ -126,6 +126,7 @@ class PolicyModule(TrainableModule):
         self._logprobs = CheckedForward(self.model, self.tokenizer)
 
     def on_train_start(self) -> None:
+        super().on_train_start()
         with self.trainer.precision_plugin.train_step_context():
             self._logprobs.shares()  # checked before anything is sampled
 

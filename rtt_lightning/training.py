@@ -19,6 +19,7 @@ from rtt_lightning.finite import refuse_nonfinite, shortened, tensors_in, traine
 from rtt_lightning.models import trainable_names
 from rtt_lightning.origin import check_origin
 from rtt_lightning.processes import gather, sum_over_ranks
+from rtt_lightning.settings import asked_for, prefer
 from rtt_lightning.sharding import full
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -81,6 +82,10 @@ class TrainableModule(LightningModule):
                 "use trainer.precision bf16-mixed or 32-true"
             )
         self._batches, self._losses = [], []
+        self._settings = asked_for(self.trainer)  # before a checkpoint is restored
+
+    def on_train_start(self) -> None:
+        prefer(self._settings, self.trainer)
 
     # -- updates that are not finite -------------------------------------------------------------------------------
 
