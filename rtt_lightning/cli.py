@@ -20,10 +20,12 @@ from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.idle import IdleWindows
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
+from rtt_lightning.checkpoints import read_run
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.check import check
 from rtt_lightning.export import export
 from rtt_lightning.flags import nulls_as_yaml
+from rtt_lightning.history import go_on, write_each_row
 from rtt_lightning.rejudge import rejudge_command
 from rtt_lightning.resume import find_checkpoint
 from rtt_lightning.scoring import score
@@ -95,6 +97,12 @@ class RTTCommandLine(LightningCLI):
             raise ValueError(f"--responses is for `rtt validate`, not `rtt {self.config.subcommand}`")
         parts: Any = self._parser("validate").instantiate_classes(Namespace(data=config.data, rollout=config.rollout))
         self._scored = parts.data, parts.rollout
+
+    def before_fit(self) -> None:
+        loggers = self.trainer.loggers
+        write_each_row(loggers)
+        if path := self.config.fit.ckpt_path:
+            go_on(loggers, read_run(Path(path)))
 
     def _run_subcommand(self, subcommand: str) -> None:
         responses = self.config[subcommand].responses

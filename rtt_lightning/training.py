@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from rtt_lightning.checkpoints import BASE_KEY, SAVED, check_fits, check_shapes
 from rtt_lightning.finite import refuse_nonfinite, shortened, tensors_in, trained
+from rtt_lightning.history import HISTORY_KEY, places
 from rtt_lightning.models import trainable_names
 from rtt_lightning.origin import check_origin
 from rtt_lightning.processes import gather, sum_over_ranks
@@ -170,6 +171,8 @@ class TrainableModule(LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
         key, definition = self.defined_by()
         checkpoint |= {key: definition, BASE_KEY: self.base}
+        if self._trainer is not None and self._trainer.is_global_zero:
+            checkpoint[HISTORY_KEY] = places(self._trainer.loggers)
         checkpoint[SKIPPED_KEY] = [self._skipped, self.skipped_in_a_row]
         refuse_nonfinite(dict(tensors_in({key: checkpoint.get(key) for key in SAVED})), "not saved: values")
 
