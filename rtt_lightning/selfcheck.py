@@ -148,8 +148,14 @@ def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Te
 
     Raises:
         ValueError: If they differ by more than rounding where each row is computed on its own.
+        FloatingPointError: If the model's own are not finite.
     """
     own, rounding = _own_logprobs(model, batch)
+    if any(gather(bool(own.isnan().any()))):
+        raise FloatingPointError(
+            f"{type(without_adapters(model)).__name__} computes NaN for plain words by its own logits: weights of "
+            "its folder or checkpoint are not finite, or it overflows in this precision"
+        )
 
     def error(share: bool) -> float:
         """Of the worse row, the median over its tokens: a token near a tie of experts may take another one."""
@@ -158,7 +164,7 @@ def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Te
         return max(gather(max(float(row[mask].median()) for row, mask in rows)))
 
     plain = error(False)
-    if not plain <= rounding:  # NaN is no agreement either
+    if not plain <= rounding:  # NaN, of ours alone, is no agreement either
         with in_evaluation(model):
             raise _refusal(model, plain, rounding, error(False))
     if may_share(without_adapters(model)) and (shared := error(True)) <= rounding:

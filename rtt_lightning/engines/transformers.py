@@ -103,7 +103,8 @@ class TransformersEngine(RolloutEngine):
             for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
                 if not isfinite(logprob):
                     raise FloatingPointError(
-                        f"the model's logits are not finite after prompt {row.request.prompt_id} and {step} tokens"
+                        f"the model's logits are not finite after prompt {row.request.prompt_id} and {step} tokens: "
+                        "weights in its folder are not, or it overflows in this precision"
                     )
                 row.tokens.append(token)
                 row.logprobs.append(logprob)
