@@ -28,25 +28,25 @@ SMALL: dict[str, Any] = {
 }
 LATER = {"num_key_value_heads": 4}
 """Families that compress keys have as many heads of them as of queries."""
+GEMMA4_FAMILIES = ("gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text")
+GEMMA4: dict[str, Any] = {
+    **{"layer_types": ["sliding_attention", "full_attention"], "global_head_dim": 8, "num_kv_shared_layers": 0},
+    **{"final_logit_softcapping": None},
+}
 OTHER: dict[str, dict[str, Any]] = {
-    "cohere_compass_text": {"layer_types": ["full_attention"] * 2},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_groups": 1},
     "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"], "num_kv_shared_layers": 0},
-    "gemma4_text": {"layer_types": ["full_attention"] * 2, "global_head_dim": 8, "num_kv_shared_layers": 0},
-    "gemma4_unified_text": {"layer_types": ["full_attention"] * 2, "global_head_dim": 8, "num_kv_shared_layers": 0},
+    **dict.fromkeys(GEMMA4_FAMILIES, GEMMA4),
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "mamba2": {"num_heads": 4, "head_dim": 16, "expand": 2, "n_groups": 1},
     "prophetnet": {"num_decoder_layers": 2, "num_encoder_layers": 2},
-    "qwen4_exp": {"layer_types": ["linear_attention", "full_attention"]},
     "recurrent_gemma": {"num_hidden_layers": 3, "attention_window_size": 8},
-    "reformer": {"is_decoder": True},
     "zaya": {"num_experts_per_tok": 1},
 }
 """What the names above do not make small, or not so that it fits together."""
 WITHOUT = {
-    "gemma4_text": {"head_dim"},
-    "gemma4_unified_text": {"head_dim"},
+    **{family: {"head_dim"} for family in GEMMA4_FAMILIES},
     "falcon": {"head_dim"},
     "prophetnet": {"num_hidden_layers"},
     "xlnet": {"max_position_embeddings"},
@@ -72,16 +72,10 @@ def tiny_model(family: str) -> Any:
 
 def _configurations(family: str) -> Iterator[Any]:
     default = AutoConfig.for_model(family)
-    parts = [name for name in ("text_config",) if getattr(default, name, None) is not None]
+    text = getattr(default, "text_config", None) or default  # of a composite family
     for more in ({}, LATER):
-        if parts:
-            text = default.text_config
-            small = _known(text, family) | {k: v for k, v in more.items() if hasattr(text, k)}
-            yield AutoConfig.for_model(family, **{parts[0]: small})
-        else:
-            yield AutoConfig.for_model(
-                family, **_known(default, family) | {k: v for k, v in more.items() if hasattr(default, k)}
-            )
+        small = _known(text, family) | {name: value for name, value in more.items() if _has(text, name)}
+        yield AutoConfig.for_model(family, **(small if text is default else {"text_config": small}))
 
 
 def _known(config: Any, family: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Scaled(LlamaForCausalLM):
     """A head with a scale that no configuration names."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        output = super().forward(*args, **kwargs)
+        output: Any = super().forward(*args, **kwargs)
         output.logits = output.logits * 0.7
         return output
 
@@ -83,7 +83,7 @@ class LeavesWordsOut(LlamaForCausalLM):
     """Padding of the vocabulary is no word."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        output = super().forward(*args, **kwargs)
+        output: Any = super().forward(*args, **kwargs)
         output.logits = output.logits[..., :90]
         return output
 
@@ -280,6 +280,6 @@ def test_rows_beyond_the_original_length_are_refused(config: Any, limit: int | N
 
 def test_layers_that_select_among_keys_read_plain_rows() -> None:
     """A few tokens are all selected, so that only the configuration can tell."""
-    config = LlamaConfig(**SIZES, index_topk_blocks=16, index_block_size=128)
-    assert not may_share(made(LlamaForCausalLM, config))
+    sparse: dict[str, Any] = {"index_topk_blocks": 16, "index_block_size": 128}
+    assert not may_share(made(LlamaForCausalLM, LlamaConfig(**SIZES, **sparse)))
     assert may_share(made(LlamaForCausalLM, LlamaConfig(**SIZES)))
