@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from rtt_lightning.merging import PEFT_LAYERS, adapted_modules, beneath, merge, whole_copy, without_adapters
@@ -32,9 +32,9 @@ def check_mergeable(model: Any) -> None:
         ValueError: With the model's type, the kind of layer, and what to do instead.
     """
     plain = without_adapters(model)
-    adapted = adapted_modules(plain)
-    if not isinstance(model, nn.Module) or model is plain:
+    if model is plain:
         return
+    adapted = adapted_modules(plain)
     outside = {id(p) for p in model.parameters() if p.requires_grad} - {id(p) for p in plain.parameters()}
     if outside:
         raise _refusal(model, "prompts that train", "they are no weights of the model")

@@ -65,4 +65,5 @@ def unpacked(tensor: Any) -> Tensor:
         return tensor.detach()
     from bitsandbytes.functional import dequantize_4bit  # an extra
 
-    return dequantize_4bit(tensor.detach(), tensor.quant_state)
+    packed: Any = tensor
+    return dequantize_4bit(packed.detach(), packed.quant_state)

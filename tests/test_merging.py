@@ -26,7 +26,7 @@ from tests.families import FAMILIES, saved, tiny
 
 IDS = torch.arange(3, 21).reshape(2, 9)
 LINEAR = ["q_proj", "down_proj"]
-HOST = {"task_type": "CAUSAL_LM"}
+HOST: dict[str, Any] = {"task_type": "CAUSAL_LM"}
 
 
 def moved(model: Any) -> Any:
