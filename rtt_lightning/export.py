@@ -54,11 +54,6 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not empty; give a new folder")
     state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
-    if bad := [name for name, weight in state.get("state_dict", {}).items() if not weight.isfinite().all()]:
-        raise ValueError(
-            f"{len(bad)} of {len(state['state_dict'])} trained weights of {checkpoint} are not finite, such as "
-            f"{bad[0]}; nothing is exported: give a checkpoint from before training went wrong"
-        )
     if POLICY_KEY in state:
         write = _export_policy
     elif CHECKPOINT_KEY in state:

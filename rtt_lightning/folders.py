@@ -11,6 +11,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
+from rtt_lightning.finite import all_finite
 from rtt_lightning.models import merged_weights
 from rtt_lightning.stored import in_dtype
 
@@ -65,7 +66,7 @@ def write_model(make: Callable[[], Any], load: Callable[..., Any], folder: Path,
     _compare(expected, plain, "the merged model")
     for name, tensor in plain.state_dict(keep_vars=True).items():
         tensor.data = in_dtype(plain, name, tensor.data, dtype)
-        if tensor.requires_grad and not all(end.isfinite() for end in tensor.aminmax()):
+        if tensor.requires_grad and not all_finite([tensor]):
             raise ValueError(f"{name} is not finite in {dtype}; give --dtype bfloat16 or float32")
     _save(plain, folder)
     expected = _logits(plain.float())

@@ -284,7 +284,7 @@ def test_what_is_not_finite_is_not_exported(base: Path, tmp_path: Path) -> None:
         export(tmp_path / "large.ckpt", tmp_path / "out", dtype="float16")
     weight[0, 0] = torch.nan
     torch.save(state, tmp_path / "nan.ckpt")
-    with pytest.raises(ValueError, match=r"1 of \d+ trained weights .* are not finite, such as model.*up_proj"):
+    with pytest.raises(ValueError, match=r"nan\.ckpt holds numbers that are not finite, in .*up_proj"):
         export(tmp_path / "nan.ckpt", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 
