@@ -50,7 +50,7 @@ class Checkpoints(Checkpoint):
         self._updates = self._saved = trainer.global_step
         self._should_stop = False
         self._received.clear()
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not _is_trial(trainer):
             self._set_aside_later_ones(trainer.global_step)
         # Lightning's own handlers stop after any micro-batch and save nothing; they take their places back on teardown.
         for number in SIGNALS:
@@ -101,7 +101,7 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Save now, point to it, and delete what is too old. All processes must call it."""
-        if trainer.fast_dev_run or trainer.global_step == self._saved:  # or it is the one that this run came from
+        if _is_trial(trainer) or trainer.global_step == self._saved:  # or it is the one that this run came from
             return
         self._saved = trainer.global_step
         path = self.folder / _name(trainer.global_step)
@@ -111,6 +111,10 @@ class Checkpoints(Checkpoint):
             for old in checkpoints(self.folder)[: -self.keep] if self.keep else []:
                 _delete(old)
         trainer.strategy.barrier()
+
+
+def _is_trial(trainer: Any) -> bool:
+    return bool(trainer.fast_dev_run)
 
 
 def _name(step: int) -> str:

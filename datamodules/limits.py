@@ -1,13 +1,13 @@
 """Lightning's limits count micro-batches; what training needs whole is an update, and a window of rollouts."""
 
-from lightning.pytorch import Trainer
+from typing import Any
 
 from rtt_lightning.datamodules.loaders import StatefulLoader
 
 UNITS = "accumulate_grad_batches micro-batches per update, times the updates of a window"
 
 
-def count_whole(trainer: Trainer, loader: StatefulLoader) -> None:
+def count_whole(trainer: Any, loader: StatefulLoader) -> None:
     """Have an epoch end, and validation begin, with whole updates and windows; a trial has as many updates as asked.
 
     Raises:
@@ -26,7 +26,7 @@ def count_whole(trainer: Trainer, loader: StatefulLoader) -> None:
         _check_validation(trainer, taken)
 
 
-def _check_validation(trainer: Trainer, batches: int) -> None:
+def _check_validation(trainer: Any, batches: int) -> None:
     if trainer._val_check_time_interval is not None:
         raise ValueError(
             "a time as trainer.val_check_interval may come in the middle of an update of "

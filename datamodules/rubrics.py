@@ -99,10 +99,10 @@ class RubricDataModule(LightningDataModule):
     def train_dataloader(self) -> StatefulLoader:
         assert self.trainer is not None, "loaders are made for a trainer"
         records = self._needed("train")
-        reshuffle = not self.trainer.overfit_batches
-        accumulate = self.trainer.accumulate_grad_batches
-        loader = self.view.train_loader(records, accumulate, self.seed, self._share(), reshuffle)
-        count_whole(self.trainer, loader)
+        trainer: Any = self.trainer
+        reshuffle = not trainer.overfit_batches
+        loader = self.view.train_loader(records, trainer.accumulate_grad_batches, self.seed, self._share(), reshuffle)
+        count_whole(trainer, loader)
         return loader
 
     def val_dataloader(self) -> StatefulLoader | list[StatefulLoader]:

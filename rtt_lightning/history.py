@@ -37,7 +37,7 @@ def go_on(loggers: Sequence[Logger], checkpoint: Mapping[str, Any]) -> None:
                     logger._version = known[0]
                 if isinstance(logger, TensorBoardLogger):
                     logger._kwargs["purge_step"] = checkpoint["global_step"]
-                elif rank_zero_only.rank == 0:
+                elif rank_zero_only.rank == 0:  # pyright: ignore[reportFunctionMemberAccess]
                     logger._experiment = _Continued(logger.log_dir, checkpoint["global_step"])
 
 
