@@ -89,7 +89,7 @@ def test_adapters_whose_product_overflows_are_handed_to_nobody(tiny_model: str) 
 
 def test_where_nothing_is_known_there_is_neither_reward_nor_accuracy(policy_args) -> None:
     """All responses are cut off at 8 tokens, and such ones are masked."""
-    flags = ("--trainer.max_steps=1", "--rollout.mask_truncated=true")
+    flags = ("--trainer.max_steps=1", "--rollout.mask_truncated=true", "--idle.stop=0")
     figures = main(policy_args("fit", *flags)).trainer.logged_metrics
     assert figures["rollout/reward_unknown"] == figures["rollout/unscorable"] == 1
     assert {"rollout/reward", "rollout/rubric_accuracy", "rollout/instruction_accuracy"}.isdisjoint(figures)
