@@ -115,7 +115,7 @@ def _highlights(answer: str, arguments: Arguments) -> Spans:
 def _postscript(answer: str, arguments: Arguments) -> Spans:
     marker = arguments["postscript_marker"].strip()
     known = {"P.P.S": r"p\.\s?p\.\s?s.*$", "P.S.": r"p\.\s?s\..*$"}
-    return _matches(known.get(marker, marker + ".*$"), answer, re.IGNORECASE | re.MULTILINE)
+    return _matches(known[marker] if marker in known else marker + ".*$", answer, re.IGNORECASE | re.MULTILINE)
 
 
 def _title(answer: str, arguments: Arguments) -> Spans:

@@ -37,9 +37,8 @@ def marks(answer: str, mark: str) -> Found:
         runs = [match.span() for match in re.finditer(r"\.{2,}|…+", answer)]
         certain = tuple((a, b) for a, b in runs if answer[a:b] in (ELLIPSIS, "…"))
         return Found(certain, sum(max(b - a, 3) // 3 if answer[a] == "." else b - a for a, b in runs))
-    forms = mark + OTHER_FORMS.get(mark, "")
-    found = [(i, i + 1) for i, sign in enumerate(answer) if sign in forms]
-    addresses = places(match.span() for match in ADDRESS.finditer(answer))
+    found = [match.span() for match in re.finditer(_forms(mark), answer)]
+    addresses = places(match.span() for match in ADDRESS.finditer(answer)) if found else ()
     certain = tuple(span for span in found if span[0] not in addresses and not _is_part(answer, span))
     return Found(certain, len(found) + (answer.count("…") if mark == "." else 0))
 
@@ -71,7 +70,7 @@ def _is_part(answer: str, span: Span) -> bool:
 def end_of(answer: str, mark: str) -> Span | None:
     """Where the mark stands that ends an answer, if no other one stands at it and nothing but space behind."""
     text = answer.rstrip()
-    forms = f"[{re.escape(mark + OTHER_FORMS.get(mark, ''))}]"
+    forms = _forms(mark)
     pattern = {ELLIPSIS: r"(?P<last>\.{3}|…+)", ".": f"(?P<last>{forms})"}.get(mark, f"{forms}*(?P<last>{forms})")
     match = re.search(rf"(?<![{END}…]){pattern}\Z", text)
     return match.span("last") if match else None
@@ -79,6 +78,10 @@ def end_of(answer: str, mark: str) -> Span | None:
 
 def among_last_signs(answer: str, mark: str) -> bool:
     """Whether a mark stands among the signs behind the last word."""
-    signs = {ELLIPSIS: r"\.\.|…", ".": rf"[.…{OTHER_FORMS['.']}]"}
-    pattern = signs.get(mark, f"[{re.escape(mark + OTHER_FORMS.get(mark, ''))}]")
+    pattern = {ELLIPSIS: r"\. ?\.|…", ".": f"{_forms(mark)}|…"}.get(mark, _forms(mark))
     return re.search(pattern, last_signs(answer)) is not None
+
+
+def _forms(mark: str) -> str:
+    """A pattern of a mark in all of its forms."""
+    return f"[{re.escape(mark + OTHER_FORMS.get(mark, ''))}]"

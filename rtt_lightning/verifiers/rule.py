@@ -23,7 +23,7 @@ class Rule:
     """
 
     def __init__(self, check: Checker, scope: Scope, as_it_is: bool = False) -> None:
-        self.scope: Scope = scope
+        self.name, self.scope = check.__name__, scope
         self._check, self._as_it_is = check, as_it_is
         update_wrapper(self, check)
 
@@ -41,7 +41,7 @@ def rule(scope: Scope, as_it_is: bool = False) -> Callable[[Checker], Rule]:
 
 def by_id(*rules: Rule) -> dict[str, Checker]:
     """Rules by their ids, ``rtt:<name>``."""
-    return {f"rtt:{rule.__name__}": rule for rule in rules}  # pyright: ignore[reportAttributeAccessIssue]
+    return {f"rtt:{rule.name}": rule for rule in rules}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class RuleVerifier(Verifier):
         if official not in (False, True, "main", "pr34"):
             raise ValueError(f"official must be false, true, 'main' or 'pr34', got {official!r}")
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
-        self._official, self._undecidable, self._scopes = official, undecidable, dict(scopes or {})
+        self._official: Official = official
+        self._undecidable, self._scopes = undecidable, dict(scopes or {})
         self._checks = Checks(self._own, official)
         self._trial = Trial(self._checks)
 

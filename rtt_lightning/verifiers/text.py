@@ -38,9 +38,11 @@ def folded(text: str) -> str:
     """The text for the most lenient reader: as it looks when Markdown and HTML are drawn, without letter case and
     invisible characters, in one form of each character, be it full-width, composed or curly. Of another length.
     """
-    text = _MARKUP.sub("", html.unescape(text)).translate(_SAME).replace("_", " ")
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(character for character in text if unicodedata.category(character) != "Cf").split())
+    text = _MARKUP.sub("", html.unescape(text)).replace("_", " ").casefold()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.translate(_SAME)).casefold())
+        text = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return " ".join(text.split())
 
 
 def last_signs(text: str) -> str:

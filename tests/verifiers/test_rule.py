@@ -85,7 +85,7 @@ def test_counts_are_global_and_tell_what_was_counted() -> None:
     assert (verdict.scope, verdict.spans, verdict.relevant(8)) == ("global", ((0, 3), (5, 8)), ((0, 8),))
     assert word_count("Tea", "tea", 2).relevant(3) == ((0, 3),)
     assert max_words("Tea", 2).scope == "global"
-    scopes = {kind for kind, rule in CHECKERS.items() if rule.scope == "global"}  # pyright: ignore[reportFunctionMemberAccess]
+    scopes = {kind for kind, rule in CHECKERS.items() if rule.scope == "global"}
     assert scopes == {f"rtt:{kind}" for kind in (
         "word_count", "bullet_list", "capital_word", "min_words", "max_words", "sentence_count", "distinct_words",
         "paragraphs",
