@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.lengths import rendered
-from rtt_lightning.datamodules.records import Record, each_record, listed
+from rtt_lightning.datamodules.records import listed, sift
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.terminal import counted
 from rtt_lightning.tokenizers import load_tokenizer
@@ -73,19 +73,17 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
         ValueError: If it cannot be read at all, or the format is unknown.
     """
     adapter = adapter_named(format) if isinstance(format, str) else format
-    rows, found, bad = read_rows(file), Findings(), []
-    for line, result in each_record(rows, adapter):
-        if isinstance(result, Record):
-            found.samples.append(result.sample)
-        else:
-            bad.append(f"line {line}: {result}")
-    if bad:
-        found.problems.append(f"{rows.name}: {len(bad)} bad rows\n{listed(bad)}")
-    if not bad and not found.samples:
+    rows, found = read_rows(file), Findings()
+    records, problems, bad = sift(rows, adapter)
+    found.samples = [record.sample for record in records]
+    if problems:
+        found.problems.append(f"{rows.name}: {counted(bad, 'bad row')}\n{listed(problems)}")
+    if not problems and not found.samples:
         found.problems.append(f"{rows.name} holds no rows")
     trial = Trial(Checks({}))
     found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, trial))]
     found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, trial.lacking)]
+    found.notes += [f"{rows.name}: {text}" for text in _weights(found.samples)]
     counts = Counter(sample.text for sample in found.samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
         found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
@@ -101,6 +99,13 @@ def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -
                 seen.setdefault(text, []).append(f"{sample.id} criteria[{number}]")
     for text, places in seen.items():
         yield f"{text} ({len(places)}: {_some(places)})"
+
+
+def _weights(samples: Sequence[RubricSample]) -> Iterator[str]:
+    weights = [criterion.weight for sample in samples for criterion in sample.criteria]
+    if any(weight != 1 for weight in weights):
+        unwanted = sum(weight < 0 for weight in weights)
+        yield f"weights of criteria range from {min(weights):g} to {max(weights):g}; unwanted criteria: {unwanted}"
 
 
 def _problem(trial: Trial, criterion: Criterion) -> str:

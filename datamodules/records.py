@@ -3,7 +3,7 @@
 A record is a prompt with its rubric, and optionally one judged response to it:
 
     id        string, optional: defaults to "<file name>:<line>"
-    messages  list of {"role", "content"}; or `prompt`, a string, for a single user message
+    messages  list of {"role", "content"}, which a user's turn ends; or `prompt`, a string, for a single user message
     task      string, optional: the bare task without its criteria
     criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?, "scope"?}; in parquet also
               as JSON
@@ -14,15 +14,17 @@ The completions that `rtt validate` and `rtt predict` write follow it, so they c
 """
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rtt_lightning.datamodules.adapters import FORMATS
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
+from rtt_lightning.datamodules.conversations import conversation, refuse_tools
+from rtt_lightning.datamodules.fields import arguments, number, text
 from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
-from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types import Criterion, Message, RubricSample, Verdict
 
 MAX_LISTED = 20
 
@@ -45,17 +47,12 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
     """Records of rows in the format of an adapter.
 
     Raises:
-        ValueError: One error that lists every bad row by line and field; or for no rows at all.
+        ValueError: One error that lists what is wrong with rows, see `sift`; or for no rows at all.
     """
-    records, problems = [], []
-    for line, result in each_record(rows, adapter):
-        if isinstance(result, Record):
-            records.append(result)
-        else:
-            problems.append(f"line {line}: {result}")
+    records, problems, bad = sift(rows, adapter)
     if problems:
-        total = len(records) + len(problems)
-        raise ValueError(f"{rows.name}: {len(problems)} of {total} rows are not valid records\n{listed(problems)}")
+        total = len(records) + bad
+        raise ValueError(f"{rows.name}: {bad} of {total} rows are not valid records\n{listed(problems)}")
     if not records:
         raise ValueError(f"{rows.name} holds no records; it needs at least one row")
     return records
@@ -67,20 +64,56 @@ def listed(problems: Sequence[str]) -> str:
     return "\n".join(f"  {line}" for line in [*problems[:MAX_LISTED], *more])
 
 
-def each_record(rows: Rows, adapter: Adapter) -> Iterator[tuple[int, Record | ValueError]]:
-    """Every row's line with its record, or with what is wrong with it. Ids of prompts must be unique."""
-    lines: dict[str, int] = {}
+def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:
+    """Records; what is wrong with the other rows, each reason once with its lines; and how many those are.
+
+    Where a field is missing in all rows, the last problem says which fields they have, and which format reads them.
+    """
+    records, lines, first = [], dict[str, list[int]](), dict[str, int]()
+    advice = ""
     for line, row in rows.numbered:
         try:
-            record = parse_record(adapter(row) if isinstance(row, Mapping) else row, f"{rows.name}:{line}")
-            first = lines.setdefault(record.sample.id, line)
-            if first != line and record.response is None:
-                raise ValueError(f"field `id` is {record.sample.id!r}, as on line {first}; each prompt needs its own")
-            yield line, record
-        except KeyError as error:  # of an adapter
-            yield line, ValueError(f"field `{error.args[0]}` is missing; is this the format that was named?")
+            record = _adapted(row, adapter, f"{rows.name}:{line}")
+            seen = first.setdefault(record.sample.id, line)
+            if seen != line and record.response is None:
+                raise ValueError(f"field `id` is {record.sample.id!r}, as on line {seen}; each prompt needs its own")
+            records.append(record)
+        except KeyError as error:
+            lines.setdefault(f"field `{error.args[0]}` is missing", []).append(line)
+            advice = advice or _advice(row, line)
         except ValueError as error:
-            yield line, error
+            lines.setdefault(str(error), []).append(line)
+    problems = [f"{_numbered(found)}: {reason}" for reason, found in lines.items()]
+    return records, problems + [advice] * bool(advice and not records), sum(map(len, lines.values()))
+
+
+def _adapted(row: Any, adapter: Adapter, default_id: str) -> Record:
+    if not isinstance(row, Mapping):
+        return parse_record(row, default_id)
+    refuse_tools(row)
+    return parse_record(adapter(row), default_id)
+
+
+def _numbered(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:3])) + (f" and {len(lines) - 3} more" if len(lines) > 3 else "")
+    return f"line{'s' * (len(lines) > 1)} {shown}"
+
+
+def _advice(row: Mapping[str, Any], line: int) -> str:
+    fits = [name for name, kind in FORMATS.items() if _reads(kind(), row)]
+    mend = (
+        f"format {' or '.join(fits)} reads them"
+        if fits
+        else "no shipped format reads them: an adapter of your own takes ten lines, see tutorials/03_your_own_data.py"
+    )
+    return f"the fields of line {line} are {', '.join(map(str, row))[:300]}; {mend}"
+
+
+def _reads(adapter: Adapter, row: Mapping[str, Any]) -> bool:
+    try:
+        return bool(_adapted(row, adapter, "it"))
+    except (KeyError, ValueError):
+        return False
 
 
 def parse_record(row: Any, default_id: str) -> Record:
@@ -88,6 +121,7 @@ def parse_record(row: Any, default_id: str) -> Record:
 
     Raises:
         ValueError: Naming the field, what it holds and how to mend it.
+        KeyError: For a prompt or a rubric that is missing.
     """
     if isinstance(row, Unreadable):
         raise ValueError(f"not JSON: {row.reason}")
@@ -95,12 +129,12 @@ def parse_record(row: Any, default_id: str) -> Record:
         raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
     criteria = _criteria(row)
     sample = RubricSample(
-        id=str(row.get("id") or default_id),
+        id=_id(row.get("id"), default_id),
         messages=_messages(row),
         criteria=tuple(_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(criteria)),
-        task=_text(row, "task", optional=True),
+        task=text(row, "task", optional=True),
     )
-    response = _text(row, "response", optional=True)
+    response = text(row, "response", optional=True)
     if response is None:
         return Record(sample)
     verdicts = (_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(criteria))
@@ -132,32 +166,26 @@ def sample_row(sample: RubricSample) -> dict[str, Any]:
     return {"id": sample.id, "messages": list(sample.messages), "task": sample.task, "criteria": criteria}
 
 
-def is_conversation(value: Any) -> bool:
-    """Whether it is a list of {role, content} texts, at least one."""
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(
-            isinstance(m, Mapping) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
-            for m in value
-        )
-    )
+def _id(value: Any, default: str) -> str:
+    """As a text; the default where there is none. pandas makes floats of whole numbers."""
+    if value is None or value == "" or value != value:
+        return default
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _messages(row: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
-    messages = row.get("messages")
-    if messages is None:
-        prompt = _text(row, "prompt", optional=True)
-        if not prompt:
-            raise ValueError("field `prompt` (a string) or `messages` (a list) is missing; add one of them")
-        return ({"role": "user", "content": prompt},)
-    if not is_conversation(messages):
-        raise ValueError(f"field `messages` must be a list of {{role, content}} strings, got {str(messages)[:80]}")
-    return tuple({"role": m["role"], "content": m["content"]} for m in messages)
+def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    if row.get("messages") is not None:
+        return conversation(row["messages"], "messages")
+    prompt = text(row, "prompt", optional=True)
+    if prompt is None:
+        raise KeyError("prompt` or `messages")
+    if not prompt.strip():
+        raise ValueError("field `prompt` is empty; write what is asked")
+    return ({"role": "user", "content": prompt},)
 
 
 def _criteria(row: Mapping[str, Any]) -> list[Any]:
-    criteria = row.get("criteria")
+    criteria = row["criteria"]
     if isinstance(criteria, str):
         criteria = parse_json(criteria)
     if not isinstance(criteria, list) or not criteria:
@@ -169,14 +197,11 @@ def _criteria(row: Mapping[str, Any]) -> list[Any]:
 def _criterion(entry: Any, where: str) -> Criterion:
     if not isinstance(entry, Mapping):
         raise ValueError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
-    text, checker = _text(entry, "text", where), _text(entry, "checker", where)
-    kwargs, weight = entry.get("kwargs") or {}, entry.get("weight", 1.0)
-    if not isinstance(kwargs, Mapping):
-        raise ValueError(f"field `{where}.kwargs` must be an object, got {str(kwargs)[:80]}")
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or abs(weight) > sys.float_info.max:
-        raise ValueError(f"field `{where}.weight` must be a finite number, got {str(weight)[:80]}")
+    said, checker = text(entry, "text", where), text(entry, "checker", where)
+    kwargs = arguments(entry.get("kwargs"), f"{where}.kwargs")
+    weight = 1.0 if entry.get("weight") is None else number(entry["weight"], f"{where}.weight")
     try:
-        return Criterion(str(text), str(checker), dict(kwargs), float(weight))
+        return Criterion(str(said), str(checker), kwargs, weight)
     except ValueError as error:
         raise ValueError(f"field `{where}`: {error}") from error
 
@@ -206,15 +231,3 @@ def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
 def _is_span(value: Any, length: int) -> bool:
     pair = _is_list(value, lambda bound: type(bound) is int) and len(value) == 2  # a bool is no int here
     return pair and 0 <= value[0] <= value[1] <= length
-
-
-def _text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:
-    value = row.get(name)
-    label = f"{where}.{name}" if where else name
-    if value is None and optional:
-        return None
-    if value is None:
-        raise ValueError(f"field `{label}` is missing; add it as a string")
-    if not isinstance(value, str):
-        raise ValueError(f"field `{label}` must be a string, got {type(value).__name__} {str(value)[:60]}")
-    return value

@@ -15,6 +15,7 @@ from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, S
 from rtt_lightning.datamodules.views import PromptWindows, View
 from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.terminal import counted
 from rtt_lightning.tokenizers import load_tokenizer
 from rtt_lightning.types import RubricSample
 
@@ -90,7 +91,15 @@ class RubricDataModule(LightningDataModule):
             raise ValueError(
                 "data.val_share holds out training prompts, but the source has validation rows; set one of them"
             )
-        return [r for r in self._parsed("train") if held_out(r, self.val_share) == (split == "val")]
+        records = self._parsed("train")
+        kept = [r for r in records if held_out(r, self.val_share, self.view.held_out_seed) == (split == "val")]
+        if not kept:
+            prompts = counted(len({record.sample.text for record in records}), "prompt")
+            raise ValueError(
+                f"data.val_share {self.val_share} of {prompts} leaves none for {split!r}; set another share, or give "
+                "validation data (data.source.init_args.val)"
+            )
+        return kept
 
     def _parsed(self, split: Split) -> list[Record]:
         rows = self.source.rows(split)
@@ -153,6 +162,6 @@ def _adapter(format: Adapter | str) -> Adapter:
     return adapter_named(format) if isinstance(format, str) else format
 
 
-def held_out(record: Record, share: float) -> bool:
-    """Whether a prompt is for validation when ``share`` of them are; depends on its text alone."""
-    return sampling_seed(0, 0, record.sample.text, 0) % 10_000 < share * 10_000
+def held_out(record: Record, share: float, seed: int) -> bool:
+    """Whether a prompt is for validation when ``share`` of them are; depends on its text and on the seed alone."""
+    return sampling_seed(seed, 0, record.sample.text, 0) % 10_000 < share * 10_000

@@ -13,6 +13,11 @@ class View(ABC):
     so that every process takes part in each collective and none sees padding.
     """
 
+    held_out_seed = 0
+    """Of what ``data.val_share`` holds out. It differs between views: of the prompts that a policy trains on, a
+    discriminator that learns from its responses holds out others.
+    """
+
     @abstractmethod
     def train_loader(
         self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
@@ -36,6 +41,8 @@ class PromptWindows(View):
         updates: Optimiser updates per window; its prompts are divided among them.
         eval_prompts: Prompts per batch and process in validation.
     """
+
+    held_out_seed = 1
 
     def __init__(self, prompts: int = 8, updates: int = 1, eval_prompts: int = 16) -> None:
         if prompts < 1 or updates < 1 or eval_prompts < 1:

@@ -1,9 +1,10 @@
 """What an adapter is: it turns a row of some format into a row of ours."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
+
+from rtt_lightning.datamodules import fields
 
 Row = Mapping[str, Any]
 
@@ -32,22 +33,19 @@ class Native(Adapter):
 
 
 def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
-    """A field's value, which some datasets hold as a JSON text.
+    """A field's value, which some datasets hold as a text: of JSON, or as Python prints it.
 
     Raises:
         KeyError: If it is missing.
         ValueError: If it is not what was expected.
     """
-    value = row[field]
-    if isinstance(value, str) and expected is not str:
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"field `{field}` is not JSON: {error.msg} at column {error.colno}") from error
-    if not isinstance(value, expected):
-        name = {list: "a list", dict: "an object", str: "a string"}[expected]
-        raise ValueError(f"field `{field}` must be {name}, got {str(value)[:80]!r}")
-    return value
+    value, name = row[field], {list: "a list", dict: "an object", str: "a string"}[expected]
+    found = fields.unpacked(value) if isinstance(value, str) and expected is not str else value
+    if isinstance(found, expected):
+        return found
+    if isinstance(found, str) and expected is not str:
+        raise ValueError(f"field `{field}` is not JSON of {name}, got {fields.shown(value)!r}")
+    raise ValueError(f"field `{field}` must be {name}, got {fields.shown(value)!r}")
 
 
 def turns(row: Row) -> dict[str, Any]:

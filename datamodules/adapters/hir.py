@@ -27,9 +27,15 @@ class HiR(Adapter):
         rubrics = unpacked(row, name, list)
         if len(rubrics) != len(criteria):
             raise ValueError(f"field `ground_truth` decides {len(criteria)} criteria, but `{name}` has {len(rubrics)}")
-        texts = [entry.get("description") if isinstance(entry, dict) else entry for entry in rubrics]
-        named = [{**criterion, "text": text} for criterion, text in zip(criteria, texts, strict=True)]
+        named = [{**criterion, **_named(rubric)} for criterion, rubric in zip(criteria, rubrics, strict=True)]
         return {"id": row.get("id"), **turns(row), "criteria": named}
+
+
+def _named(rubric: Any) -> dict[str, Any]:
+    """Text and weight of a criterion; 1 where it has none."""
+    if isinstance(rubric, dict):
+        return {"text": rubric.get("description"), "weight": rubric.get("weight")}
+    return {"text": rubric}
 
 
 def _criteria(source: Any, truth: dict[str, Any]) -> list[dict[str, Any]]:

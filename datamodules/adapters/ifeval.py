@@ -3,36 +3,48 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
-from rtt_lightning.verifiers.ifeval import describe, given, instruction_classes
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.datamodules.fields import arguments, shown
+from rtt_lightning.verifiers.ifeval import describe, instruction_classes
 
 
 class IFEval(Adapter):
     """Instructions by id with their arguments; nulls among these are padding. An unknown id stands as it is, for
-    checkers of one's own.
+    checkers of one's own. IF-RLVR's layout is read too: one object in the list ``ground_truth`` holds both.
     """
 
     def __call__(self, row: Row) -> Row:
-        criteria = by_id(unpacked(row, "instruction_id_list", list), unpacked(row, "kwargs", list))
-        return {"id": row.get("key"), "prompt": row["prompt"], "criteria": criteria}
+        name = row.get("key") if row.get("key") is not None else row.get("id")
+        if "instruction_id_list" in row or "ground_truth" not in row:
+            criteria = by_id(unpacked(row, "instruction_id_list", list), unpacked(row, "kwargs", list))
+        else:
+            criteria = _by_truth(unpacked(row, "ground_truth", list))
+        return {"id": name, **turns(row), "criteria": criteria}
 
 
-def by_id(names: Sequence[Any], arguments: Sequence[Any]) -> list[dict[str, Any]]:
+def _by_truth(entries: Sequence[Any]) -> list[dict[str, Any]]:
+    criteria = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ValueError(f"field `ground_truth[{number}]` must be an object, got {shown(entry)}")
+        criteria += by_id(unpacked(entry, "instruction_id", list), unpacked(entry, "kwargs", list))
+    return criteria
+
+
+def by_id(names: Sequence[Any], all_kwargs: Sequence[Any]) -> list[dict[str, Any]]:
     """Criteria of instruction ids with the arguments that stand at the same places.
 
     Raises:
         ValueError: If their numbers differ, or arguments do not fit their instruction.
     """
-    if len(names) != len(arguments):
-        raise ValueError(f"field `kwargs` has {len(arguments)} entries for {len(names)} instructions")
+    if len(names) != len(all_kwargs):
+        raise ValueError(f"field `kwargs` has {len(all_kwargs)} entries for {len(names)} instructions")
     criteria = []
-    for number, (name, kwargs) in enumerate(zip(names, arguments, strict=True)):
-        if not isinstance(kwargs, dict | None):
-            raise ValueError(f"field `kwargs[{number}]` must be an object or null, got {kwargs!r:.60}")
-        arguments_given = given(kwargs or {})
+    for number, (name, kwargs) in enumerate(zip(names, all_kwargs, strict=True)):
+        given = arguments(kwargs, f"kwargs[{number}]")
         try:
-            text = describe(name, arguments_given) if name in instruction_classes() else str(name)
+            text = describe(name, given) if name in instruction_classes() else str(name)
         except (TypeError, ValueError) as error:
             raise ValueError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
-        criteria.append({"text": text, "checker": name, "kwargs": arguments_given})
+        criteria.append({"text": text, "checker": name, "kwargs": given})
     return criteria

@@ -1,8 +1,10 @@
 """Weighted criteria, as in RaR and HealthBench: a judge decides them, and negative ones are unwanted."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.datamodules.fields import number
 from rtt_lightning.verifiers.checks import JUDGE
 
 PROMPTS = ("prompt", "question", "messages")
@@ -13,26 +15,45 @@ WEIGHTS = ("points", "weight", "score")
 
 class Weighted(Adapter):
     """A prompt under one of `PROMPTS`, and under one of `RUBRICS` a list of objects with a text under one of `TEXTS`
-    and a weight under one of `WEIGHTS`.
+    and a weight under one of `WEIGHTS`: a number, or a word that has one. A weight of 0 decides nothing.
+
+    Args:
+        words: The number of each word that stands for a weight, such as ``{Essential: 1.0, Optional: 0.3}``.
     """
+
+    def __init__(self, words: Mapping[str, float] | None = None) -> None:
+        self.words = dict(words or {})
 
     def __call__(self, row: Row) -> Row:
         prompt = row[_first(row, PROMPTS)]
         criteria = []
         rubric = _first(row, RUBRICS)
-        for number, entry in enumerate(unpacked(row, rubric, list)):
+        for place, entry in enumerate(unpacked(row, rubric, list)):
             if not isinstance(entry, dict):
                 raise ValueError(
-                    f"field `{rubric}[{number}]` must be an object with a text and a weight, got {entry!r:.80}"
+                    f"field `{rubric}[{place}]` must be an object with a text and a weight, got {entry!r:.80}"
                 )
-            text, weight = entry[_first(entry, TEXTS)], entry[_first(entry, WEIGHTS)]
-            if weight == 0:
-                continue  # decides nothing
-            criteria.append({"text": text, "checker": JUDGE, "weight": weight})
-        if criteria and not any(_positive(criterion["weight"]) for criterion in criteria):
+            name = _first(entry, WEIGHTS)
+            weight = self._number(entry[name], f"{rubric}[{place}].{name}")
+            if weight != 0:
+                criteria.append({"text": entry[_first(entry, TEXTS)], "checker": JUDGE, "weight": weight})
+        if criteria and not any(criterion["weight"] > 0 for criterion in criteria):
             raise ValueError(f"field `{rubric}` has no positive weight, so that nothing would be rewarded; give one")
         turns = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
         return {"id": row.get("prompt_id") or row.get("id"), **turns, "criteria": criteria}
+
+    def _number(self, weight: Any, label: str) -> float:
+        if isinstance(weight, str) and weight in self.words:
+            return self.words[weight]
+        try:
+            return number(weight, label)
+        except ValueError as error:
+            if not isinstance(weight, str):
+                raise
+            raise ValueError(
+                f"{error}; say what number each word stands for: data.format.class_path "
+                f"{__name__}.Weighted, data.format.init_args.words {{{weight}: 1.0, ...}}"
+            ) from error
 
 
 def _first(row: Any, names: tuple[str, ...]) -> str:
@@ -45,7 +66,3 @@ def _first(row: Any, names: tuple[str, ...]) -> str:
     if found is None:
         raise KeyError(" or ".join(names))
     return found
-
-
-def _positive(weight: Any) -> bool:
-    return isinstance(weight, int | float) and weight > 0

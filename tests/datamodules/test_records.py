@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
@@ -145,3 +147,51 @@ def test_splits_share_no_prompt_even_where_prompts_repeat(tmp_path: Path) -> Non
     assert val
     assert not train & val
     assert len(data.records["train"]) + len(data.records["val"]) == 200
+
+
+def test_one_reason_is_listed_once_with_its_lines_and_the_fields_that_rows_have(tmp_path: Path) -> None:
+    """verl's layout: no shipped format reads it."""
+    row = {
+        "data_source": "health",
+        "prompt": "A cough?",
+        "reward_model": {"rubrics": [{"criterion": "x", "points": 5}]},
+    }
+    with pytest.raises(ValueError, match="20 of 20 rows") as error:
+        read_records(write(tmp_path / "a.jsonl", *[row] * 20))
+    _, reason, advice = str(error.value).splitlines()
+    assert reason == "  lines 1, 2, 3 and 17 more: field `criteria` is missing"
+    assert advice.startswith(
+        "  the fields of line 1 are data_source, prompt, reward_model; no shipped format reads them"
+    )
+    assert "tutorials/03_your_own_data.py" in advice
+
+
+def test_a_format_that_fits_is_named(tmp_path: Path) -> None:
+    row = {"question": "Why?", "rubric": [{"title": "Reason", "description": "Gives a reason.", "weight": 3}]}
+    with pytest.raises(ValueError, match="are question, rubric; format weighted reads them"):
+        read_records(write(tmp_path / "a.jsonl", row))
+    with pytest.raises(ValueError, match="line 2: field") as error:  # the format is right, a row is not
+        read_records(write(tmp_path / "a.jsonl", GOOD, row))
+    assert "weighted" not in str(error.value)
+
+
+@pytest.mark.parametrize(("weight", "expected"), [("2.5", 2.5), (None, 1.0), ("-1", -1.0), (3, 3.0)])
+def test_weights_that_are_numbers_in_another_dress(tmp_path: Path, weight: Any, expected: float) -> None:
+    row = {**GOOD, "criteria": [{**GOOD["criteria"][0], "weight": weight}]}
+    assert read_records(write(tmp_path / "a.jsonl", row))[0].sample.criteria[0].weight == expected
+
+
+def test_arguments_that_parquet_filled_with_nulls_are_absent(tmp_path: Path) -> None:
+    criteria = [
+        {"text": "Use tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}},
+        {"text": "Short.", "checker": "rtt:max_words", "kwargs": {"n": 5}},
+    ]
+    pq.write_table(pa.Table.from_pylist([{"prompt": "Hi.", "criteria": criteria}]), tmp_path / "a.parquet")
+    [record] = read_records(tmp_path / "a.parquet")
+    assert [c.kwargs for c in record.sample.criteria] == [{"word": "tea"}, {"n": 5}]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0, "0"), (7.0, "7"), ("", "a.jsonl:1"), (None, "a.jsonl:1")])
+def test_ids_of_any_kind(tmp_path: Path, given: Any, expected: str) -> None:
+    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "id": given}))
+    assert record.sample.id == expected

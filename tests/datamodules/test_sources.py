@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtt_lightning.datamodules import ConstraintPrompts, RecordFiles, RecordSource, RubricDataModule
+from rtt_lightning.datamodules import (
+    ConstraintPrompts,
+    LabelledPairs,
+    PromptWindows,
+    RecordFiles,
+    RecordSource,
+    RubricDataModule,
+)
 from rtt_lightning.datamodules.constraints import HELD_OUT_KINDS, TRAIN_KINDS
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import SPLITS, Split
@@ -59,6 +66,23 @@ def test_the_side_of_a_prompt_depends_on_its_text_alone(tmp_path: Path) -> None:
     for split in ("train", "val"):
         ours, theirs = (set(prompts_of(load(one, split, val_share=0.5))) for one in (source, other))
         assert theirs - {"more"} == ours
+
+
+def test_a_discriminator_validates_on_prompts_that_its_policy_trained_on(tmp_path: Path) -> None:
+    """Of the policy's training prompts, which its responses are to, another share is held out."""
+    source = RecordFiles(write(tmp_path / "a.jsonl", [f"prompt {i}" for i in range(400)]))
+    trained = prompts_of(load(source, "train", val_share=0.2, view=PromptWindows()))
+    responses = RecordFiles(write(tmp_path / "b.jsonl", trained))
+    held_out = prompts_of(load(responses, "val", val_share=0.2, view=LabelledPairs()))
+    assert 0.1 < len(held_out) / len(trained) < 0.3
+
+
+def test_a_share_that_leaves_a_split_empty_is_refused(tmp_path: Path) -> None:
+    source = RecordFiles(write(tmp_path / "a.jsonl", ["one"]))
+    with pytest.raises(ValueError, match=r"data.val_share 0.0001 of 1 prompt leaves none for 'val'"):
+        load(source, "val", val_share=0.0001)
+    with pytest.raises(ValueError, match=r"data.val_share 0.9999 of 1 prompt leaves none for 'train'"):
+        load(source, "train", val_share=0.9999)
 
 
 @pytest.mark.parametrize("share", [2.0, 1.0, -0.1])

@@ -9,6 +9,7 @@ import pytest
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
 from rtt_lightning.datamodules.adapters import FORMATS, Adapter, adapter_named
+from rtt_lightning.datamodules.adapters.weighted import Weighted
 from rtt_lightning.datamodules.records import Record, read_records
 from rtt_lightning.types import Criterion
 from rtt_lightning.verifiers.rules import RuleVerifier
@@ -87,6 +88,55 @@ def test_ifeval(tmp_path: Path, format: str) -> None:
     assert existence == Criterion(
         "Include keywords ['tea'] in the response.", "keywords:existence", {"keywords": ["tea"]}
     )
+
+
+def test_ifeval_arguments_as_pandas_and_parquet_leave_them(tmp_path: Path) -> None:
+    """Whole floats, NaN and nulls for what is absent, arguments as JSON text."""
+    name = "length_constraints:nth_paragraph_first_word"
+    given = {"num_paragraphs": 2.0, "nth_paragraph": 1.0, "first_word": "hello", "n": float("nan")}
+    expected = {"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "hello"}
+    for kwargs in (given, json.dumps(given), expected | {"keywords": None}):
+        [record] = read(tmp_path, "ifeval", {**IFEVAL, "instruction_id_list": [name], "kwargs": [kwargs]})
+        [criterion] = record.sample.criteria
+        assert criterion.kwargs == expected
+        assert all(type(criterion.kwargs[key]) is int for key in ("num_paragraphs", "nth_paragraph"))
+        assert "2.0" not in criterion.text
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        "[{'instruction_id': ['punctuation:no_comma', 'keywords:existence'], 'kwargs': [None, {'keywords': ['tea']}]}]",
+        json.dumps([
+            {"instruction_id": ["punctuation:no_comma"], "kwargs": [None]},
+            {"instruction_id": ["keywords:existence"], "kwargs": [{"keywords": ["tea"]}]},
+        ]),
+    ],
+)  # fmt: skip
+def test_ids_beside_messages_and_in_a_ground_truth_that_python_printed(tmp_path: Path, truth: str) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tea?"}]
+    row = {"key": "a", "messages": turns, "ground_truth": truth, "constraint_type": "multi"}
+    [record] = read(tmp_path, "ifeval", row)
+    assert record.sample.messages == tuple(turns)
+    assert [(c.checker, c.kwargs) for c in record.sample.criteria] == [
+        ("punctuation:no_comma", {}),
+        ("keywords:existence", {"keywords": ["tea"]}),
+    ]
+
+
+def test_weights_in_words_and_in_digits(tmp_path: Path) -> None:
+    rubric = [{"description": "a", "weight": "Essential"}, {"description": "b", "weight": "-2"}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({**RAR, "rubric": rubric}))
+    [record] = read_records(tmp_path / "rows.jsonl", Weighted({"Essential": 1.5}))
+    assert [c.weight for c in record.sample.criteria] == [1.5, -2]
+
+
+def test_weights_of_hir_are_kept(tmp_path: Path) -> None:
+    rubrics = [{"description": "Is vivid.", "weight": 3}, {"description": "Has a comma.", "weight": -1}]
+    [record] = read(tmp_path, "hir", {**HIR[3], "rubrics": rubrics})
+    assert [c.weight for c in record.sample.criteria] == [3, -1]
+    [record] = read(tmp_path, "hir", HIR[3])
+    assert [c.weight for c in record.sample.criteria] == [1, 1]
 
 
 def test_muldimif(tmp_path: Path) -> None:
@@ -180,7 +230,7 @@ def test_advancedif(tmp_path: Path) -> None:
         (
             "muldimif",
             {**MULDIMIF, "conversations": [{"content": "x"}]},
-            "field `messages` must be a list of {role, content}",
+            "field `messages[0]` must be an object with `role` and `content`",
         ),
         ("weighted", {"rubric": []}, "field `prompt or question or messages` is missing"),
         ("weighted", {**RAR, "rubric": ["Be kind."]}, "must be an object with a text and a weight"),
@@ -190,8 +240,17 @@ def test_advancedif(tmp_path: Path) -> None:
             {**RAR, "rubric": [{"description": "x", "weight": 0}]},
             "must be a list with at least one criterion",
         ),
-        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": float("nan")}]}, "no positive weight"),
-        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": "3"}]}, "no positive weight"),
+        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": float("nan")}]}, "must be a finite number"),
+        (
+            "weighted",
+            {**RAR, "rubric": [{"description": "x", "weight": "Essential"}]},
+            "field `rubric[0].weight` must be a finite number, got Essential; say what number each word stands for",
+        ),
+        ("weighted", {**RAR, "rubric": [{"description": "x", "weight": True}]}, "must be a finite number, got True"),
+        ("verif", {**VERIF, "functions": ["", " "]}, "field `functions[1]` is empty: nothing can decide the rule"),
+        ("trl", {**TRL, "tools": [{"type": "function"}]}, "field `tools` holds tools, and calls of tools are not"),
+        ("ifeval", {"prompt": "x", "ground_truth": "[1]"}, "field `ground_truth[0]` must be an object, got 1"),
+        ("ifeval", {"prompt": "x", "ground_truth": "open('x')"}, "field `ground_truth` is not JSON of a list"),
         ("weighted", {**RAR, "rubric": [{"description": "x"}]}, "field `points or weight or score` is missing"),
         ("trl", {"prompt": 3, "criteria": ["x"]}, "field `prompt` must be a list"),
         ("trl", {"prompt": "x", "criteria": [""]}, "criterion text is empty"),

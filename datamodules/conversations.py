@@ -1,0 +1,86 @@
+"""Prompts as conversations: whose turn is what, and who speaks next."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from rtt_lightning.datamodules.fields import shown
+from rtt_lightning.types import Message
+
+ROLES = ("system", "developer", "user", "assistant")
+OTHERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant"}
+"""What other formats call them."""
+TOOLS = ("tool_calls", "function_call", "tool_call_id")
+NO_TOOLS = "calls of tools are not supported: leave such rows out"
+
+
+def conversation(value: Any, field: str) -> tuple[Message, ...]:
+    """The turns of a prompt, which a user's ends: the policy answers it.
+
+    The content of a turn is a text, or a list of parts ``{"type": "text", "text": ...}``.
+
+    Raises:
+        ValueError: For anything else, an unknown role, a turn that says nothing, or calls of tools.
+    """
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"field `{field}` must be a list of {{role, content}} objects, got {shown(value)}")
+    turns = tuple(_turn(turn, f"{field}[{number}]") for number, turn in enumerate(value))
+    last = turns[-1]["role"]
+    if last == "assistant":
+        raise ValueError(
+            f"field `{field}` ends with a turn of the assistant, which the policy would follow with another one; leave "
+            "that turn out (an answer to learn from is no part of a prompt)"
+        )
+    if last != "user":
+        raise ValueError(f"field `{field}` must end with a turn of the user, which the policy answers, got {last!r}")
+    return turns
+
+
+def refuse_tools(row: Mapping[str, Any]) -> None:
+    """Raise for a row whose prompt comes with tools, which it would lose.
+
+    Raises:
+        ValueError: If it has any.
+    """
+    if row.get("tools"):
+        raise ValueError(f"field `tools` holds tools, and {NO_TOOLS}")
+
+
+def is_conversation(value: Any) -> bool:
+    """Whether it is a list of {role, content} texts, at least one."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(
+            isinstance(m, Mapping) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+            for m in value
+        )
+    )
+
+
+def _turn(turn: Any, field: str) -> Message:
+    if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
+        raise ValueError(f"field `{field}` must be an object with `role` and `content`, got {shown(turn)}")
+    role = turn["role"]
+    if role in ("tool", "function") or any(turn.get(name) for name in TOOLS):
+        raise ValueError(f"field `{field}`: {NO_TOOLS}")
+    if role not in ROLES:
+        near = OTHERS.get(role.lower()) or next(iter(get_close_matches(role.lower(), ROLES)), None)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"field `{field}.role` must be one of {', '.join(ROLES)}, got {role!r:.40}{hint}")
+    content = _content(turn.get("content"), f"{field}.content")
+    if role in ("user", "assistant") and not content.strip():
+        raise ValueError(f"field `{field}.content` is empty; each turn must say something")
+    return {"role": role, "content": content}
+
+
+def _content(value: Any, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence) and all(map(_is_text, value)):
+        return "".join(part["text"] for part in value)
+    raise ValueError(f"field `{field}` must be a string, or a list of parts of text, got {shown(value)}")
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str)

@@ -1,0 +1,87 @@
+"""Single values of a row: texts, numbers and arguments, as JSON, parquet and pandas leave them."""
+
+import ast
+import json
+import math
+import sys
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+SHOWN = 80
+"""Characters of a value in an error."""
+
+
+def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:
+    """A text of a row; ``None`` where it is optional and missing.
+
+    Raises:
+        ValueError: If it is missing or no text.
+    """
+    value, label = row.get(name), f"{where}.{name}" if where else name
+    if value is None and optional:
+        return None
+    if value is None:
+        raise ValueError(f"field `{label}` is missing; add it as a string")
+    if not isinstance(value, str):
+        raise ValueError(f"field `{label}` must be a string, got {type(value).__name__} {shown(value)}")
+    return value
+
+
+def number(value: Any, label: str) -> float:
+    """A finite number, or one that is written in a text.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    found = value
+    if isinstance(value, str):
+        try:
+            found = float(value)
+        except ValueError:
+            found = None
+    if isinstance(found, bool) or not isinstance(found, int | float | Decimal) or not abs(found) <= sys.float_info.max:
+        raise ValueError(f"field `{label}` must be a finite number, got {shown(value)}")
+    return float(found)
+
+
+def arguments(value: Any, label: str) -> dict[str, Any]:
+    """Arguments of a checker: an object, or one as JSON text.
+
+    What parquet and pandas make of them is undone: null and NaN, with which they fill what is absent, are left out, and
+    whole numbers that became floats are integers again.
+
+    Raises:
+        ValueError: If it is neither an object nor null.
+    """
+    found = unpacked(value) if isinstance(value, str) and value.strip() else value or {}
+    if not isinstance(found, Mapping):
+        raise ValueError(f"field `{label}` must be an object, got {shown(value)}")
+    return {name: _whole(given) for name, given in found.items() if not _is_absent(given)}
+
+
+def unpacked(value: str) -> Any:
+    """What a text holds as JSON, or as Python prints a list or an object; the text itself where it is neither."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(value)  # literals alone: nothing is run
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return value
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it."""
+    return str(value)[:SHOWN]
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
