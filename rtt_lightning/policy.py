@@ -157,7 +157,7 @@ class PolicyModule(TrainableModule):
                 return self._logprobs(batch)[0]
         if not self._reference:
             sharded = self.device_mesh is not None
-            reference = load_reference(self.base_model, self.base_dtype, sharded, self.trust_remote_code)
+            reference: Any = load_reference(self.base_model, self.base_dtype, sharded, self.trust_remote_code)
             self._reference = (reference.to(self.device),)
         return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 

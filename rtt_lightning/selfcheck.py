@@ -108,7 +108,8 @@ class CheckedForward:
 
 def ordinary_words(tokenizer: PreTrainedTokenizerBase, model: Any) -> list[int]:
     """Tokens that stand for text and nothing else, and that the model knows."""
-    known = min(len(tokenizer), without_adapters(model).get_input_embeddings().weight.shape[0])
+    causal: Any = without_adapters(model)
+    known = min(len(tokenizer), causal.get_input_embeddings().weight.shape[0])
     special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
     return [token for token in range(known) if token not in special] or list(range(known))
 
