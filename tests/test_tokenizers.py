@@ -33,7 +33,7 @@ def test_a_conversation_that_the_chat_template_refuses_is_an_error_in_its_words(
 def said(template: str, *messages: dict[str, str], **arguments: Any) -> str:
     """A conversation as a template renders it."""
     tokenizer = byte_level("<|im_start|>", "<|im_end|>", template=template)
-    return tokenizer.decode(list(render_prompt(tokenizer, messages or [USER], arguments)))
+    return str(tokenizer.decode(list(render_prompt(tokenizer, messages or [USER], arguments))))
 
 
 def test_arguments_of_the_template_are_handed_on() -> None:

@@ -107,7 +107,7 @@ def test_prompts_are_measured_with_the_arguments_of_the_template() -> None:
 def test_tokens_beyond_the_embedding_are_refused_with_the_prompt_and_the_mend() -> None:
     template = "{{ messages[0].content }}<|turn|>"
     tokenizer = byte_level("<|turn|>", "<|more|>", template=template)
-    turn = tokenizer.convert_tokens_to_ids("<|turn|>")
+    turn = tokenizer.get_vocab()["<|turn|>"]
     check_vocabulary([asked("a", "tea")], tokenizer, turn + 1)  # <|more|> has no row, and no prompt has it
     with pytest.raises(ValueError, match=rf"1 of 2 prompts, such as b, hold .* '<\|more\|>' has id {turn + 1}"):
         check_vocabulary([asked("a", "tea"), asked("b", "<|more|>")], tokenizer, turn + 1)

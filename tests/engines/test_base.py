@@ -130,7 +130,8 @@ def row_of(
 ):
     """A response as an engine would hand it over."""
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, response)]
-    ends = frozenset({tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")})
+    known = tokenizer.get_vocab()
+    ends = frozenset(known[token] for token in (tokenizer.eos_token, "<|im_end|>") if token in known)
     request = replace(REQUEST, prompt_ids=tuple(ids[0]), reasoning=marks)
     return RolloutBuilder(tokenizer, ends)(request, 0, ids[1], None, Sampling(), policy_version=0)
 
@@ -187,19 +188,19 @@ def test_the_space_that_sentence_piece_puts_first_is_no_part_of_an_answer(respon
     tokenizer = sentence_piece(["green", "tea"])
     row = row_of(tokenizer, response + "</s>")
     assert row.answer == answer
-    assert row.text == tokenizer.decode(row.response_ids, skip_special_tokens=True)
+    assert row.text == tokenizer.decode(list(row.response_ids), skip_special_tokens=True)
     assert row.answer_tokens[-1] is False
 
 
 def test_a_decoder_that_keeps_the_first_space_is_followed() -> None:
     tokenizer = sentence_piece(["green", "tea"], strip=False)
     row = row_of(tokenizer, "green tea</s>")
-    assert row.text == tokenizer.decode(row.response_ids, skip_special_tokens=True) == " green tea"
+    assert row.text == tokenizer.decode(list(row.response_ids), skip_special_tokens=True) == " green tea"
     assert row.offsets == ((0, 6), (6, 10), (10, 10))
 
 
 def test_a_first_token_that_is_a_space_alone_carries_nothing() -> None:
     tokenizer = sentence_piece(["tea"])
-    space, tea = tokenizer.convert_tokens_to_ids(["▁", "▁tea"])
+    space, tea = (tokenizer.get_vocab()[piece] for piece in ("▁", "▁tea"))
     row = RolloutBuilder(tokenizer, frozenset({2}))(REQUEST, 0, (space, tea, 2), None, Sampling(), policy_version=0)
     assert (row.text, row.offsets) == (" tea", ((0, 0), (0, 4), (4, 4)))

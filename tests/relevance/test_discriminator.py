@@ -41,7 +41,7 @@ def policy_tokenizer() -> PreTrainedTokenizerFast:
 def judged(tokenizer: PreTrainedTokenizerFast, response: str, *criteria: str) -> JudgedRollout:
     """A response as an engine would hand it over, and any verdicts."""
     ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    builder = RolloutBuilder(tokenizer, frozenset({tokenizer.eos_token_id}))
+    builder = RolloutBuilder(tokenizer, frozenset({tokenizer.get_vocab()[str(tokenizer.eos_token)]}))
     rollout = builder(SampleRequest("p", 0, (1,), (1,)), 0, ids, None, Sampling(), 0)
     rubric = tuple(Criterion(text, "rtt:include_word") for text in criteria or ("Use owl.",))
     sample = RubricSample("p", ({"role": "user", "content": "?"},), rubric)
