@@ -112,7 +112,8 @@ def _in_common(judged: Sequence[JudgedRollout], known_rewards: Sequence[float]) 
     if differ(rewards.min(), rewards.max()):
         return VARIED
     desired = {v.as_desired(c) for item in judged for c, v in zip(item.sample.criteria, item.verdicts, strict=True)}
-    return {frozenset({True}): ALL_MET, frozenset({False}): NONE_MET}.get(frozenset(desired - {None}), MIXED)
+    decided = desired - {None}
+    return ALL_MET if decided == {True} else NONE_MET if decided == {False} else MIXED
 
 
 def cause_of(e: Evidence, cells_are_dead: bool) -> Cause:

@@ -108,7 +108,7 @@ def _rollout(trainer: Any) -> RolloutCallback:
 
 def _cells_are_dead(trainer: Trainer) -> bool:
     """Whether the scheme has cells, and none of the window is live."""
-    return trainer.callback_metrics.get("rollout/live_cells") == 0
+    return float(trainer.callback_metrics.get("rollout/live_cells", 1.0)) == 0
 
 
 def _evidence(rollout: RolloutCallback, policy: Any) -> Evidence:
