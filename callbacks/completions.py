@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.weights import weights_by_kind
 from rtt_lightning.datamodules.records import criteria_json
 from rtt_lightning.metrics import KindAccuracy
@@ -46,6 +47,12 @@ def write_completions(
     partial = path.with_suffix(".partial")
     pq.write_table(pa.Table.from_pylist(rows), partial)
     partial.replace(path)  # whoever reads the file finds it whole
+
+
+def print_window(number: int, judged: Sequence[JudgedRollout], rewards: Tensor, rows: int) -> None:
+    """The first ``rows`` responses of a window as a table, under what `signs` finds in all of them."""
+    seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
+    print_completions(judged[:rows], rewards[:rows], f"window {number}: {seen}")
 
 
 def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: str) -> None:

@@ -11,14 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from rtt_lightning.callbacks.completions import print_completions, write_completions
+from rtt_lightning.callbacks.completions import print_window, write_completions
 from rtt_lightning.callbacks.evaluation import report
 from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.lengths import refuse_long
 from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.requests import make_requests
-from rtt_lightning.callbacks.signs import signs
 from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
@@ -41,9 +40,7 @@ EVALUATION_WINDOW = -1
 
 
 class RolloutCallback(Callback):
-    """Generates for a window of prompts and hands out its micro-batches; drives validation in the same way.
-
-    Inert for a discriminator, whose batches hold no prompts.
+    """Generates for windows of prompts and hands out micro-batches, in validation too; inert for a discriminator.
 
     Args:
         engine: Samples responses.
@@ -150,7 +147,7 @@ class RolloutCallback(Callback):
         figures = {**metrics, **rollout_figures(experience, judged), **self.verifier.figures(), **seconds}
         means = mean_over_ranks(figures, weight=len(judged))
         self._log_figures(policy, "rollout", means, batch_size=len(judged))
-        self._show(trainer, policy, window.number, judged, relevance, experience, advantages)
+        self._show(trainer, policy, window.number, relevance, experience)
         return window
 
     # -- validation, test and predict ----------------------------------------------------------------------------
@@ -191,13 +188,7 @@ class RolloutCallback(Callback):
     # -- shared --------------------------------------------------------------------------------------------------
 
     def _roll_out(
-        self,
-        trainer: Any,
-        policy: Any,
-        samples: Sequence[RubricSample],
-        sampling: Sampling,
-        window: int,
-        loose: bool,
+        self, trainer: Any, policy: Any, samples: Sequence[RubricSample], sampling: Sampling, window: int, loose: bool
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
         version = trainer.global_step
@@ -219,24 +210,15 @@ class RolloutCallback(Callback):
         return self.judged
 
     def _show(
-        self,
-        trainer: Trainer,
-        policy: Any,
-        number: int,
-        judged: Sequence[JudgedRollout],
-        relevance: Sequence[Tensor],
-        experience: Experience,
-        advantages: Tensor,
+        self, trainer: Trainer, policy: Any, number: int, relevance: Sequence[Tensor], experience: Experience
     ) -> None:
         if self._writes_to:
             part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
-            write_completions(self._writes_to / f"window-{number:06d}{part}.parquet", judged, relevance, advantages)
+            path = self._writes_to / f"window-{number:06d}{part}.parquet"
+            write_completions(path, self.judged, relevance, self.advantages)
         if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
             rewards, known = policy.response_reward(experience.met, experience.scorable, experience.weights)
-            rewards = torch.where(known, rewards, torch.nan)
-            first = self.sampling.n
-            seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
-            print_completions(judged[:first][:4], rewards[:first][:4], f"window {number}: {seen}")
+            print_window(number, self.judged, torch.where(known, rewards, torch.nan), rows=min(self.sampling.n, 4))
 
     def state_dict(self) -> dict[str, Any]:
         """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""
@@ -246,14 +228,8 @@ class RolloutCallback(Callback):
         self._saved = state_dict.get("windows", [])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if len(self._saved) not in (0, trainer.world_size):
-            raise ValueError(
-                f"the checkpoint lies within a window that {len(self._saved)} processes share; {trainer.world_size} "
-                f"cannot go on with it: resume with {len(self._saved)}, or from the end of a window"
-            )
-        if self._saved:
-            self._window = Window.from_state_dict(self._saved[trainer.global_rank])
-            self._saved = []
+        self._window = Window.resumed(self._saved, trainer.global_rank, trainer.world_size)
+        self._saved = []
         refuse_long(trainer, pl_module, self.sampling)
         if trainer.enable_validation:
             refuse_long(trainer, pl_module, self.evaluation)

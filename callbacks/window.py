@@ -36,8 +36,18 @@ class Window:
         return {"number": self.number, "micro_batches": self.micro_batches}
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> "Window":
-        return cls(state["number"], state["micro_batches"])
+    def resumed(cls, states: Sequence[dict[str, Any]], rank: int, ranks: int) -> "Window | None":
+        """The window of this process, of those that all of them saved; ``None`` where none was.
+
+        Raises:
+            ValueError: If another number of processes saved them.
+        """
+        if len(states) not in (0, ranks):
+            raise ValueError(
+                f"the checkpoint lies within a window that {len(states)} processes share; {ranks} cannot go on with "
+                f"it: resume with {len(states)}, or from the end of a window"
+            )
+        return cls(states[rank]["number"], states[rank]["micro_batches"]) if states else None
 
     def anchor(self, policy: Any) -> None:
         """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""

@@ -87,7 +87,7 @@ def load_model(
     return loaded
 
 
-def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_code: bool = False) -> PreTrainedModel:
+def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_code: bool = False) -> Any:
     """A frozen copy of what full training started from, which computes as the policy does: their KL begins at 0.
 
     Autocast multiplies by fp32 weights in ``dtype``, so matrices are held in it; between layers the policy computes in

@@ -1,7 +1,4 @@
-"""The policy: GRPO over rubrics, and RTT as a small subclass of it.
-
-A new reward scheme is a subclass that overrides `PolicyModule.advantages`; everything else stays.
-"""
+"""The policy: GRPO over rubrics, and RTT as a subclass. A new reward scheme overrides `PolicyModule.advantages`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -156,9 +153,8 @@ class PolicyModule(TrainableModule):
             with self.model.disable_adapter():
                 return self._logprobs(batch)[0]
         if not self._reference:
-            sharded = self.device_mesh is not None
-            reference: Any = load_reference(self.base_model, self.base_dtype, sharded, self.trust_remote_code)
-            self._reference = (reference.to(self.device),)
+            kind = self.base_dtype, self.device_mesh is not None, self.trust_remote_code
+            self._reference = (load_reference(self.base_model, *kind).to(self.device),)
         return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 
     # -- the loss ------------------------------------------------------------------------------------------------
@@ -204,8 +200,7 @@ class PolicyModule(TrainableModule):
             logprobs, _ = self.response_logprobs(batch)
         return kl_k3(logprobs, self.reference_logprobs(batch))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
+    test_step = validation_step
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing to compute: the rollout callback samples, judges and writes the completions."""

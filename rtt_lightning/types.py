@@ -16,14 +16,14 @@ if TYPE_CHECKING:  # processes that check rules start without torch
 
 
 class OutsideFailure(RuntimeError):
-    """Something that a run depends on failed: a server, a judge. It ends the run with its message, which says what
-    was kept and how to go on.
-    """
+    """What a run depends on failed: a server, a judge. Ends the run; says what was kept and how to go on."""
 
 
 Span = tuple[int, int]
-Scope = Literal["global", "local"]
 """Half-open range of characters ``[start, end)``."""
+
+Scope = Literal["global", "local"]
+"""What is relevant to a criterion: the whole answer, or the characters that decide it."""
 
 Marks = tuple[str, str]
 """What opens a reasoning part and what closes it."""
@@ -56,7 +56,7 @@ class Criterion:
 
     @property
     def label(self) -> str:
-        """The text for people, with its weight where that is not 1: beside a negative one "as desired" is *not* met."""
+        """The text for people, with a weight that is not 1: beside a negative one "as desired" is *not* met."""
         return self.text if self.weight == 1 else f"{self.text} (weight {self.weight:g})"
 
 
@@ -77,10 +77,9 @@ class RubricSample:
     task: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.messages:
-            raise ValueError("messages is empty; a sample needs at least one user message")
-        if not self.criteria:
-            raise ValueError("criteria is empty; a sample needs at least one criterion")
+        for name, kind in (("messages", "user message"), ("criteria", "criterion")):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; a sample needs at least one {kind}")
 
     @property
     def text(self) -> str:
@@ -103,7 +102,7 @@ class Verdict:
             words that satisfy or violate the criterion, nothing where it is decided by an absence. ``None`` where the
             checker cannot tell.
         flags: What whoever reads it should know, `STEERING` and `SHORTENED`; they are counted and logged.
-        scope: What is relevant to the criterion: the whole answer, or its spans alone.
+        scope: Of the criterion.
     """
 
     met: bool | None
@@ -176,8 +175,7 @@ class Rollout:
     @property
     def answer_tokens(self) -> list[bool]:
         """Per response token, whether it carries characters of the answer."""
-        start, end = self.answer_span
-        return [max(a, start) < min(b, end) for a, b in self.offsets]
+        return [max(a, self.answer_span[0]) < min(b, self.answer_span[1]) for a, b in self.offsets]
 
 
 @dataclass(frozen=True)
@@ -190,8 +188,7 @@ class Experience:
         met: ``[batch rubric]`` bool verdicts; meaningless where not ``scorable``.
         scorable: ``[batch rubric]`` bool, False for padding and for unscorable verdicts.
         relevance: ``[batch rubric token]`` float in [0, 1].
-        answer_mask: ``[batch token]`` bool, the token group: tokens that carry characters of the answer, and that the
-            relevance source could read.
+        answer_mask: ``[batch token]`` bool, the token group: tokens of the answer that the relevance source could read.
         response_mask: ``[batch token]`` bool, all response tokens, the end token included.
         prompt_ids: ``[batch prompt]`` long, right-padded.
         prompt_lengths: ``[batch]`` long.
@@ -239,8 +236,6 @@ class JudgedRollout:
     """A response with its rubric's verdicts, one per criterion in rubric order.
 
     Attributes:
-        sample: Prompt and rubric.
-        rollout: The response.
         verdicts: Strict ones, of the answer as it is.
         loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.loose`.
     """

@@ -89,6 +89,6 @@ def test_a_window_counts_the_tokens_of_each_update_and_survives_its_state_dict()
     assert [int(m["update_tokens"]) for m in window.micro_batches] == [9, 9, 11, 11]  # 2+3+4 and 5+6, ends included
     assert [m["last_of_update"] for m in window.micro_batches] == [False, True, False, True]
     assert [m["advantages"][:, 0].tolist() for m in window.micro_batches] == [[0, 1], [2], [3], [4]]
-    again = Window.from_state_dict(window.state_dict())
+    again = Window.resumed([window.state_dict()], rank=0, ranks=1)
     assert again.number == 7
     assert torch.equal(again.micro_batches[3]["response_ids"], window.micro_batches[3]["response_ids"])
