@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {
         *("types", "seeds", "processes", "sharding", "logs"),
-        *("terminal", "shipped", "hub", "lazy", "flags", "modes", "settings", "history"),
+        *("terminal", "shipped", "hub", "lazy", "flags", "modes", "settings", "history", "servers"),
     },
     {"finite"},
     {"checkpoints"},

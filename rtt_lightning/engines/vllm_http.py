@@ -7,11 +7,21 @@ from typing import Any
 
 import httpx2 as httpx
 
+from rtt_lightning.servers import by_proxy, client, content_of, no_answer, words
+
 COMMAND = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --tokens-only --logprobs-mode processed_logprobs"
 
 
 class ServerFailure(Exception):
-    """A server did not do what it was asked to, or did not answer; another one may."""
+    """A server did not do what it was asked to, or did not answer; another one may.
+
+    Attributes:
+        status: Of its answer; 0 without one.
+    """
+
+    def __init__(self, said: str, status: int = 0) -> None:
+        super().__init__(said)
+        self.status = status
 
 
 async def sample(
@@ -24,10 +34,10 @@ async def sample(
         ValueError: If it refuses the request.
     """
     try:
-        content = _content(await http.post(f"{url}/inference/v1/generate", json=body))
-    except httpx.TransportError as error:
-        raise _no_answer(error) from error
-    [choice] = content["choices"]
+        answer = await http.post(f"{url}/inference/v1/generate", json=body)
+    except httpx.RequestError as error:
+        raise ServerFailure(no_answer(error, url)) from error
+    [choice] = _content(answer, "choices")["choices"]
     if choice["finish_reason"] not in ("stop", "length"):
         raise ServerFailure(f"it gave up on a response: {choice['finish_reason']}")
     versions = {span["version"] for span in choice["weight_versions"] or ()}
@@ -60,10 +70,7 @@ def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None
         ServerFailure: If it does not answer within ``deadline`` seconds, or did not do it.
         ValueError: If it refuses the request.
     """
-    try:
-        content = _content(httpx.post(f"{url}/{route}", json=body, timeout=deadline))
-    except httpx.TransportError as error:
-        raise _no_answer(error) from error
+    content = _asked(url, "POST", route, deadline, body)
     if content.get("success") is False:
         raise ServerFailure(f"{route} did not succeed; someone else is sampling from this server")
 
@@ -74,10 +81,7 @@ def world_size(url: str) -> int:
     Raises:
         ServerFailure: If it does not answer.
     """
-    try:
-        return int(_content(httpx.get(f"{url}/get_world_size", timeout=10.0))["world_size"])
-    except httpx.TransportError as error:
-        raise _no_answer(error) from error
+    return int(_asked(url, "GET", "get_world_size", 10.0, needed="world_size")["world_size"])
 
 
 def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
@@ -94,34 +98,64 @@ def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
     ends = time.monotonic() + deadline
     while True:
         try:
-            served = _content(httpx.get(f"{url}/v1/models", timeout=10.0))
-            _content(httpx.get(f"{url}/weight_info", timeout=10.0))
-            return served["data"][0]["max_model_len"]
-        except httpx.TransportError as error:
+            longest = longest_row(url)
+            _asked(url, "GET", "weight_info", 10.0)
+            return longest
+        except ServerFailure as error:
+            if error.status == 404:
+                raise ValueError(
+                    f"the server at {url} takes no new weights ({error}); start it with `{COMMAND}`"
+                ) from error
+            if error.status not in (0, 502, 503, 504):  # a gateway whose server has not come up yet
+                raise ValueError(f"the vLLM server at {url} cannot be used: {error}") from error
             check()
             if time.monotonic() > ends:
                 raise ValueError(f"no vLLM server answers at {url} after {deadline:g} seconds: {error}") from error
             time.sleep(0.5)
-        except ServerFailure as error:
-            raise ValueError(
-                f"the server at {url} takes no new weights ({error}); start it with `{COMMAND}`"
-            ) from error
 
 
-def _content(answer: httpx.Response) -> Any:
+def longest_row(url: str) -> int:
+    """Longest prompt + response of a server's model, in tokens.
+
+    Raises:
+        ServerFailure: If it does not answer, or is no vLLM server.
+    """
+    [model, *_] = _asked(url, "GET", "v1/models", 10.0, needed="data")["data"] or [{}]
+    if "max_model_len" not in model:
+        raise ServerFailure(f"what answers at {url} is no vLLM server: it says nothing of max_model_len", 200)
+    return model["max_model_len"]
+
+
+def _asked(
+    url: str, method: str, route: str, deadline: float, body: Mapping[str, Any] | None = None, needed: str = ""
+) -> dict[str, Any]:
     """The JSON of an answer.
+
+    Raises:
+        ServerFailure: If the server does not answer, or could not do what was asked.
+        ValueError: If it refused the request, as any server would, or lies behind a proxy that cannot be used.
+    """
+    try:
+        with client(url, deadline) as http:
+            answer = http.request(method, f"{url}/{route}", json=body)
+    except httpx.RequestError as error:
+        raise ServerFailure(no_answer(error, url)) from error
+    return _content(answer, needed)
+
+
+def _content(answer: httpx.Response, needed: str = "") -> dict[str, Any]:
+    """The JSON of an answer, which holds ``needed``.
 
     Raises:
         ServerFailure: If the server could not do what was asked.
         ValueError: If it refused the request, as any server would.
     """
     if answer.status_code in (400, 422):
-        raise ValueError(f"the vLLM server at {answer.url} refused a request: {answer.text[:500]}")
-    if answer.is_error:
-        raise ServerFailure(f"HTTP status {answer.status_code} from {answer.url.path}: {answer.text[:200]}")
-    return answer.json() if answer.content else {}
-
-
-def _no_answer(error: httpx.TransportError) -> ServerFailure:
-    """Many network errors say nothing but their kind."""
-    return ServerFailure(str(error) or type(error).__name__)
+        raise ValueError(f"the vLLM server at {answer.url} refused a request: {words(answer)}")
+    status, url = answer.status_code, str(answer.url)
+    if not answer.is_success:
+        raise ServerFailure(f"HTTP status {status} from {answer.url.path}: {words(answer)}{by_proxy(url)}", status)
+    content = content_of(answer) if answer.content.strip() else {}
+    if not isinstance(content, dict) or (needed and needed not in content):
+        raise ServerFailure(f"no vLLM server answers at {url}, but says: {words(answer)}{by_proxy(url)}", status)
+    return content

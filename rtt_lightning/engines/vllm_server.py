@@ -37,10 +37,9 @@ from rtt_lightning.lazy import lazy_instance
 from rtt_lightning.mergeable import check_mergeable
 from rtt_lightning.merging import LOST_IN_BF16
 from rtt_lightning.processes import gather, rank
+from rtt_lightning.servers import async_client, checked_url
 from rtt_lightning.stored import as_stored
 from rtt_lightning.types import OutsideFailure, Rollout
-
-NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 
 
 class VLLMServerEngine(RolloutEngine):
@@ -78,7 +77,7 @@ class VLLMServerEngine(RolloutEngine):
             raise ValueError(
                 f"concurrency must be >= 1 and deadlines > 0, got {concurrency}, {deadline} and {start_deadline}"
             )
-        self.urls = tuple(url.rstrip("/") for url in urls)
+        self.urls = tuple(checked_url(url, "a url of vLLM servers") for url in urls)
         self.handover, self.dtype = handover, dtype
         self.concurrency, self.deadline, self.start_deadline = concurrency, deadline, start_deadline
         self.max_model_len, self.gpu_memory_utilization = max_model_len, gpu_memory_utilization
@@ -137,7 +136,7 @@ class VLLMServerEngine(RolloutEngine):
         limiters = {url: CapacityLimiter(self.concurrency) for url in self._alive}
         with (
             start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(httpx.AsyncClient(timeout=self.deadline, limits=NO_LIMITS)) as http,
+            portal.wrap_async_context_manager(async_client(*self._alive, timeout=self.deadline)) as http,
         ):
             running = {}
             for request in requests:

@@ -3,59 +3,36 @@
 import asyncio
 import importlib.util
 import os
-import random
 import re
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2 as httpx
+
+from rtt_lightning.servers import async_client, by_proxy, checked_url, content_of, is_page, no_answer, unusable_proxy
 from rtt_lightning.types import Message, OutsideFailure
 from rtt_lightning.verifiers.judge.budget import Bill
-from rtt_lightning.verifiers.judge.silence import silence
+from rtt_lightning.verifiers.judge.completions import NoCompletion, Reply, read_completion
+from rtt_lightning.verifiers.judge.dialect import Dialect, mend
+from rtt_lightning.verifiers.judge.limits import Limits, pass_through, retry_after, wait_after
 
-if TYPE_CHECKING:
-    from aiolimiter import AsyncLimiter
-
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds before the second attempt, doubled for each later one."""
-HOPELESS = {401: "the key is refused", 403: "the key may not use this model", 404: "there is no such model or path"}
+OPENAI = "https://api.openai.com/v1"
+HOPELESS = {
+    401: "the key is refused",
+    402: "the account cannot pay for it",
+    403: "the key may not use this model",
+    404: "there is no such model or path",
+    407: "the proxy asks for a name and a password",
+}
+"""What it means that asking again is in vain."""
+NO_QUOTA = "insufficient_quota"
+"""By this OpenAI tells an account that has used up what it paid for from one that asks too often."""
 
 
 class CallFailed(Exception):
     """No reply, and why."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the server wrote, and why that is not to be read; empty where it is."""
-
-    text: str
-    silence: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How hard the server may be asked.
-
-    Attributes:
-        concurrency: Calls at a time, per process.
-        requests_per_minute: Attempts per minute and process; null for any number.
-        tokens_per_minute: Estimated tokens per minute and process; null for any number.
-        deadline: Seconds that one attempt may take.
-        attempts: Of one call, before it counts as failed.
-    """
-
-    concurrency: int = 64
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    deadline: float = 60.0
-    attempts: int = 5
-
-    def __post_init__(self) -> None:
-        given = (self.concurrency, self.requests_per_minute, self.tokens_per_minute, self.deadline, self.attempts)
-        if any(value is not None and value <= 0 for value in given):
-            raise ValueError(f"limits of a judge must be above 0, got {self}")
 
 
 class Endpoint:
@@ -71,7 +48,7 @@ class Endpoint:
         limits: How hard it may be asked.
 
     Raises:
-        ValueError: For a URL that carries a password or a query.
+        ValueError: For a URL that carries a password or a query, or is none.
     """
 
     def __init__(
@@ -88,13 +65,17 @@ class Endpoint:
             raise ValueError("the judge's url must hold no password and no key; an environment variable has the key")
         self._key_variable = key_variable or ("" if url else "OPENAI_API_KEY")
         self._key = os.environ.get(self._key_variable, "").strip()
-        self.model, self.url, self._options, self._limits = model, url, dict(options), limits
-        self._structured = structured
+        self.url = checked_url(url or os.environ.get("OPENAI_BASE_URL") or OPENAI, "the judge's url")
+        self.model, self._options, self._limits = model, dict(options), limits
+        self._dialect, self._proven = Dialect(structured), False
 
     def problems(self) -> list[str]:
         """What is missing before anything can be asked, in words."""
-        missing = [name for name in ("openai", "aiolimiter") if importlib.util.find_spec(name) is None]
-        found = [f"the judge needs {name}: pip install 'rtt-lightning[judge]'" for name in missing]
+        found = []
+        if importlib.util.find_spec("aiolimiter") is None:
+            found.append("the judge needs aiolimiter: pip install 'rtt-lightning[judge]'")
+        if problem := unusable_proxy(self.url):
+            found.append(f"the judge at {problem}")
         if not re.fullmatch(r"[\x21-\x7e]*", self._key):
             found.append(f"the key in {self._key_variable} holds characters that no key has; is it the right variable?")
         if self._key_variable and not self._key:
@@ -107,14 +88,12 @@ class Endpoint:
     async def session(self) -> AsyncIterator[None]:
         """Connections and limits of one event loop."""
         from aiolimiter import AsyncLimiter
-        from openai import AsyncOpenAI
 
         limits = self._limits
         self.slots = asyncio.Semaphore(limits.concurrency)
         self._requests = AsyncLimiter(limits.requests_per_minute, 60) if limits.requests_per_minute else None
         self._tokens = AsyncLimiter(limits.tokens_per_minute, 60) if limits.tokens_per_minute else None
-        client = AsyncOpenAI(api_key=self._key or "none", base_url=self.url, max_retries=0, timeout=limits.deadline)
-        async with client as self._client:
+        async with async_client(self.url, timeout=limits.deadline) as self._client:
             yield
 
     async def ask(
@@ -138,110 +117,98 @@ class Endpoint:
             CallFailed: If all attempts failed, or the server refuses the call.
             OutsideFailure: If asking again is hopeless.
         """
-        format = {"type": "json_schema", "json_schema": {"name": "verdicts", "schema": dict(schema), "strict": True}}
-        body: dict[str, Any] = {"model": self.model, "messages": list(messages), **self._options, **options}
-        if self._structured:
-            body["response_format"] = format
-        for attempt in range(1, self._limits.attempts + 1):
-            await _pass(self._requests, 1)
-            await _pass(self._tokens, tokens)
+        request = {"model": self.model, "messages": list(messages), **self._options, **options}
+        dialect, attempt = self._dialect, 1
+        while True:
+            body = dialect.body(request, schema)
+            await pass_through(self._requests, 1)
+            await pass_through(self._tokens, tokens)
             try:
                 async with paying() as bill:
-                    return await self._attempt(body, bill)
-            except _NoSchema:
-                self._structured = False
-                del body["response_format"]
-            except _Stumble as error:
-                if attempt == self._limits.attempts:
-                    raise CallFailed(f"{error} ({attempt} attempts)") from None
-                await asyncio.sleep(error.wait if error.wait is not None else _wait(attempt))
-        raise CallFailed("the server takes no JSON schema, and there was no further attempt: raise limits.attempts")
+                    reply = await self._attempt(body, bill)
+                self._agree(dialect)
+                return reply
+            except _Failure as error:
+                proven = self._proven and dialect == self._dialect
+                other = dialect.after(error.said, body, proven, error.is_refusal)
+                if other is not None:
+                    dialect = other
+                elif error.is_refusal or attempt == self._limits.attempts:
+                    kind = "the server refuses the call: " if error.is_refusal else ""
+                    tried = "" if error.is_refusal else f" ({attempt} attempts)"
+                    hint = mend(error.said, body, self._options, may_be_schema=error.status == 500 and not proven)
+                    raise CallFailed(f"{kind}{error.said}{tried}{hint}") from None
+                else:
+                    await asyncio.sleep(error.wait if error.wait is not None else wait_after(attempt))
+                    attempt += 1
+
+    def _agree(self, dialect: Dialect) -> None:
+        """Keep to a way of asking that the server took."""
+        if self._dialect.structured and not dialect.structured:
+            warnings.warn(
+                f"the judge at {self.url} takes no JSON schema and is asked without; structured: false says so at once",
+                stacklevel=2,
+            )
+        self._dialect, self._proven = dialect, True
 
     async def _attempt(self, body: Mapping[str, Any], bill: Bill) -> Reply:
-        import openai
-
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         try:
             async with asyncio.timeout(self._limits.deadline):
-                # As it is: typed requests and replies cost more time than all the rest of a call.
-                made: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
-            reply, prompt, completion = _read(made)
-        except TimeoutError:
-            raise _Stumble(f"no reply within {self._limits.deadline:g} seconds") from None
-        except openai.APIStatusError as error:
-            bill.pay(0, 0)
-            if error.status_code in (400, 422) and "response_format" in body and _is_about_format(error):
-                raise _NoSchema from None
-            raise self._failure(error) from None
-        except openai.APIConnectionError as error:
-            if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
-                bill.pay(0, 0)  # it never got there
-            raise _Stumble(self._public(f"no connection: {error.__cause__ or error}")) from None
-        except (openai.APIError, AttributeError, LookupError, TypeError, ValueError) as error:
-            reason = f"what the server sent is no chat completion ({type(error).__name__}: {error})"
-            raise _Stumble(self._public(reason)[:200]) from None
-        if prompt or completion:
-            bill.pay(prompt, completion)
-        return reply
+                answer = await self._client.post(f"{self.url}/chat/completions", json=body, headers=headers)
+            completion = read_completion(answer)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            bill.pay(0, 0)  # it never got there
+            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise _Failure(f"no reply within {self._limits.deadline:g} seconds{by_proxy(self.url)}") from None
+        except httpx.RequestError as error:
+            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
+        except NoCompletion as error:
+            if not answer.is_success:
+                bill.pay(0, 0)
+            raise self._failure(answer, error) from None
+        if completion.prompt_tokens or completion.completion_tokens:
+            bill.pay(completion.prompt_tokens, completion.completion_tokens)
+        return completion.reply
 
-    def _failure(self, error: Any) -> Exception:
-        """What an answer with an error status means."""
-        status = error.status_code
-        if status in HOPELESS:
+    def _failure(self, answer: httpx.Response, error: NoCompletion) -> Exception:
+        """What an answer without a reply means."""
+        said, status = self._public(str(error)), error.status
+        meaning = HOPELESS.get(status)
+        if status == 429 and NO_QUOTA in answer.text:
+            meaning = "the account's quota is used up"
+        if meaning and is_page(answer):
+            meaning = "the URL is no API"
+        elif meaning and by_proxy(self.url) and content_of(answer) is None:
+            meaning = "the proxy lets nothing through"
+        if meaning:
             return OutsideFailure(
-                f"the judge at {self.url or 'OpenAI'} answers {status}: {HOPELESS[status]} (model {self.model!r}, key "
-                f"from {self._key_variable or 'nowhere'}). Mend it, then resume with --ckpt_path"
+                f"the judge at {self.url}{by_proxy(self.url)} answers {status}: {meaning} (model {self.model!r}, key "
+                f"from {self._key_variable or 'nowhere'}). It says: {said}. Mend it, then resume with --ckpt_path"
             )
-        if status in (408, 429) or status >= 500:
-            return _Stumble(f"HTTP status {status}", _retry_after(error))
-        return CallFailed(f"the server refuses the call: {self._public(str(error))[:300]}")
+        if status in (408, 409, 425, 429) or status >= 500:
+            said = f"HTTP status {status}: {said}{by_proxy(self.url)}"
+            return _Failure(said, status, wait=retry_after(answer))
+        return _Failure(said, status, is_refusal=status >= 400)
 
     def _public(self, text: str) -> str:
-        """A message of the server without the key, should it quote it."""
-        return text.replace(self._key, "***") if self._key else text
+        """A message of the server without the key, should it quote it, or OpenAI's, which it may have as well."""
+        for key in filter(None, (self._key, os.environ.get("OPENAI_API_KEY"))):
+            text = text.replace(key, "***")
+        return text
 
 
-class _Stumble(Exception):
-    """A failure that another attempt may not meet; ``wait`` seconds, where the server said how many."""
+class _Failure(Exception):
+    """A failed attempt.
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+    Attributes:
+        said: Why, as far as the server says.
+        status: Of the answer, 0 without one.
+        is_refusal: Whether the same request would be refused again; otherwise another attempt may not meet it.
+        wait: Seconds until that, where the server said how many.
+    """
 
-
-class _NoSchema(Exception):
-    """The server does not take a schema; without it it may answer."""
-
-
-def _read(completion: Any) -> tuple[Reply, int, int]:
-    """The reply of a chat completion, and its tokens: of the prompt, and its own; both 0 where they are not told."""
-    choice, usage = completion["choices"][0], completion.get("usage") or {}
-    message = choice["message"]
-    text = message.get("content") or ""
-    if not isinstance(text, str):
-        raise TypeError(f"its content is {type(text).__name__}, not text")
-    reply = Reply(text, silence(message, choice.get("finish_reason")))
-    return reply, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-
-
-def _is_about_format(error: Any) -> bool:
-    """Whether a refusal is about the schema: by its message, not by what else of the request it quotes."""
-    body = error.body if isinstance(error.body, dict) else {}
-    message = str(body.get("message") or body.get("detail") or error)[:300]
-    return any(word in message for word in ("response_format", "json_schema", "guided", "structured"))
-
-
-def _retry_after(error: Any) -> float | None:
-    try:
-        return min(max(float(error.response.headers.get("retry-after", "")), 0.0), LONGEST_WAIT)
-    except ValueError:  # none, or a date
-        return None
-
-
-def _wait(attempt: int) -> float:
-    """Twice as long each time, with jitter: those who failed together must not come back together."""
-    return random.uniform(0.5, 1.0) * min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
-
-
-async def _pass(limiter: "AsyncLimiter | None", amount: float) -> None:
-    if limiter is not None:
-        await limiter.acquire(min(amount, limiter.max_rate))
+    def __init__(self, said: str, status: int = 0, is_refusal: bool = False, wait: float | None = None) -> None:
+        super().__init__(said)
+        self.said, self.status, self.is_refusal, self.wait = said, status, is_refusal, wait

@@ -7,6 +7,7 @@ from typing import Any
 LESS_REASONING = "turn its reasoning off by the judge's options"
 CUT_OFF = "its reply was cut off; raise the judge's max_completion_tokens"
 CUT_OFF_REASONING = f"its reasoning was cut off before any reply; raise max_completion_tokens, or {LESS_REASONING}"
+BROKEN_OFF = "the judge's reply was broken off by a failure of its server"
 EMPTY = "the judge's reply is empty"
 REASONING_ALONE = f"the judge's reply is reasoning alone; {LESS_REASONING}"
 TOOL_CALL = "the judge calls a tool and replies nothing; have its server parse no tools"
@@ -35,6 +36,8 @@ def silence(message: Mapping[str, Any], finish_reason: str | None) -> str:
     """
     text = str(message.get("content") or "").strip()
     reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if finish_reason in ("error", "abort"):
+        return BROKEN_OFF
     if finish_reason == "length":
         return CUT_OFF if text or not reasoning else CUT_OFF_REASONING
     if text:

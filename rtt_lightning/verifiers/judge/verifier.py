@@ -15,7 +15,10 @@ from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSampl
 from rtt_lightning.verifiers.base import Memory, Verifier
 from rtt_lightning.verifiers.checks import JUDGE, unscorable
 from rtt_lightning.verifiers.judge.budget import Bill, Budget
-from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint, Limits, Reply
+from rtt_lightning.verifiers.judge.completions import Reply
+from rtt_lightning.verifiers.judge.dialect import LENGTHS, settings
+from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint
+from rtt_lightning.verifiers.judge.limits import Limits
 from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
 from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, Reading, read_reply
 from rtt_lightning.verifiers.judge.store import Store
@@ -47,7 +50,8 @@ class LLMJudge(Verifier):
             out, and the verdict is flagged.
         temperature: Of sampling the reply; null leaves it to the server.
         structured: Have the server hold to a JSON schema where it can.
-        options: More fields of the request; not how long a reply may be, nor how many are wanted.
+        options: More fields of the request; null leaves one out that is sent otherwise. ``max_tokens`` in it is sent in
+            place of ``max_completion_tokens``, to a server that knows the former alone and does not say so.
         limits: How hard the server may be asked.
         budget: What may be spent.
         file: SQLite file of verdicts and of what was spent; null for neither. On a local disk.
@@ -79,13 +83,13 @@ class LLMJudge(Verifier):
                 "criteria_per_call, max_completion_tokens, max_characters and failures_in_a_row must be at least 1, "
                 f"got {criteria_per_call}, {max_completion_tokens}, {max_characters} and {failures_in_a_row}"
             )
-        if fixed := {"max_tokens", "max_completion_tokens", "n", "stream"} & set(options or {}):
-            raise ValueError(f"the judge's options must not hold {', '.join(sorted(fixed))}: they are set elsewhere")
         self._template = read_template(Path(template) if template else DEFAULT)
-        warmth = {} if temperature is None else {"temperature": temperature}
-        self._options = {"max_completion_tokens": max_completion_tokens, **warmth, **(options or {})}
+        self._options = settings(max_completion_tokens, temperature, structured, options or {})
+        self._reply = max(
+            (self._options[name] for name in LENGTHS if name in self._options), default=max_completion_tokens
+        )
         self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
-        self._per_call, self._longest, self._reply = criteria_per_call, max_characters, max_completion_tokens
+        self._per_call, self._longest = criteria_per_call, max_characters
         self._budget, self._most_failures, self._failures, self._calling = budget, failures_in_a_row, 0, 0
         self._votes, self._path = votes, Path(file) if file else None
 

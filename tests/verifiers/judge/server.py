@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
 
-import httpx2 as httpx
+from rtt_lightning.servers import client
 
 KEY = "sk-a-secret-of-the-tests"
 MALFORMED = (
@@ -45,6 +45,9 @@ class Behaviour:
         structured: Whether a JSON schema may be asked for.
         finish_reason: Of every reply.
         body: Sent in place of every reply.
+        refuses: Fields of requests, or texts in them, that it does not take.
+        refusal: Status of what it answers then.
+        words: What it says then, as a message or a whole body; ``{field}`` is what it does not take.
         dies_after: Calls after which connections are cut; none if 0.
     """
 
@@ -58,6 +61,9 @@ class Behaviour:
     structured: bool = True
     finish_reason: str = "stop"
     body: str = ""
+    refuses: tuple[str, ...] = ()
+    refusal: int = 400
+    words: Any = ""
     dies_after: int = 0
 
 
@@ -99,7 +105,8 @@ def judge_server(**behaviour: Any) -> Iterator[str]:
 
 
 def seen(url: str) -> Seen:
-    return Seen(**httpx.get(f"{url}/seen").json())
+    with client(url, 5.0) as http:
+        return Seen(**http.get(f"{url}/seen").json())
 
 
 def _serve(connection: Connection, behaviour: Behaviour) -> None:
@@ -154,10 +161,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, body: dict[str, Any], draw: float, malformed: str) -> None:
         does = self.server.behaviour
+        if does.body:
+            return self._send(does.status, does.body.encode(), {})
         if does.status != 200:
             return self._answer(does.status, {"error": {"message": f"no, {KEY}"}})
-        if does.body:
-            return self._send(200, does.body.encode(), {})
+        for name in does.refuses:
+            if name in body or name in body["messages"][-1]["content"]:
+                said = does.words
+                said = {"error": {"message": said.format(field=name)}} if isinstance(said, str) else said
+                return self._answer(does.refusal, said)
         if "response_format" in body and not does.structured:
             return self._answer(400, {"error": {"message": "response_format is not supported"}})
         for share, status in ((does.too_many, 429), (does.broken, 500)):

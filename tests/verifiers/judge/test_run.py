@@ -99,7 +99,7 @@ def test_the_key_stands_in_no_file_and_in_no_message(
         main([*policy_args("fit"), *judged_by(url, data, tmp_path / "other.sqlite")])
     assert KEY not in str(error.value)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {".parquet", ".yaml", ".csv", ".sqlite"} <= {path.suffix for path in files}
+    assert {".parquet", ".yaml", ".csv", ".sqlite"} <= {suffix for path in files for suffix in path.suffixes}
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert KEY not in "".join(capfd.readouterr())
     assert os.environ["OPENAI_API_KEY"] == KEY
