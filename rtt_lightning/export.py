@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedTokenizerBase
 
 from rtt_lightning.cards import discriminator_card, policy_card
 from rtt_lightning.checkpoints import BASE_KEY, check_fits, read_checkpoint
+from rtt_lightning.engines.base import end_token_ids
 from rtt_lightning.fingerprint import fingerprint
 from rtt_lightning.folders import appearing, write_adapters, write_model
 from rtt_lightning.hub import means_a_folder
@@ -77,9 +78,12 @@ def _export_policy(
     config = state[POLICY_KEY]
     base = located(state, config["model"], base)
     lora = Lora(**config["lora"]) if config["lora"] else None
+    tokenizer = load_tokenizer(base, trust_remote_code)
 
     def load(lora: Lora | None, source: str = base) -> Any:
-        return load_model(AutoModelForCausalLM, source, lora, trust_remote_code=trust_remote_code)
+        model = load_model(AutoModelForCausalLM, source, lora, trust_remote_code=trust_remote_code)
+        _end_as_in_training(model, tokenizer)
+        return model
 
     def trained() -> Any:
         policy = load(lora)
@@ -94,8 +98,15 @@ def _export_policy(
         write_adapters(trained(), lambda: load(lora), folder, getattr(torch, dtype or "float32"), base)
     else:
         write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
-    load_tokenizer(base, trust_remote_code).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(policy_card(name, base, state["global_step"], not apart, trust_remote_code))
+
+
+def _end_as_in_training(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have generation stop where responses ended in training: also at the end of a turn in the chat template."""
+    given, ends = model.generation_config.eos_token_id, end_token_ids(model, tokenizer)
+    if ends != frozenset(given if isinstance(given, list) else [given]):
+        model.generation_config.eos_token_id = sorted(ends)
 
 
 def _export_discriminator(

@@ -26,6 +26,7 @@ from rtt_lightning.cli import main, run
 from rtt_lightning.export import export
 from rtt_lightning.models import Lora, merged_weights
 from rtt_lightning.policy import RTT
+from rtt_lightning.tokenizers import end_of_turn
 from tests.families import saved
 from tests.test_discriminator import fit as fit_discriminator
 
@@ -169,6 +170,17 @@ def test_a_base_keeps_generation_flags_that_do_not_fit_together(
         written = GenerationConfig.from_pretrained(tmp_path / "out").to_dict()
         assert {name: written[name] for name in flags} == flags
         assert written["do_sample"] == sampled
+
+
+def test_an_exported_policy_ends_where_its_responses_did(base: Path, tmp_path: Path) -> None:
+    """The base's generation config names another end (0) than its tokenizer and chat template, which ended them too."""
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": 0}))
+    checkpoint_of(str(base), tmp_path / "p.ckpt")
+    export(tmp_path / "p.ckpt", tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    ends = sorted({0, tokenizer.eos_token_id, end_of_turn(tokenizer) or 0})
+    assert GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id == ends
+    assert len(ends) > 1
 
 
 CONFIGURATION = """from transformers import LlamaConfig

@@ -69,10 +69,10 @@ class VLLMEngine(RolloutEngine):
             ValueError: If vLLM is missing or cannot be imported, with the command that mends it; or if the policy's
                 adapters cannot be merged.
         """
+        self._vllm = import_vllm()
         check_mergeable(policy.model)
         if self.dtype != "float32" and isinstance(policy.model, PeftModel):
             rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.dtype float32"))
-        self._vllm = import_vllm()
         on_gpu = torch.cuda.is_available()
         arguments = self._vllm.EngineArgs(
             model=policy.base_model,
