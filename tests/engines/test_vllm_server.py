@@ -208,6 +208,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
             [
                 *arguments(servers[:1], real_model, tmp_path),
                 f"--rollout.engine={__name__}.Doomed",
+                "--rollout.engine.init_args.concurrency=2",  # else all might have come when the first one is seen
                 "--trainer.enable_checkpointing=true",
                 "--trainer.callbacks=rtt_lightning.callbacks.checkpoints.Checkpoints",
                 f"--trainer.callbacks.init_args.folder={tmp_path}/c",
