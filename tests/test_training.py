@@ -26,6 +26,9 @@ class Slope(TrainableModule):
         super().__init__(optimizer, warmup_steps=8, skip_nonfinite=skip_nonfinite)
         self.weight = torch.nn.Parameter(torch.ones(3))
 
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        return "slope", {}
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         return (self.weight * batch["x"].sum()).square().mean()
 
