@@ -6,6 +6,7 @@ import platform
 import shutil
 import socket
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -96,13 +97,12 @@ def show(title: str, findings: Sequence[Finding]) -> Sequence[Finding]:
 
 
 def packages() -> list[Finding]:
-    """Python and every dependency, beside the range that the installed distribution asks for."""
-    about = metadata.metadata(DISTRIBUTION)
-    python, wanted = platform.python_version(), about["Requires-Python"] or ""
+    """Python and every dependency, beside the range that the project asks for."""
+    wanted, extras, lines = _asked_for()
+    python = platform.python_version()
     fine = SpecifierSet(wanted).contains(python, prereleases=True)
     found = [Finding("python", f"{python} ({wanted})", fine, "" if fine else f"install Python {wanted}")]
-    extras = about.get_all("Provides-Extra") or []
-    for line in metadata.requires(DISTRIBUTION) or []:
+    for line in lines:
         requirement = Requirement(line)
         if requirement.name == DISTRIBUTION:  # an extra that is made of others
             continue
@@ -111,6 +111,22 @@ def packages() -> list[Finding]:
         else:
             found += [_package(requirement, e) for e in extras if requirement.marker.evaluate({"extra": e})]
     return found
+
+
+def _asked_for() -> tuple[str, list[str], list[str]]:
+    """Versions of Python, names of extras and requirements: of what is installed, else of the source tree."""
+    try:
+        about = metadata.metadata(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+        project = tomllib.loads(file.read_text())["project"] if file.is_file() else {}
+        extras = project.get("optional-dependencies", {})
+        lines = [
+            f'{line}{" and" if ";" in line else ";"} extra == "{extra}"' for extra in extras for line in extras[extra]
+        ]
+        return project.get("requires-python", ""), [*extras], [*project.get("dependencies", ()), *lines]
+    extras = about.get_all("Provides-Extra") or []
+    return about["Requires-Python"] or "", extras, metadata.requires(DISTRIBUTION) or []
 
 
 def _package(requirement: Requirement, extra: str) -> Finding:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import nltk
@@ -90,6 +91,26 @@ def test_a_wrong_package_is_marked_and_broken_only_where_it_is_needed(
     assert expected in line_of(output, name)
     assert code == (1 if sign == "BROKEN" else 0)
     assert (f"broken: {name}" in output) == (sign == "BROKEN")
+
+
+def test_a_source_tree_that_is_not_installed_is_looked_at_like_an_installed_one(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = metadata.metadata
+
+    def not_installed(name: str) -> object:
+        if name == "rtt-lightning":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    installed = doctor()[1]
+    monkeypatch.setattr(metadata, "metadata", not_installed)
+    code, output = doctor()
+    assert code == 0, output
+    for name in ("python", "torch", "aiolimiter"):
+        assert line_of(output, name).split()[0] == "ok"
+        assert line_of(output, name) == line_of(installed, name)
+    assert "extra judge" in line_of(output, "aiolimiter")
 
 
 def test_another_distribution_of_the_module_counts(
