@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from rtt_lightning.callbacks.completions import print_window, write_completions
@@ -18,6 +19,7 @@ from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.lengths import refuse_long
 from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.requests import make_requests
+from rtt_lightning.callbacks.start import refuse_undecidable, without_credit
 from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
@@ -95,10 +97,12 @@ class RolloutCallback(Callback):
         self._window, self.synced_version = None, None
         self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
         if isinstance(trainer.datamodule.view, PromptWindows):
-            trainer.datamodule.check(self.verifier.problems)
+            refuse_undecidable(trainer.datamodule, self.verifier)
             if stage == TrainerFn.FITTING:
-                train = trainer.datamodule.records["train"]
-                say_if_ignored(pl_module.response_reward, (record.sample for record in train))
+                train = [record.sample for record in trainer.datamodule.records["train"]]
+                say_if_ignored(pl_module.response_reward, train)
+                if pl_module.token_credit and (said := without_credit(train, self.relevance, self.verifier)):
+                    rank_zero_warn(said)
 
     # -- training ------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.callbacks.start import refuse_undecidable
+from rtt_lightning.datamodules import PromptWindows
 from rtt_lightning.processes import sum_over_ranks
 from rtt_lightning.types import Criterion, JudgedRollout, Verdict
 from rtt_lightning.verifiers.base import Verifier
@@ -47,6 +50,10 @@ class RewardWatch(Callback):
         self.judge, self.every, self.responses, self.alarm, self.drift = judge, every, responses, alarm, drift
         self._first: dict[str, float] = {}
         self._warned: set[str] = set()
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if self.judge is not None and stage == TrainerFn.FITTING and isinstance(trainer.datamodule.view, PromptWindows):
+            refuse_undecidable(trainer.datamodule, self.judge)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch.get("micro_batch") != 0 or batch["window"] % self.every:

@@ -127,6 +127,10 @@ class RubricDataModule(LightningDataModule):
         """The training prompts in order: predicting makes labelled responses for a discriminator."""
         return self.view.eval_loader(self._needed("train"), "train", self._share())
 
+    def samples(self) -> list[RubricSample]:
+        """Those of all splits that were loaded."""
+        return [record.sample for records in self.records.values() for record in records]
+
     def check(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
         """Refuse data whose criteria cannot be decided, all at once.
 
@@ -134,7 +138,7 @@ class RubricDataModule(LightningDataModule):
             problems: What is wrong with a sample, in words; from the verifier.
         """
         found: dict[str, list[str]] = {}
-        for sample in (record.sample for records in self.records.values() for record in records):
+        for sample in self.samples():
             for problem in problems(sample):
                 found.setdefault(problem, []).append(sample.id)
         if found:
@@ -144,8 +148,7 @@ class RubricDataModule(LightningDataModule):
 
     def check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
         """Refuse prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
-        samples = [record.sample for records in self.records.values() for record in records]
-        check_vocabulary(samples, tokenizer, rows, self.chat_template_kwargs)
+        check_vocabulary(self.samples(), tokenizer, rows, self.chat_template_kwargs)
 
     def _share(self) -> Share:
         """Tensor-parallel processes of one replica would need equal data; only data parallelism is supported."""

@@ -85,6 +85,8 @@ class PolicyModule(TrainableModule):
 
     smallest_group = 2
     """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
+    token_credit = False
+    """Whether the scheme reads the relevance of tokens."""
 
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         """Advantages of a window: the one method that a new reward scheme overrides.
@@ -218,6 +220,8 @@ class RTT(PolicyModule):
         advantage_clip: Bound on the absolute token-level advantage; null for none, as in the paper.
         kwargs: As for `PolicyModule`.
     """
+
+    token_credit = True
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 
 from rtt_lightning.callbacks.causes import refuse_small_groups
 from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.callbacks.start import without_credit
 from rtt_lightning.cli import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
@@ -23,6 +25,8 @@ from rtt_lightning.doctor.jobs import Job, UnknownShape, shape_of
 from rtt_lightning.doctor.machine import Finding, host_memory, show, vllm
 from rtt_lightning.doctor.memory import estimate
 from rtt_lightning.doctor.plans import Place, job_of, read_config, runs_vllm
+from rtt_lightning.engines.vllm_http import COMMAND, ServerFailure, longest_row
+from rtt_lightning.engines.vllm_server import VLLMServerEngine
 from rtt_lightning.policy import PolicyModule
 
 Result = TypeVar("Result")
@@ -84,6 +88,9 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
     if not loaded or module is None:
         return None
     job = _attempt(found, "memory", lambda: job_of(module, parts.data, parts.rollout, place))
+    if isinstance(module, PolicyModule):
+        said = {finding.found for finding in found}
+        found += [finding for finding in _outside(parts, module) if finding.found not in said]
     if job is None:
         return None
     found.append(_describe_job(job, place))
@@ -162,6 +169,26 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
         data.check_vocabulary(module.tokenizer, vocabulary)
     sizes = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
     return Finding("data", f"records: {sizes}; {len(loader)} micro-batches per epoch and process")
+
+
+def _outside(parts: Any, policy: PolicyModule) -> list[Finding]:
+    """Judges and vLLM servers, asked once each, and the criteria that the relevance source is blind to."""
+    found: list[Finding] = []
+    data, rollout = parts.data, parts.rollout
+    for name, verifier in (("judge", rollout.verifier), ("watch.judge", parts.watch.judge)):
+        if verifier is not None:
+            doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
+            found += [Finding(name, doubt, None) for doubt in doubts or ()]
+    if policy.token_credit:
+        train = [record.sample for record in data.records["train"]]
+        said = _attempt(found, "relevance", lambda: without_credit(train, rollout.relevance, rollout.verifier))
+        found += [Finding("relevance", said, None)] if said else []
+    for url in rollout.engine.urls if isinstance(rollout.engine, VLLMServerEngine) else ():
+        try:
+            found.append(Finding("vLLM server", f"{url} answers, and takes {longest_row(url)} tokens"))
+        except (ServerFailure, ValueError) as error:
+            found.append(Finding("vLLM server", f"{url}: {error}", None, f"`rtt fit` waits for it; `{COMMAND}`"))
+    return found
 
 
 def _needed(finding: Finding) -> Finding:

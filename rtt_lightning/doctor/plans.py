@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from lightning.pytorch import Trainer
 from transformers import AutoConfig
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.checkpoints import META
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.lengths import rendered
 from rtt_lightning.datamodules.views import labelled_pairs
@@ -26,7 +24,7 @@ from rtt_lightning.engines.vllm_server import VLLMServerEngine
 from rtt_lightning.hub import reading
 from rtt_lightning.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
-from rtt_lightning.relevance.discriminator import config_of
+from rtt_lightning.relevance.discriminator import read_config as read_config_of_discriminator
 from rtt_lightning.relevance.model import RelevanceConfig
 from rtt_lightning.strategies import FSDP
 from rtt_lightning.tokenizers import load_tokenizer
@@ -122,7 +120,7 @@ def _policy_job(
         job = replace(job, sampled=rows, merge=rollout.engine.merge_adapters)
     if not isinstance(rollout.relevance, DiscriminatorRelevance):
         return job
-    config = _relevance_config(Path(rollout.relevance.checkpoint))
+    config = read_config_of_discriminator(rollout.relevance.checkpoint)
     return replace(
         job,
         scorer=(read_shape(config.model, config.layers), config.lora),
@@ -157,11 +155,3 @@ def _engine_bytes(engine: RolloutEngine, shape: Shape, place: Place) -> int:
         return int(engine.gpu_memory_utilization * (place.memory or 0))
     cache = int(float((CPU_SETTINGS | os.environ)["VLLM_CPU_KVCACHE_SPACE"]) * GIB)
     return shape.parameters() * getattr(torch, engine.dtype).itemsize + cache
-
-
-def _relevance_config(checkpoint: Path) -> RelevanceConfig:
-    """What defines the discriminator of a checkpoint; its weights stay on the disk."""
-    path = checkpoint / META if checkpoint.is_dir() else checkpoint
-    if not path.is_file():
-        raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one first, with a discriminator's config")
-    return config_of(torch.load(path, map_location="cpu", mmap=True, weights_only=True), checkpoint)

@@ -1,14 +1,14 @@
 """Where token relevance comes from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.seeds import sampling_seed
-from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types import Criterion, JudgedRollout
 
 
 class RelevanceSource(ABC):
@@ -17,6 +17,18 @@ class RelevanceSource(ABC):
     @abstractmethod
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
         """Relevance p in [0, 1], ``[rubric token]`` per response, on the CPU; tokens are the policy's."""
+
+    def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
+        """Those whose relevance cannot vary within a response: they earn no token-level credit.
+
+        Args:
+            criteria: Some of the data.
+            gives_spans: Whether their verdicts could say which characters decided, `Verifier.gives_spans`.
+
+        Raises:
+            ValueError: If something that the source needs is missing; nothing large is loaded to see it.
+        """
+        return []
 
     def weigh_read(self, judged: Sequence[JudgedRollout]) -> list[tuple[Tensor, Tensor]]:
         """What `weigh` gives, and ``[token]`` bool: the tokens that the source could read, by default all of them.
@@ -28,6 +40,9 @@ class RelevanceSource(ABC):
 
 class UniformRelevance(RelevanceSource):
     """Every token matters equally: token credit vanishes and RTT becomes plain GRPO. A control."""
+
+    def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
+        return [*criteria]
 
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
         return [torch.ones(_shape(item)) for item in judged]
@@ -58,6 +73,9 @@ class RuleSpans(RelevanceSource):
 
     Where a checker cannot tell its spans, all answer tokens count as relevant.
     """
+
+    def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
+        return [criterion for criterion in criteria if not gives_spans(criterion)]
 
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
         return [_rule_spans(item) for item in judged]

@@ -1,23 +1,25 @@
 """Relevance from a trained discriminator."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.checkpoints import BASE_KEY, check_fits, read_checkpoint
+from rtt_lightning.checkpoints import BASE_KEY, META, check_fits, read_checkpoint
 from rtt_lightning.functional.alignment import spans_to_tokens, transfer
 from rtt_lightning.models import Lora, trainable_names
 from rtt_lightning.origin import check_origin
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
-from rtt_lightning.types import JudgedRollout, Span
+from rtt_lightning.tokenizers import load_tokenizer
+from rtt_lightning.types import Criterion, JudgedRollout, Span
 
 CHECKPOINT_KEY = "relevance_config"
 PREFIX = "relevance."
@@ -40,6 +42,12 @@ class DiscriminatorRelevance(RelevanceSource):
         self.checkpoint, self.batch_size = checkpoint, batch_size
         self.body, self.accept_mismatch = model, accept_mismatch
         self._model: RelevanceModel | None = None
+
+    def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
+        """Those that leave no room for a response within the length that the discriminator reads."""
+        config = read_config(self.checkpoint)
+        prefixes = config.prefixes(load_tokenizer(self.body or config.model), [c.text for c in criteria])
+        return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
 
     def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
         return [weight for weight, _ in self.weigh_read(judged)]
@@ -104,15 +112,29 @@ def load_relevance_model(checkpoint: str, body: str | None = None, accept_mismat
         ValueError: For a missing file or one that no `DiscriminatorModule` wrote, and for another body than it was
             trained with.
     """
-    path = Path(checkpoint)
-    if not path.exists():
-        raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
-    state = read_checkpoint(path)
-    config = config_of(state, checkpoint)
+    config = read_config(checkpoint)
+    state = read_checkpoint(Path(checkpoint))
     model = RelevanceModel(config if body is None else replace(config, model=body))
     check_origin(state.get(BASE_KEY, {}), model.base(), accept_mismatch)
     load_weights(model, state["state_dict"])
     return model.requires_grad_(False).eval()
+
+
+def read_config(checkpoint: str) -> RelevanceConfig:
+    """What defines the discriminator of a checkpoint; its weights stay on the disk.
+
+    Raises:
+        ValueError: For a missing file or one that no `DiscriminatorModule` wrote.
+    """
+    path = Path(checkpoint)
+    file = path / META if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
+    try:
+        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it cannot be read as one") from error
+    return config_of(state, checkpoint)
 
 
 def config_of(state: Mapping[str, Any], checkpoint: str | Path) -> RelevanceConfig:

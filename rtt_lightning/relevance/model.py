@@ -44,6 +44,11 @@ class RelevanceConfig:
         if self.layers is not None and self.layers < 1:
             raise ValueError(f"layers must be at least 1, got {self.layers}; null keeps all")
 
+    def prefixes(self, tokenizer: Any, criteria: Sequence[str]) -> list[list[int]]:
+        """Token ids of what precedes a response, for each of some criteria."""
+        before, _, after = self.template.partition("{criterion}")
+        return tokenizer([before + criterion + after for criterion in criteria])["input_ids"]
+
 
 @dataclass(frozen=True)
 class EncodedPairs:
@@ -102,8 +107,7 @@ class RelevanceModel(nn.Module):
         """
         if not criteria:
             return NO_PAIRS
-        before, _, after = self.config.template.partition("{criterion}")
-        prefixes = self.tokenizer([before + criterion + after for criterion in criteria])["input_ids"]
+        prefixes = self.config.prefixes(self.tokenizer, criteria)
         encoded = self.tokenizer(list(responses), add_special_tokens=False, return_offsets_mapping=True)
         sequences, masks, offsets, cut = [], [], [], 0
         for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from anyio.from_thread import start_blocking_portal
 
-from rtt_lightning.types import RubricSample, Verdict
+from rtt_lightning.types import Criterion, RubricSample, Verdict
 
 
 class Memory(Protocol):
@@ -47,6 +47,18 @@ class Verifier(ABC):
     def problems(self, sample: RubricSample) -> list[str]:
         """What this verifier cannot decide in a rubric, in words; asked when data is loaded."""
         return []
+
+    def try_out(self, samples: Sequence[RubricSample]) -> list[str]:
+        """What is doubtful about what their criteria depend on, such as a server, found out before anything is sampled.
+
+        Raises:
+            OutsideFailure: If it does not work at all.
+        """
+        return []
+
+    def gives_spans(self, criterion: Criterion) -> bool:
+        """Whether verdicts on a criterion could say which characters decided them, and not only the whole answer."""
+        return True
 
     def figures(self) -> dict[str, float]:
         """What it has cost so far, for the log: the same names each time."""

@@ -48,6 +48,9 @@ class CodeVerifier(Verifier):
         found = [f"the data brings code, which needs {name}: pip install 'rtt-lightning[sandbox]'" for name in missing]
         return found + [problem for criterion in sample.criteria if (problem := code_problem(criterion))]
 
+    def gives_spans(self, criterion: Criterion) -> bool:
+        return False
+
     def _check(self, sample: RubricSample, criterion: Criterion, answer: str) -> Verdict:
         source = str(criterion.kwargs.get("source", ""))
         try:

@@ -53,6 +53,16 @@ class Router(Verifier):
             for problem in verifier.problems(_part(sample, places))
         ]
 
+    def try_out(self, samples: Sequence[RubricSample]) -> list[str]:
+        shares: dict[Verifier, list[RubricSample]] = {}
+        for sample in samples:
+            for verifier, places in self._shares(sample.criteria):
+                shares.setdefault(verifier, []).append(_part(sample, places))
+        return [doubt for verifier, parts in shares.items() for doubt in verifier.try_out(parts)]
+
+    def gives_spans(self, criterion: Criterion) -> bool:
+        return self._special.get(criterion.checker, self._rules).gives_spans(criterion)
+
     def figures(self) -> dict[str, float]:
         return {k: v for verifier in self._all() for k, v in verifier.figures().items()}
 

@@ -74,6 +74,9 @@ class RuleVerifier(Verifier):
         found = [self._trial.problem(criterion) or self._trial.lacking(criterion) for criterion in tried]
         return [problem for problem in found if problem]
 
+    def gives_spans(self, criterion: Criterion) -> bool:
+        return criterion.checker not in UNDECIDABLE
+
     @cached_property
     def _workers(self) -> Workers:
         return Workers(self._own, self._official, self._number, self._deadline)

@@ -21,6 +21,7 @@ from rtt_lightning.doctor.machine import NLTK_RESOURCES, computes_bf16, master
 from tests.conftest import ROOT
 from tests.families import saved
 from tests.test_discriminator import discriminator_args
+from tests.verifiers.judge.server import judge_server
 
 Doctor = Callable[..., tuple[int, str]]
 
@@ -358,3 +359,49 @@ def test_help_says_how_to_use_it(doctor: Doctor) -> None:
     code, output = doctor("--help")
     assert code == 0
     assert "usage: rtt doctor" in output
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Flags of a run whose criteria are a judge's."""
+    row = {"prompt": "Of tea.", "criteria": [{"text": "Mention tea.", "checker": "judge"}]}
+    (tmp_path / "data.jsonl").write_text("\n".join([json.dumps(row)] * 4))
+    name = "--rollout.verifier"
+    made = (f"{name}=rtt_lightning.verifiers.judge.LLMJudge", f"{name}.model=m", f"{name}.limits={{attempts: 1}}")
+    source = ("--data.source=rtt_lightning.datamodules.RecordFiles", f"--data.source.train={tmp_path}/data.jsonl")
+    relevance = "--rollout.relevance=rtt_lightning.relevance.RuleSpans"
+    return lambda url: [*source, relevance, *made, f"{name}.file=null", f"{name}.url={url}"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "sign", "expected"),
+    [
+        ({}, "", ""),
+        ({"finish_reason": "length"}, "note", "its reply was cut off"),
+        ({"status": 401}, "BROKEN", "answers 401: the key is refused"),
+        ({"body": "<html><title>Sign in</title></html>"}, "BROKEN", "the URL is no API, it answers with a web page"),
+        ({"refuses": ("temperature",), "words": "temperature: only 1"}, "BROKEN", "set the judge's temperature: null"),
+        ({"refuses": ("max_completion_tokens",), "words": "unknown: max_completion_tokens"}, "", ""),
+    ],
+    ids=["fine", "cut off", "wrong key", "a login page", "one temperature alone", "the older name of a field"],
+)
+def test_a_judge_is_asked_once(
+    doctor: Doctor, policy_args, judged: Callable[[str], list[str]], behaviour: dict, sign: str, expected: str
+) -> None:
+    with judge_server(**behaviour) as url:
+        code, output = doctor(*policy_args("fit", *judged(url))[1:])
+    assert code == (1 if sign == "BROKEN" else 0), output
+    if sign:
+        assert line_of(output, "judge").split()[0] == sign
+        assert expected in line_of(output, "judge")
+    assert "4 of 4 criteria earn no token-level credit from RuleSpans" in line_of(output, "relevance")
+
+
+def test_vllm_servers_that_do_not_answer_are_noted(doctor: Doctor, policy_args) -> None:
+    engine = "--rollout.engine=rtt_lightning.engines.vllm_server.VLLMServerEngine"
+    code, output = doctor(*policy_args("fit", engine, "--rollout.engine.init_args.urls=[http://127.0.0.1:9]")[1:])
+    assert code == 0, output
+    [line] = [line for line in output.splitlines() if "vLLM server" in line]
+    assert "note" in line
+    assert "http://127.0.0.1:9: " in line
+    assert "VLLM_SERVER_DEV_MODE=1" in line

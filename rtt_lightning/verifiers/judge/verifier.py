@@ -11,10 +11,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rtt_lightning.types import SHORTENED, STEERING, OutsideFailure, RubricSample, Verdict
+from anyio.from_thread import start_blocking_portal
+
+from rtt_lightning.types import SHORTENED, STEERING, Criterion, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Memory, Verifier
-from rtt_lightning.verifiers.checks import JUDGE, unscorable
-from rtt_lightning.verifiers.judge.budget import Bill, Budget
+from rtt_lightning.verifiers.judge.account import Account
+from rtt_lightning.verifiers.judge.budget import Budget
 from rtt_lightning.verifiers.judge.completions import Reply
 from rtt_lightning.verifiers.judge.dialect import LENGTHS, settings
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint
@@ -22,12 +24,12 @@ from rtt_lightning.verifiers.judge.limits import Limits
 from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
 from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, Reading, read_reply
 from rtt_lightning.verifiers.judge.store import Store
+from rtt_lightning.verifiers.judge.votes import majority
 
 BYTES_PER_TOKEN = 3.0
 """Fewer than in most texts: the estimate for limits per minute. For the budget a token is a byte, which is a bound."""
-TEMPLATE_TOKENS = 100
-"""For what a server's chat template puts around the messages."""
-SETTLING_SECONDS = 0.05
+TRIAL = ("user: Write a sentence about tea.", "Tea warms cold hands.", ["Mention tea."])
+"""A conversation, an answer and its criteria that a judge is tried out with."""
 
 
 class LLMJudge(Verifier):
@@ -90,8 +92,9 @@ class LLMJudge(Verifier):
         )
         self._endpoint = Endpoint(model, url, key_variable, self._options, structured, limits)
         self._per_call, self._longest = criteria_per_call, max_characters
-        self._budget, self._most_failures, self._failures, self._calling = budget, failures_in_a_row, 0, 0
+        self._budget, self._most_failures, self._failures = budget, failures_in_a_row, 0
         self._votes, self._path = votes, Path(file) if file else None
+        self._account = Account(budget, lambda: self._store, self._reply)
 
     @cached_property
     def _store(self) -> Store:
@@ -108,7 +111,7 @@ class LLMJudge(Verifier):
             return [Verdict(False, "empty answer")] * len(sample.criteria)
         cases = [self._case(sample, answer, vote) for vote in range(self._votes)]
         opinions = await asyncio.gather(*(self._opinions(case) for case in cases))
-        return [replace(_majority(votes), flags=cases[0].flags) for votes in zip(*opinions, strict=True)]
+        return [replace(majority(votes), flags=cases[0].flags) for votes in zip(*opinions, strict=True)]
 
     async def _opinions(self, case: "_Case") -> "list[Opinion | str]":
         """One per criterion, kept or asked for."""
@@ -123,6 +126,30 @@ class LLMJudge(Verifier):
 
     def problems(self, sample: RubricSample) -> list[str]:
         return self._endpoint.problems()
+
+    def gives_spans(self, criterion: Criterion) -> bool:
+        return False
+
+    def try_out(self, samples: Sequence[RubricSample]) -> list[str]:
+        """Have it judge one small answer, without keeping the verdict."""
+        if not samples:
+            return []
+
+        async def ask() -> Reply:
+            async with self.session():
+                return await self._call(render(self._template, *TRIAL), vote=0)
+
+        try:
+            with start_blocking_portal() as portal:
+                reply = portal.call(ask)
+        except CallFailed as error:
+            raise OutsideFailure(
+                f"the judge {self._endpoint.model!r} at {self._endpoint.url} was asked one question to try it out, and "
+                f"failed: {error}. Nothing was sampled; mend it, or start it, and run again"
+            ) from error
+        finally:
+            self._failures = 0
+        return [f"the judge was asked one question to try it out: {reply.silence}"] if reply.silence else []
 
     def memories(self) -> list[Memory]:
         return [self._store]
@@ -157,7 +184,9 @@ class LLMJudge(Verifier):
         options = {"seed": vote} if self._votes > 1 else {}
         async with self._endpoint.slots:
             try:
-                reply = await self._endpoint.ask(messages, SCHEMA, estimate, options, partial(self._paying, size))
+                reply = await self._endpoint.ask(
+                    messages, SCHEMA, estimate, options, partial(self._account.paying, size)
+                )
             except CallFailed as error:
                 self._failures += 1
                 if self._failures >= self._most_failures:
@@ -165,35 +194,6 @@ class LLMJudge(Verifier):
                 raise
         self._failures = 0
         return reply
-
-    @asynccontextmanager
-    async def _paying(self, size: int) -> AsyncIterator[Bill]:
-        """Around an attempt: no prompt has more tokens than ``size`` bytes, its template aside.
-
-        Raises:
-            OutsideFailure: If the budget does not hold the most that it can cost.
-        """
-        prompt = size + TEMPLATE_TOKENS
-        bill = Bill(prompt, self._reply)
-        reserved = self._budget.cost(prompt, self._reply)
-        await self._reserve(prompt, reserved)
-        self._calling += 1
-        try:
-            yield bill
-        finally:
-            self._calling -= 1
-            money = self._budget.cost(bill.prompt_tokens, bill.completion_tokens) - reserved
-            self._store.settle(bill.prompt_tokens - prompt, bill.completion_tokens - self._reply, money)
-
-    async def _reserve(self, prompt: int, money: float) -> None:
-        """Set it aside; while other calls of this process may still turn out cheaper, wait for them."""
-        while True:
-            try:
-                return self._store.reserve(prompt, self._reply, money)
-            except OutsideFailure:
-                if not self._calling:
-                    raise
-            await asyncio.sleep(SETTLING_SECONDS)
 
     def _down(self, last: CallFailed) -> str:
         return (
@@ -238,17 +238,3 @@ class _Case:
 
 def _hash(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _majority(votes: Sequence[Opinion | str]) -> Verdict:
-    """Of the opinions that there are; unscorable without one, or on a tie."""
-    opinions = [vote for vote in votes if isinstance(vote, Opinion)]
-    yes = sum(opinion.met for opinion in opinions)
-    if not opinions:
-        return unscorable(str(votes[0]))
-    if 2 * yes == len(opinions):
-        return unscorable(f"judge: a tie of {len(opinions)} votes")
-    met = 2 * yes > len(opinions)
-    reason = next(opinion.reason for opinion in opinions if opinion.met == met)
-    share = f" ({max(yes, len(opinions) - yes)} of {len(opinions)} votes)" if len(votes) > 1 else ""
-    return Verdict(met, f"{JUDGE}: {reason}{share}")

@@ -1,0 +1,138 @@
+"""What a run looks at before it samples anything: the judge, the relevance source, and what neither can do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtt_lightning.callbacks.start import without_credit
+from rtt_lightning.cli import main
+from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans, UniformRelevance
+from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_to_plain
+from rtt_lightning.relevance.model import RelevanceConfig
+from rtt_lightning.types import Criterion, OutsideFailure, RubricSample
+from rtt_lightning.verifiers.code import CodeVerifier
+from rtt_lightning.verifiers.judge import Budget, Limits
+from rtt_lightning.verifiers.router import Router
+from rtt_lightning.verifiers.rules import RuleVerifier
+from tests.verifiers.judge.server import judge_server, seen
+from tests.verifiers.judge.test_verifier import judge, sample
+
+Args = Callable[..., list[str]]
+DEAD = "http://127.0.0.1:9/v1"
+RULE = Criterion("Use two words.", "rtt:min_words", {"n": 2})
+
+
+def with_rules(*more: Criterion) -> RubricSample:
+    return RubricSample("p", ({"role": "user", "content": "Hi."},), (RULE, *more))
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Callable[..., list[str]]:
+    """Flags of a run whose criteria are a judge's."""
+    row = {"prompt": "Of tea.", "criteria": [{"text": "Mention tea.", "checker": "judge"}]}
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row | {"id": str(number)}) + "\n" for number in range(4)))
+    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
+
+    def flags(url: str, name: str = "rollout.verifier") -> list[str]:
+        made = f"--{name}=rtt_lightning.verifiers.judge.LLMJudge"
+        arguments = (
+            f"--{name}.model=m",
+            f"--{name}.url={url}",
+            f"--{name}.file=null",
+            f"--{name}.limits={{attempts: 1}}",
+        )
+        return [f"--data.source={source}", f"--rollout.output={tmp_path}/windows", made, *arguments]
+
+    return flags
+
+
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_a_judge_that_is_down_ends_the_run_before_anything_is_sampled(
+    policy_args: Args, judged: Callable[..., list[str]], tmp_path: Path, command: str
+) -> None:
+    with pytest.raises(OutsideFailure, match=r"'m' at http://127.0.0.1:9/v1 was asked one question .* no connection"):
+        main([*policy_args(command), *judged(DEAD)])
+    assert not (tmp_path / "windows").exists()
+
+
+def test_a_held_out_judge_that_is_down_is_seen_at_the_start_as_well(
+    policy_args: Args, judged: Callable[..., list[str]]
+) -> None:
+    with judge_server() as url, pytest.raises(OutsideFailure, match="was asked one question to try it out"):
+        main([*policy_args("fit"), *judged(url), *judged(DEAD, "watch.judge")])
+
+
+def test_the_question_is_paid_for_kept_nowhere_and_asked_only_where_a_judge_is_needed(tmp_path: Path) -> None:
+    with judge_server() as url:
+        one = judge(url, budget=Budget(prompt_price=1.0), file=str(tmp_path / "judge.sqlite"))
+        router = Router(judge=one)
+        assert router.try_out([with_rules()]) == []
+        assert seen(url).calls == 0
+        assert router.try_out([with_rules(), with_rules(*sample("tea").criteria)]) == []
+        assert router.try_out([with_rules(*sample("tea").criteria)]) == []
+        assert seen(url).calls == 2
+        assert one.figures()["judge_prompt_tokens"] == 200
+    assert RuleVerifier().try_out([with_rules()]) == []
+    assert judge(DEAD).try_out([]) == []
+
+
+def test_a_reply_that_says_nothing_is_a_doubt_and_a_refusal_is_the_end() -> None:
+    with judge_server(finish_reason="length") as url:
+        [doubt] = judge(url).try_out([sample("tea")])
+        assert doubt.endswith("its reply was cut off; raise the judge's max_completion_tokens")
+    with (
+        judge_server(refuses=("temperature",), words="temperature must be 1") as url,
+        pytest.raises(OutsideFailure, match=r"temperature must be 1; set the judge's temperature: null"),
+    ):
+        judge(url, limits=Limits(attempts=1)).try_out([sample("tea")])
+
+
+# -- relevance -----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_discriminator_is_refused_before_anything_is_sampled(policy_args: Args, tmp_path: Path) -> None:
+    flags = (
+        "--rollout.relevance=rtt_lightning.relevance.DiscriminatorRelevance",
+        f"--rollout.relevance.init_args.checkpoint={tmp_path}/it.ckpt",
+        f"--rollout.output={tmp_path}/windows",
+    )
+    with pytest.raises(ValueError, match="no discriminator checkpoint at"):
+        main([*policy_args("fit"), *flags])
+    for content in (b"text", b""):
+        (tmp_path / "it.ckpt").write_bytes(content)
+        with pytest.raises(ValueError, match="is not a discriminator's checkpoint"):
+            main([*policy_args("fit"), *flags])
+    assert not (tmp_path / "windows").exists()
+
+
+def test_criteria_that_no_span_can_be_had_of_are_counted() -> None:
+    verifier, code = Router(judge=judge(DEAD), code=CodeVerifier()), Criterion("By code.", "code", {"source": "x"})
+    samples = [with_rules(*sample("tea", "sea").criteria), with_rules(code), with_rules(*sample("tea").criteria)]
+    said = without_credit(samples, RuleSpans(), verifier)
+    assert said.startswith("4 of 7 criteria earn no token-level credit from RuleSpans, such as 'Mention tea.' (judge)")
+    assert without_credit([with_rules()], RuleSpans(), verifier) == ""
+    assert without_credit(samples, UniformRelevance(), verifier).startswith("7 of 7 criteria")
+
+
+def test_a_discriminator_is_blind_to_criteria_that_leave_it_no_room(tmp_path: Path, tiny_model: str) -> None:
+    config = RelevanceConfig(tiny_model, max_length=40)
+    torch.save({CHECKPOINT_KEY: config_to_plain(config)}, tmp_path / "it.ckpt")
+    long = Criterion("Mention tea, " * 20, "judge")
+    relevance = DiscriminatorRelevance(str(tmp_path / "it.ckpt"))
+    said = without_credit([with_rules(long)], relevance, RuleVerifier())
+    assert said.startswith(
+        "1 of 2 criteria earn no token-level credit from DiscriminatorRelevance, such as 'Mention tea"
+    )
+
+
+def test_it_is_said_of_schemes_alone_that_read_relevance(policy_args: Args, recwarn: pytest.WarningsRecorder) -> None:
+    def warnings(*flags: str) -> list[str]:
+        main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.relevance.UniformRelevance", *flags])
+        return [str(w.message) for w in recwarn if "earn no token-level credit" in str(w.message)]
+
+    assert warnings("--model=rtt_lightning.policy.PolicyModule") == []
+    assert len(warnings()) == 1
