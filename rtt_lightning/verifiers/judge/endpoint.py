@@ -152,18 +152,9 @@ class Endpoint:
         self._dialect, self._proven = dialect, True
 
     async def _attempt(self, body: Mapping[str, Any], bill: Bill) -> Reply:
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        answer = await self._send(body, bill)
         try:
-            async with asyncio.timeout(self._limits.deadline):
-                answer = await self._client.post(f"{self.url}/chat/completions", json=body, headers=headers)
             completion = read_completion(answer)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            bill.pay(0, 0)  # it never got there
-            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
-        except (TimeoutError, httpx.TimeoutException):
-            raise _Failure(f"no reply within {self._limits.deadline:g} seconds{by_proxy(self.url)}") from None
-        except httpx.RequestError as error:
-            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
         except NoCompletion as error:
             if not answer.is_success:
                 bill.pay(0, 0)
@@ -171,6 +162,19 @@ class Endpoint:
         if completion.prompt_tokens or completion.completion_tokens:
             bill.pay(completion.prompt_tokens, completion.completion_tokens)
         return completion.reply
+
+    async def _send(self, body: Mapping[str, Any], bill: Bill) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                return await self._client.post(f"{self.url}/chat/completions", json=body, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            bill.pay(0, 0)  # it never got there
+            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise _Failure(f"no reply within {self._limits.deadline:g} seconds{by_proxy(self.url)}") from None
+        except httpx.RequestError as error:
+            raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
 
     def _failure(self, answer: httpx.Response, error: NoCompletion) -> Exception:
         """What an answer without a reply means."""
