@@ -56,31 +56,33 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left: the loss of each update, the trained weights, and the last figures."""
+    """What a run left: the loss of each update, the trained weights and what they were, and the last figures."""
 
     losses: list[float]
+    before: dict[str, Tensor]
     weights: dict[str, Tensor]
     figures: dict[str, Tensor]
 
 
-class _Losses(Callback):
-    def __init__(self) -> None:
-        self.found: list[float] = []
+class _Recorder(Callback):
+    def __init__(self, updates: int) -> None:
+        self.losses = [math.nan] * updates
+        self.before: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.before = _weights(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if trainer.global_step > len(self.found):
-            self.found.append(float(trainer.callback_metrics["train/loss"]))
+        if trainer.global_step > len(self.losses):
+            self.losses.append(float(trainer.callback_metrics["train/loss"]))
 
 
 def trains(setting: Setting, model: str, lora: Lora | None) -> dict[str, float]:
     """Two windows of two updates in bf16-mixed: losses are finite, weights move, sampler and trainer agree."""
     output = setting.folder / "windows"
-    policy = _policy(model, lora, ADAMW)
-    rollouts = _rollouts(setting, output=str(output))
-    before = _weights(policy)
-    run = _fit(setting, policy, rollouts, "bf16-mixed", updates=4)
+    run = _fit(setting, _policy(model, lora, ADAMW), _rollouts(setting, output=str(output)), "bf16-mixed", updates=4)
     _expect(all(map(math.isfinite, run.losses)), f"losses {run.losses}")
-    moved = max(float((run.weights[name] - before[name]).abs().max()) for name in before)
+    moved = max(float((run.weights[name] - before).abs().max()) for name, before in run.before.items())
     _expect(0 < moved < math.inf, f"the largest change of a weight is {moved}")
     gap = float(run.figures["train/logprob_gap"])
     _expect(gap < LARGEST_GAP["bf16-mixed"], f"sampler and trainer differ by {gap} nats per token")
@@ -89,8 +91,7 @@ def trains(setting: Setting, model: str, lora: Lora | None) -> dict[str, float]:
 
 def equals_the_cpu(setting: Setting) -> dict[str, float]:
     """The same rollouts in fp32: losses and weights after two updates are those of the CPU."""
-    policy = _policy(setting.tiny, None, SGD)
-    recorded = _sampled(policy, setting)
+    recorded = _sampled(_policy(setting.tiny, None, SGD), setting)
     one, other = (
         _fit(
             setting, _policy(setting.tiny, None, SGD), _rollouts(setting, ReplayEngine(recorded)), "32-true", 2, device
@@ -104,7 +105,7 @@ def shards_on_one_device(setting: Setting) -> dict[str, float]:
     """FSDP2 on one device (NCCL on a GPU, gloo on a CPU) trains as no strategy does."""
     recorded = _sampled(_policy(setting.tiny, None, SGD), setting)
     plain = _fit(setting, _policy(setting.tiny, None, SGD), _rollouts(setting, ReplayEngine(recorded)), "32-true", 2)
-    policy, rollouts = _policy(setting.tiny, None, SGD, load=False), _rollouts(setting, ReplayEngine(recorded))
+    policy, rollouts = _policy(setting.tiny, None, SGD), _rollouts(setting, ReplayEngine(recorded))
     backend = "nccl" if setting.device == "cuda" else "gloo"
     try:
         sharded = _fit(setting, policy, rollouts, "32-true", 2, strategy=FSDP(process_group_backend=backend))
@@ -157,15 +158,13 @@ def samples(setting: Setting) -> dict[str, float]:
     return {"log-prob gap": gap}
 
 
-def _policy(model: str, lora: Lora | None, optimizer: Any, load: bool = True) -> RTT:
+def _policy(model: str, lora: Lora | None, optimizer: Any) -> RTT:
+    """One whose weights Lightning has it load, with the adapters of the same seed each time."""
     torch.manual_seed(0)
-    policy = RTT(model, lora=lora, optimizer=optimizer, beta=0.5, entropy_coef=0.01)
-    if load:  # a policy in shards is made under its strategy
-        policy.configure_model()
-    return policy
+    return RTT(model, lora=lora, optimizer=optimizer, beta=0.5, entropy_coef=0.01)
 
 
-def _weights(policy: RTT) -> dict[str, Tensor]:
+def _weights(policy: LightningModule) -> dict[str, Tensor]:
     return {name: full(p.detach()).cpu().clone() for name, p in policy.named_parameters() if p.requires_grad}
 
 
@@ -198,14 +197,13 @@ def _fit(
     prompts: int = 4,
     saved: Path | None = None,
 ) -> Run:
-    losses = _Losses()
-    callbacks: list[Callback] = [rollouts, losses, *([Checkpoints(str(saved))] if saved else [])]
+    checkpoint = newest(saved) if saved else None
+    recorder = _Recorder(read_checkpoint(checkpoint)["global_step"] if checkpoint else 0)
+    callbacks: list[Callback] = [rollouts, recorder, *([Checkpoints(str(saved))] if saved else [])]
     trainer = _trainer(setting, precision, updates, device or setting.device, strategy, callbacks)
     data = RubricDataModule(ConstraintPrompts(train=8, val=0), view=PromptWindows(prompts=prompts, updates=2))
-    checkpoint = newest(saved) if saved else None
-    losses.found = [math.nan] * (read_checkpoint(checkpoint)["global_step"] if checkpoint else 0)
     trainer.fit(policy, data, ckpt_path=checkpoint)
-    return Run(losses.found, _weights(policy), dict(trainer.callback_metrics))
+    return Run(recorder.losses, recorder.before, _weights(policy), dict(trainer.callback_metrics))
 
 
 def _trainer(

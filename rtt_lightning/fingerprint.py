@@ -31,6 +31,11 @@ def fingerprint(model: str) -> str | None:
     files = _files(model)
     if not files:
         return None
+    with torch.device("cpu"):  # while it makes models Lightning puts what is read on the GPU
+        return _digest(files)
+
+
+def _digest(files: list[str]) -> str:
     digest = hashlib.sha256()
     opened = [safe_open(file, framework="pt") for file in files]
     tensors = sorted((name, file) for file, content in enumerate(opened) for name in content.keys())  # noqa: SIM118

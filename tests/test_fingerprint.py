@@ -37,3 +37,10 @@ def test_a_tensor_of_a_large_model_that_was_trained_shows(tmp_path: Path, change
 
 def test_a_folder_without_weights_has_none(tmp_path: Path) -> None:
     assert fingerprint(str(tmp_path)) is None
+
+
+def test_it_is_read_wherever_new_tensors_go(tiny_model: str) -> None:
+    """Lightning has models made on the GPU; the meta device, which has no numbers at all, stands for it here."""
+    expected = fingerprint(tiny_model)
+    with torch.device("meta"):
+        assert fingerprint(tiny_model) == expected
