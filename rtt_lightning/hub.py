@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
@@ -25,8 +26,11 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         if means_a_folder(model) and not (model and Path(model).is_dir()):
             raise ValueError(f"no such folder from {Path.cwd()}.")
         yield
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    except (OSError, ValueError, ImportError) as error:
+        proxy = unusable_proxy_of_hub(model)
+        if isinstance(error, ImportError) and not proxy:
+            raise
+        reason = f"{proxy}." if proxy else str(error).partition("\n")[0]
         if "trust_remote_code" in str(error):
             raise ValueError(
                 f"{model!r} comes with code of its own, which is run only if asked to: read it, then give "
@@ -45,3 +49,10 @@ def means_a_folder(model: str) -> bool:
     except HFValidationError:
         return True
     return "/" in model and Path(model).parent.is_dir()
+
+
+def unusable_proxy_of_hub(model: str) -> str:
+    """That the hub, which a name is of, lies behind a proxy that cannot be used; empty where nothing is wrong."""
+    from rtt_lightning.servers import unusable_proxy  # loads an HTTP client, which folders can spare
+
+    return "" if means_a_folder(model) or Path(model).is_dir() else unusable_proxy(ENDPOINT)

@@ -160,7 +160,7 @@ def words(answer: httpx.Response) -> str:
         events = re.findall(r"^data: ?(.*)$", text, re.MULTILINE)
         said = next((said for event in events if (said := ": ".join(_told(_json(event))))), "")
         return f"an event stream{f' that says: {one_line(said)}' if said else ''}"
-    return one_line(_without_tags(text))
+    return one_line(_without_tags(text)) or "nothing that can be read"
 
 
 def told(content: Any) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
+    {"servers"},
     {
         *("types", "seeds", "processes", "sharding", "logs"),
-        *("terminal", "shipped", "hub", "lazy", "flags", "modes", "settings", "history", "servers"),
+        *("terminal", "shipped", "hub", "lazy", "flags", "modes", "settings", "history"),
     },
     {"finite"},
     {"checkpoints"},

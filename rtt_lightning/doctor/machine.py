@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from huggingface_hub.constants import ENDPOINT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
@@ -20,6 +21,7 @@ from rich.markup import escape
 
 from rtt_lightning.doctor.budget import GIB
 from rtt_lightning.engines.vllm import import_vllm
+from rtt_lightning.servers import by_proxy, unusable_proxy
 from rtt_lightning.verifiers.trial import NLTK_RESOURCES, has_nltk
 
 USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
@@ -71,7 +73,7 @@ def doctor(args: Sequence[str]) -> int:
         *show("packages", packages()),
         *show("devices", devices()),
         *show("optional parts", [vllm(), nltk_resources()]),
-        *show("network and disk", [loopback(), *master(os.environ), disk()]),
+        *show("network and disk", [loopback(), *hub_proxy(), *master(os.environ), disk()]),
     ]
     if run is not None:
         found += dry_run(run)
@@ -222,6 +224,14 @@ def loopback() -> Finding:
     except OSError as error:
         return Finding("loopback", f"cannot be used: {error}", False, "allow connections to 127.0.0.1")
     return Finding("loopback", "ports can be opened and reached")
+
+
+def hub_proxy() -> list[Finding]:
+    """The proxy that the model hub is asked through; nothing where there is none."""
+    if problem := unusable_proxy(ENDPOINT):
+        return [Finding("proxy", problem, None)]
+    way = by_proxy(ENDPOINT)
+    return [Finding("proxy", f"{ENDPOINT} is asked{way}; loopback addresses are not")] if way else []
 
 
 def master(environment: Mapping[str, str]) -> list[Finding]:

@@ -153,6 +153,21 @@ def test_bf16_arithmetic_is_read_off_the_cpu(tmp_path: Path, cpu: str, expected:
     assert not computes_bf16(tmp_path / "none")
 
 
+def test_a_proxy_is_shown_and_one_that_cannot_be_used_is_noted(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    code, output = doctor()
+    assert code == 0
+    assert line_of(output, "proxy").split()[0] == "note"
+    assert (
+        "of ALL_PROXY; NO_PROXY=huggingface.co goes without it), which needs a package: pip install socksio" in output
+    )
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
+    line = line_of(doctor()[1], "proxy")
+    assert line.split()[0] == "ok"
+    assert "through the proxy http://proxy.example:3128 of HTTPS_PROXY" in line
+
+
 def test_the_meeting_place_of_processes_is_checked() -> None:
     assert master({}) == []
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -194,6 +194,8 @@ class Endpoint:
         if status in (408, 409, 425, 429) or status >= 500:
             said = f"HTTP status {status}: {said}{by_proxy(self.url)}"
             return _Failure(said, status, wait=retry_after(answer))
+        if 300 <= status < 400:
+            said = f"HTTP status {status}, which leads nowhere: {said}"
         return _Failure(said, status, is_refusal=status >= 400)
 
     def _public(self, text: str) -> str:
