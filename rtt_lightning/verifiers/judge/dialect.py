@@ -32,8 +32,9 @@ def settings(longest: int, temperature: float | None, structured: bool, options:
         other = "; response_format needs structured: false" if "response_format" in fixed else ""
         raise ValueError(f"the judge's options must not hold {', '.join(sorted(fixed))}, which it sets itself{other}")
     for name in LENGTHS:
-        if type(options.get(name, 1)) not in (int, type(None)) or options.get(name) == 0:
-            raise ValueError(f"{name} of the judge's options must be a number of tokens, got {options[name]!r}")
+        tokens = options.get(name)
+        if tokens is not None and (type(tokens) is not int or tokens < 1):
+            raise ValueError(f"{name} of the judge's options must be a number of tokens, got {tokens!r}")
     length = {} if set(LENGTHS) & set(options) else {LENGTHS[0]: longest}
     fields = {**length, "temperature": temperature, **options}
     return {name: value for name, value in fields.items() if value is not None}
@@ -85,7 +86,7 @@ class Dialect:
 
 def names(said: str, field: str) -> bool:
     """Whether a server's words name a field of the request."""
-    return re.search(rf"\b{re.escape(field)}\b", said) is not None
+    return re.search(rf"\b{re.escape(field)}\b", said, re.IGNORECASE) is not None
 
 
 def mend(said: str, body: Mapping[str, Any], options: Mapping[str, Any], may_be_schema: bool) -> str:

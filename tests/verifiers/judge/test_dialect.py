@@ -96,6 +96,7 @@ def test_two_things_that_a_server_does_not_take_are_left_out_in_one_call() -> No
             "Unsupported value: 'temperature' does not support 0.0. Only the default (1) value is supported.",
             "Only the default (1) value is supported; set the judge's temperature: null, which leaves it to the server",
         ),
+        ({}, "temperature", "Temperature must be 1 for this model", "set the judge's temperature: null"),
         (
             {"options": {"chat_template_kwargs": {"enable_thinking": False}}},
             "chat_template_kwargs",
@@ -133,7 +134,7 @@ def test_what_a_judge_sets_itself_is_refused_in_its_options() -> None:
     with pytest.raises(ValueError, match="response_format needs structured: false"):
         judge("http://h/v1", options={FORMAT: {}})
     assert settings(5, None, False, {FORMAT: {"type": "json_object"}})[FORMAT] == {"type": "json_object"}
-    for wrong in ("many", 0, 1.5, True):
+    for wrong in ("many", 0, -5, 1.5, True):
         with pytest.raises(ValueError, match="must be a number of tokens"):
             settings(5, None, True, {OLD: wrong})
 
