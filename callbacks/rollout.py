@@ -9,7 +9,6 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from rtt_lightning.callbacks.completions import print_window, write_completions
@@ -19,8 +18,7 @@ from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.lengths import refuse_long
 from rtt_lightning.callbacks.outputs import set_aside_later
 from rtt_lightning.callbacks.requests import make_requests
-from rtt_lightning.callbacks.start import refuse_undecidable, without_credit
-from rtt_lightning.callbacks.weights import say_if_ignored
+from rtt_lightning.callbacks.start import refuse_undecidable, say_what_is_ignored
 from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import RolloutEngine, Sampling
@@ -100,9 +98,7 @@ class RolloutCallback(Callback):
             refuse_undecidable(trainer.datamodule, self.verifier)
             if stage == TrainerFn.FITTING:
                 train = [record.sample for record in trainer.datamodule.records["train"]]
-                say_if_ignored(pl_module.response_reward, train)
-                if pl_module.token_credit and (said := without_credit(train, self.relevance, self.verifier)):
-                    rank_zero_warn(said)
+                say_what_is_ignored(pl_module, train, self.relevance, self.verifier)
 
     # -- training ------------------------------------------------------------------------------------------------
 

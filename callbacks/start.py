@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.types import RubricSample
@@ -24,6 +26,15 @@ def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
     data.check(verifier.problems)
     for doubt in verifier.try_out(data.samples()):
         rank_zero_warn(doubt)
+
+
+def say_what_is_ignored(
+    policy: Any, samples: Sequence[RubricSample], relevance: RelevanceSource, verifier: Verifier
+) -> None:
+    """Warn of weights and criteria of the training data that the policy's reward scheme makes nothing of."""
+    say_if_ignored(policy.response_reward, samples)
+    if policy.token_credit and (said := without_credit(samples, relevance, verifier)):
+        rank_zero_warn(said)
 
 
 def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, verifier: Verifier) -> str:

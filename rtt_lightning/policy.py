@@ -221,8 +221,6 @@ class RTT(PolicyModule):
         kwargs: As for `PolicyModule`.
     """
 
-    token_credit = True
-
     def __init__(
         self,
         *args: Any,
@@ -236,9 +234,9 @@ class RTT(PolicyModule):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.partition, self.combine = partition, combine
-        self.alpha, self.beta = alpha, beta
-        self.std_floor, self.advantage_clip = std_floor, advantage_clip
+        self.alpha, self.beta, self.std_floor, self.advantage_clip = alpha, beta, std_floor, advantage_clip
         self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
+        self.token_credit = beta != 0
 
     def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
         response, metrics = self.response_advantages(experience)

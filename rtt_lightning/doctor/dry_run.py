@@ -21,8 +21,9 @@ from rtt_lightning.cli import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.doctor.budget import GIB, print_estimate, verdict
+from rtt_lightning.doctor.findings import Finding, show
 from rtt_lightning.doctor.jobs import Job, UnknownShape, shape_of
-from rtt_lightning.doctor.machine import Finding, host_memory, show, vllm
+from rtt_lightning.doctor.machine import host_memory, vllm
 from rtt_lightning.doctor.memory import estimate
 from rtt_lightning.doctor.plans import Place, job_of, read_config, runs_vllm
 from rtt_lightning.engines.vllm_http import COMMAND, ServerFailure, longest_row

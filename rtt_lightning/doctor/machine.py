@@ -8,7 +8,6 @@ import socket
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -16,10 +15,9 @@ import torch
 from huggingface_hub.constants import ENDPOINT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from rich.console import Console
-from rich.markup import escape
 
 from rtt_lightning.doctor.budget import GIB
+from rtt_lightning.doctor.findings import Finding, show
 from rtt_lightning.engines.vllm import import_vllm
 from rtt_lightning.servers import by_proxy, unusable_proxy
 from rtt_lightning.verifiers.trial import NLTK_RESOURCES, has_nltk
@@ -32,23 +30,6 @@ Exit code 0: everything needed is fine; 1: something needed is broken; 2: the co
 """
 DISTRIBUTION = "rtt-lightning"
 LEAST_DISK = GIB
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: What.
-        found: What there is.
-        fine: ``None`` where it is not, and nothing that is needed depends on it.
-        advice: What to do about it.
-    """
-
-    name: str
-    found: str
-    fine: bool | None = True
-    advice: str = ""
 
 
 def doctor(args: Sequence[str]) -> int:
@@ -80,19 +61,6 @@ def doctor(args: Sequence[str]) -> int:
     broken = [finding.name for finding in found if finding.fine is False]
     print(f"broken: {', '.join(broken)}" if broken else "everything that is needed is fine")
     return 1 if broken else 0
-
-
-def show(title: str, findings: Sequence[Finding]) -> Sequence[Finding]:
-    """Print findings, a line each, and hand them on."""
-    console = Console()
-    if title:
-        console.print(f"[bold]{title}[/]")
-    width = max((len(finding.name) for finding in findings), default=0)
-    for finding in findings:
-        sign = {True: "[green]ok    [/]", None: "[yellow]note  [/]", False: "[red]BROKEN[/]"}[finding.fine]
-        text = f"{finding.found}; {finding.advice}" if finding.advice else finding.found
-        console.print(f"  {sign} {escape(finding.name):<{width}}  {escape(text)}", soft_wrap=True, highlight=False)
-    return findings
 
 
 # -- packages ------------------------------------------------------------------------------------------------------
