@@ -23,12 +23,13 @@ class Canary(Callback):
     """Warns of a sampler that drifts away from the policy, and stops the run before it trains on another's samples.
 
     The gap is the mean over response tokens of |log-prob of the sampler - log-prob of the trainer|. It is 0.00001
-    between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is taken twice:
+    between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is taken
 
-    - of a few tokens whenever the engine got new weights, before anything is trained on them or counted. Where the run
-      samples under top-p or top-k, whose log-probs are not the policy's, the engine gives a few more without. Logged in
-      training as ``rollout/logprob_gap``.
-    - of all tokens of an update, where the engine gives their log-probs; logged as ``train/logprob_gap``.
+    - of all tokens of an update, before that changes anything, where the engine gives their log-probs; logged as
+      ``train/logprob_gap``. It costs nothing: the loss needs the trainer's log-probs.
+    - of a few tokens whenever the engine got new weights, before anything is trained on them or counted: in evaluation,
+      and where training samples under top-p or top-k, whose log-probs are not the policy's; the engine then gives a few
+      without. Logged in training as ``rollout/logprob_gap``.
 
     Args:
         warn: Gap, in nats, above which there is a warning, once.
@@ -47,6 +48,8 @@ class Canary(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
+        if rollout.sampling.full_vocabulary:
+            return  # the update compares all tokens
         gap = self._new_weights(trainer, pl_module, rollout, rollout.sampling)
         if gap is not None:
             pl_module.log(FIRST_GAP, gap, batch_size=1)
@@ -63,12 +66,10 @@ class Canary(Callback):
     on_test_batch_start = on_validation_batch_start
     on_predict_batch_start = on_validation_batch_start
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         gap = trainer.callback_metrics.get(GAP)  # absent where the sampler gave no log-probs
-        if gap is not None and not gap.isnan():  # which ended the run, or was skipped with its update
-            self._judge(float(gap), "This update was the first to see it; resume from the checkpoint before it")
+        if gap is not None and not gap.isnan():  # which ends the run, or is skipped with its update
+            self._judge(float(gap), "This update changed nothing")
 
     @torch.no_grad()
     def _new_weights(self, trainer: Trainer, policy: Any, rollout: RolloutCallback, sampling: Sampling) -> float | None:

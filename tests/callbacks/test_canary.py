@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
 
 from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.cli import main
@@ -36,7 +37,7 @@ def test_a_gap_is_warned_of_once(policy_args: Callable[..., list[str]]) -> None:
 @pytest.mark.parametrize(
     ("command", "sampling", "consequence"),
     [
-        ("fit", "--rollout.sampling.top_k=0", "Nothing was trained on its responses"),
+        ("fit", "--rollout.sampling.top_k=0", "This update changed nothing"),
         ("fit", "--rollout.sampling.top_k=5", "Nothing was trained on its responses"),
         ("fit", "--rollout.sampling.top_p=0.9", "Nothing was trained on its responses"),
         ("validate", "--rollout.evaluation.top_p=0.9", "Its responses were not evaluated"),
@@ -63,16 +64,35 @@ class Counted(TransformersEngine):
             yield row
 
 
-@pytest.mark.parametrize(("sampling", "times"), [("{top_k: 5, max_new_tokens: 8}", 2), ("{max_new_tokens: 8}", 0)])
-def test_a_few_tokens_are_sampled_for_each_change_of_weights(
-    policy_args: Callable[..., list[str]], sampling: str, times: int
+@pytest.mark.parametrize(
+    ("sampling", "times", "logged"),
+    [("{top_k: 5, max_new_tokens: 8}", 2, "rollout/logprob_gap"), ("{max_new_tokens: 8}", 0, "train/logprob_gap")],
+)
+def test_a_few_tokens_are_sampled_for_each_change_of_weights_where_responses_cannot_be_compared(
+    policy_args: Callable[..., list[str]], sampling: str, times: int, logged: str
 ) -> None:
     Counted.probed.clear()
     arguments = policy_args("fit", f"--rollout.engine={__name__}.Counted", f"--rollout.sampling={sampling}")
     figures = main(arguments).trainer.logged_metrics
     assert len(Counted.probed) == times
     assert all(tokens <= 8 for tokens in Counted.probed)
-    assert 0 < figures["rollout/logprob_gap"] < 1e-4
+    assert 0 < figures[logged] < 1e-4
+    assert len({"rollout/logprob_gap", "train/logprob_gap"} & figures.keys()) == 1
+
+
+def test_a_gap_ends_the_run_before_its_update_changes_a_weight(policy_args: Callable[..., list[str]]) -> None:
+    seen: list[float] = []
+
+    class Weights(Callback):
+        def on_exception(self, trainer, pl_module, exception) -> None:
+            seen.extend(float(p.abs().max()) for n, p in pl_module.named_parameters() if "lora_B" in n)
+
+    run = main(policy_args("fit", f"--rollout.engine={__name__}.Stale", "--trainer.max_steps=0", "--canary.stop=0.4"))
+    run.trainer.callbacks.append(Weights())
+    run.trainer.fit_loop.epoch_loop.max_steps = 2
+    with pytest.raises(OutsideFailure, match="This update changed nothing"):
+        run.trainer.fit(run.model, datamodule=run.datamodule)
+    assert set(seen) == {0.0}
 
 
 def test_an_engine_without_log_probs_is_not_watched(policy_args: Callable[..., list[str]]) -> None:
