@@ -2,13 +2,15 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rtt_lightning.checkpoints import newest, point_to, read_checkpoint, write_file, write_shards
 from rtt_lightning.export import export
-from rtt_lightning.relevance.discriminator import load_relevance_model
+from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_to_plain, load_relevance_model
+from rtt_lightning.relevance.model import RelevanceConfig
 from rtt_lightning.resume import find_checkpoint
 
 
@@ -149,7 +151,8 @@ def test_a_checkpoint_with_numbers_that_are_not_finite_is_refused_by_whoever_rea
 ) -> None:
     older, newer = save(tmp_path, 1, 2)
     weight, average = torch.ones(2), torch.ones(2)
-    broken = {"state_dict": {"w": weight}, "optimizer_states": [{"state": {0: {"exp_avg": average}}}]}
+    broken: dict[str, Any] = {"state_dict": {"w": weight}, "optimizer_states": [{"state": {0: {"exp_avg": average}}}]}
+    broken[CHECKPOINT_KEY] = config_to_plain(RelevanceConfig("body"))  # as of a discriminator
     (weight if part == "state_dict" else average)[1] = value
     write_file(broken, newer)
     with pytest.raises(ValueError, match=rf"not finite, in {part}/.*; the next older one is {older}"):
