@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rtt_lightning.finite import shortened
 from rtt_lightning.types import Criterion, JudgedRollout
 from rtt_lightning.verifiers.checks import UNDECIDABLE
 
@@ -47,7 +48,7 @@ def show_undecided(found: Sequence[dict[str, Any]]) -> None:
     for name in ("reason", "criteria", "responses", "which criteria", "to prompts"):
         table.add_column(name, justify="right" if name in ("criteria", "responses") else "left", overflow="fold")
     for row in found[:MOST_REASONS]:
-        names = (Text(_some(row[column])) for column in ("which", "prompts"))
+        names = (Text(shortened(row[column], MOST_NAMES)) for column in ("which", "prompts"))
         table.add_row(Text(row["reason"]), str(row["criteria"]), str(row["responses"]), *names)
     Console().print(table)
     if len(found) > MOST_REASONS:
@@ -57,8 +58,3 @@ def show_undecided(found: Sequence[dict[str, Any]]) -> None:
 
 def _name(criterion: Criterion) -> str:
     return criterion.label if criterion.checker in UNDECIDABLE else criterion.checker
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
