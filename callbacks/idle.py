@@ -5,7 +5,9 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rtt_lightning.callbacks.causes import (
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.datamodules.views import PromptWindows
+from rtt_lightning.rollout.causes import (
     DEAD_CELLS,
     SKIPPED,
     Cause,
@@ -14,10 +16,8 @@ from rtt_lightning.callbacks.causes import (
     evidence,
     refuse_small_groups,
 )
-from rtt_lightning.callbacks.experience import verdict_tensors
-from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.datamodules.views import PromptWindows
-from rtt_lightning.processes import gather, sum_over_ranks
+from rtt_lightning.rollout.experience import verdict_tensors
+from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import OutsideFailure
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import Sampling
-from rtt_lightning.forward import refuse_long_rows
+from rtt_lightning.lm.forward import refuse_long_rows
 
 
 def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:

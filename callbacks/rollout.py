@@ -11,25 +11,25 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from rtt_lightning.callbacks.completions import print_window, write_completions
-from rtt_lightning.callbacks.evaluation import report
-from rtt_lightning.callbacks.experience import collate
-from rtt_lightning.callbacks.figures import rollout_figures
 from rtt_lightning.callbacks.lengths import refuse_long
-from rtt_lightning.callbacks.outputs import set_aside_later
-from rtt_lightning.callbacks.requests import make_requests
 from rtt_lightning.callbacks.start import refuse_undecidable, say_what_is_ignored
-from rtt_lightning.callbacks.window import ROW_FIELDS, Window, make_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines.base import RolloutEngine, Sampling
-from rtt_lightning.engines.transformers import TransformersEngine
-from rtt_lightning.finite import refuse_nonfinite, trained
-from rtt_lightning.lazy import lazy_instance
-from rtt_lightning.logs import FigureLog
-from rtt_lightning.processes import gather, mean_over_ranks, sum_over_ranks
-from rtt_lightning.reasoning import checked_marks
+from rtt_lightning.engines.embedded.engine import TransformersEngine
+from rtt_lightning.lm.reasoning import checked_marks
 from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
-from rtt_lightning.terminal import announced
+from rtt_lightning.reports.completions import print_window, write_completions
+from rtt_lightning.reports.evaluation import report
+from rtt_lightning.reports.figures import rollout_figures
+from rtt_lightning.reports.outputs import set_aside_later
+from rtt_lightning.rollout.experience import collate
+from rtt_lightning.rollout.requests import make_requests
+from rtt_lightning.rollout.window import ROW_FIELDS, Window, make_window
+from rtt_lightning.runtime.finite import refuse_nonfinite, trained
+from rtt_lightning.runtime.lazy import lazy_instance
+from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.processes import gather, mean_over_ranks, sum_over_ranks
+from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge
@@ -52,7 +52,7 @@ class RolloutCallback(Callback):
         loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
         reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; null for those that the
-            model's tokens and chat template show, see `rtt_lightning.reasoning`.
+            model's tokens and chat template show, see `rtt_lightning.lm.reasoning`.
         output: Folder for completions as parquet, of one run at a time; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
     """

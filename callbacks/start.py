@@ -6,9 +6,9 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from rtt_lightning.callbacks.weights import say_if_ignored
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.relevance.base import RelevanceSource
+from rtt_lightning.reports.weights import say_if_ignored
 from rtt_lightning.types import RubricSample
 from rtt_lightning.verifiers.base import Verifier
 

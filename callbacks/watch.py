@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import refuse_undecidable
 from rtt_lightning.datamodules import PromptWindows
-from rtt_lightning.processes import sum_over_ranks
+from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Criterion, JudgedRollout, Verdict
 from rtt_lightning.verifiers.base import Verifier
 
@@ -25,7 +25,7 @@ class RewardWatch(Callback):
       over the criteria that both decide; and ``watch/agreement``. A policy that learns to please its own verifier
       raises the first.
 
-    `rtt_lightning.callbacks.signs` has the signs that are logged of every window, under ``rollout/``.
+    `rtt_lightning.reports.signs` has the signs that are logged of every window, under ``rollout/``.
 
     Args:
         judge: A held-out judge: another model, template or rule than the training's.

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.datamodules.records import Record, listed
-from rtt_lightning.tokenizers import TemplateArguments, render_prompt, without_embedding
+from rtt_lightning.lm.tokenizers import TemplateArguments, render_prompt, without_embedding
 from rtt_lightning.types import Message, RubricSample
 
 Overlong = Literal["error", "drop", "truncate"]

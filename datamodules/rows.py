@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from rtt_lightning.hub import reading
+from rtt_lightning.runtime.hub import reading
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, listed, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
-from rtt_lightning.lazy import lazy_instance
-from rtt_lightning.seeds import sampling_seed
-from rtt_lightning.terminal import counted
-from rtt_lightning.tokenizers import load_tokenizer
+from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.runtime.lazy import lazy_instance
+from rtt_lightning.runtime.seeds import sampling_seed
+from rtt_lightning.runtime.terminal import counted
 from rtt_lightning.types import RubricSample
 
 SPLITS_OF_STAGE: dict[str, tuple[Split, ...]] = {

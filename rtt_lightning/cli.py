@@ -20,18 +20,18 @@ from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.idle import IdleWindows
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
-from rtt_lightning.checkpoints import read_run
+from rtt_lightning.commands.check import check
+from rtt_lightning.commands.configs import find_configs, list_configs
+from rtt_lightning.commands.export import export
+from rtt_lightning.commands.flags import nulls_as_yaml
+from rtt_lightning.commands.rejudge import rejudge_command
+from rtt_lightning.commands.score import score
 from rtt_lightning.datamodules import RubricDataModule
-from rtt_lightning.datamodules.check import check
-from rtt_lightning.export import export
-from rtt_lightning.flags import nulls_as_yaml
-from rtt_lightning.history import go_on, write_each_row
-from rtt_lightning.rejudge import rejudge_command
-from rtt_lightning.resume import find_checkpoint
-from rtt_lightning.scoring import score
-from rtt_lightning.shipped import find_configs, list_configs
-from rtt_lightning.terminal import endure, quieten
-from rtt_lightning.training import TrainableModule
+from rtt_lightning.modules.training import TrainableModule
+from rtt_lightning.runtime.checkpoints import read_run
+from rtt_lightning.runtime.history import go_on, write_each_row
+from rtt_lightning.runtime.resume import find_checkpoint
+from rtt_lightning.runtime.terminal import endure, quieten
 from rtt_lightning.types import OutsideFailure
 
 DESCRIPTION = (
@@ -66,7 +66,7 @@ class RTTCommandLine(LightningCLI):
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.log_every_n_steps": 1,
                 "trainer.max_epochs": -1,
-                "trainer.plugins": {"class_path": "rtt_lightning.checkpoints.CheckpointFiles"},
+                "trainer.plugins": {"class_path": "rtt_lightning.runtime.checkpoints.CheckpointFiles"},
             }
         )
         parser.link_arguments("model.init_args.model", "data.tokenizer")
@@ -124,7 +124,11 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
     quieten()
     args = nulls_as_yaml(find_configs(sys.argv[1:] if args is None else args))
     if any(arg.partition("=")[0] == "--responses" for arg in args):
-        args = [*args, "--model=rtt_lightning.policy.PolicyModule", "--model.init_args.model=none"]  # it is not built
+        args = [
+            *args,
+            "--model=rtt_lightning.modules.PolicyModule",
+            "--model.init_args.model=none",
+        ]  # it is not built
     return command_line(
         LightningModule,
         RubricDataModule,
@@ -157,7 +161,7 @@ def run() -> None:
         elif sys.argv[1:2] == ["data"]:
             sys.exit(auto_cli({"check": check}, args=sys.argv[2:], prog="rtt data", as_positional=True))
         elif sys.argv[1:2] == ["doctor"]:
-            from rtt_lightning.doctor.machine import doctor  # which parses by this command line in turn
+            from rtt_lightning.commands.doctor.machine import doctor  # which parses by this command line in turn
 
             sys.exit(doctor(sys.argv[2:]))
         else:

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures, rubric_counts
 from rtt_lightning.functional.losses import masked_sum
-from rtt_lightning.processes import sum_over_ranks
+from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import RubricSample, Verdict
 
 

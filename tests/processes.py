@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from rtt_lightning.cli import run
-from rtt_lightning.processes import free_port
+from rtt_lightning.runtime.processes import free_port
 
 
 def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> ForkServerProcess:

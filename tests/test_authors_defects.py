@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rtt_lightning.callbacks.experience import collate
-from rtt_lightning.forward import response_logprobs
 from rtt_lightning.functional.advantages import inter_sample, intra_sample, token_rewards
 from rtt_lightning.functional.rewards import all_or_nothing, satisfaction_rate
-from rtt_lightning.policy import RTT
-from rtt_lightning.relevance.model import RelevanceConfig, RelevanceModel
+from rtt_lightning.lm.forward import response_logprobs
+from rtt_lightning.modules.policy import RTT
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
-from tests.callbacks.test_experience import judged
+from tests.rollout.test_experience import judged
 
 ROOT = Path(__file__).parents[1]
 

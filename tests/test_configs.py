@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from rtt_lightning.cli import main
-from rtt_lightning.processes import free_port
-from rtt_lightning.shipped import find_configs, list_configs
+from rtt_lightning.commands.configs import find_configs, list_configs
+from rtt_lightning.runtime.processes import free_port
 from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMIF, TRL
 
 CONFIGS = Path(__file__).parents[1] / "configs"

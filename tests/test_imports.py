@@ -1,45 +1,64 @@
-"""Imports point one way."""
+"""Imports point one way: each room may import from those before it, and from itself."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-ORDER = [
-    {"servers"},
-    {
-        *("types", "seeds", "processes", "sharding", "logs"),
-        *("terminal", "shipped", "hub", "lazy", "flags", "modes", "settings", "history"),
-    },
-    {"finite"},
-    {"checkpoints"},
-    {"functional", "merging"},
-    {"tokenizers", "reasoning", "models", "forward", "stored", "mergeable", "fingerprint"},
-    {"selfcheck", "policy_model", "origin"},
-    {"engines", "verifiers", "relevance", "metrics"},
-    {"datamodules", "callbacks"},
-    {"training", "strategies", "resume", "folders", "cards"},
-    {"policy", "discriminator"},
-    {"export", "rejudge", "scoring"},
-    {"cli", "__main__", "demo", "doctor"},
+import pytest
+
+from tests.conftest import ROOT
+
+LAYERS = (
+    {"types"},
+    {"functional"},
+    {"runtime"},
+    {"lm"},
+    {"algorithms", "engines", "verifiers", "relevance", "metrics"},
+    {"rollout"},
+    {"datamodules"},
+    {"modules", "reports"},
+    {"callbacks"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+)
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+PACKAGE = ROOT / "rtt_lightning"
+FILES = [
+    path
+    for folder in (PACKAGE, PACKAGE / "callbacks", PACKAGE / "datamodules")
+    for path in folder.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
 ]
-LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-SIDEWAYS = {("callbacks", "datamodules"), ("functional", "types"), ("verifiers", "types")}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> set[str]:
-    """First names below `rtt_lightning` that a file imports."""
-    nodes = ast.walk(ast.parse(path.read_text()))
-    names = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    return {name.split(".")[1] for name in names if name.startswith("rtt_lightning.")}
+    """The rooms that a file imports from, also within its functions."""
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    modules += [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    assert "rtt_lightning" not in modules, f"{path}: import from a room"
+    return {name.split(".")[1] for name in modules if name.startswith("rtt_lightning.")}
 
 
-def test_every_file_imports_from_the_left_only() -> None:
-    files = [*(ROOT / "rtt_lightning").rglob("*.py")]
-    assert len(files) > 30
-    for path in files:
-        own = path.relative_to(ROOT / "rtt_lightning").parts[0].removesuffix(".py")
-        if own == "__init__":
-            continue
-        for name in imported(path) - {own}:
-            allowed = LEVEL[name] < LEVEL[own] or (own, name) in SIDEWAYS or LEVEL[own] == LEVEL["cli"]
-            assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+def test_every_room_has_its_place() -> None:
+    assert {room_of(path) for path in FILES} == LEVEL.keys()
+    assert len({*PACKAGE.glob("*.py")}) <= 6
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_file_imports_from_the_rooms_before_its_own(path: Path) -> None:
+    own = room_of(path)
+    wrong = {name for name in imported(path) - {own} if LEVEL[name] >= LEVEL[own]}
+    assert not wrong, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(wrong))}"
+
+
+@pytest.mark.parametrize("room", ["types", "verifiers.router", "verifiers.judge"])
+def test_processes_that_check_rules_start_without_torch(room: str) -> None:
+    code = f"import rtt_lightning.{room}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

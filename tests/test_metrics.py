@@ -11,7 +11,7 @@ from rtt_lightning.metrics import (
     RubricAccuracy,
     UpdateMeans,
 )
-from tests.callbacks.test_experience import judged
+from tests.rollout.test_experience import judged
 
 MET = torch.tensor([[True, True, False], [True, False, False], [True, False, False]])
 SCORABLE = torch.tensor([[True, True, False], [True, True, False], [True, False, False]])

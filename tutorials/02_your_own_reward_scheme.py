@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rtt_lightning.cli import main
 from rtt_lightning.functional.advantages import group_normalize
-from rtt_lightning.policy import PolicyModule
+from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.types import Experience
 
 

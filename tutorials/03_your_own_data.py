@@ -71,7 +71,7 @@ if __name__ == "__main__":
             *data,
             f"--data.source.init_args.train={folder}/shop.jsonl",
             "--data.view.init_args.prompts=2",
-            "--model=rtt_lightning.policy.PolicyModule",
+            "--model=rtt_lightning.modules.PolicyModule",
             f"--model.init_args.model={model}",
             "--rollout.sampling={n: 4, max_new_tokens: 24}",
             "--trainer.max_steps=1",

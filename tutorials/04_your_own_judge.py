@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from rtt_lightning.cli import main
-from rtt_lightning.rejudge import rejudge
+from rtt_lightning.commands.rejudge import rejudge
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.judge import LLMJudge
 
@@ -81,7 +81,7 @@ rows = [
 run = main(
     [
         "fit",
-        "--model=rtt_lightning.policy.PolicyModule",
+        "--model=rtt_lightning.modules.PolicyModule",
         f"--model.init_args.model={MODEL}",
         "--data.source=rtt_lightning.datamodules.RecordFiles",
         f"--data.source.init_args.train={folder}/rows.jsonl",

@@ -1,7 +1,7 @@
-"""Rollout engines. `TransformersEngine` is the default; `VLLMEngine` lives in `rtt_lightning.engines.vllm`."""
+"""Rollout engines. `TransformersEngine` is the default; `VLLMEngine` lives in `rtt_lightning.engines.vllm.engine`."""
 
 from rtt_lightning.engines.base import RolloutEngine, SampleRequest, Sampling
+from rtt_lightning.engines.embedded.engine import TransformersEngine
 from rtt_lightning.engines.replay import ReplayEngine
-from rtt_lightning.engines.transformers import TransformersEngine
 
 __all__ = ["ReplayEngine", "RolloutEngine", "SampleRequest", "Sampling", "TransformersEngine"]

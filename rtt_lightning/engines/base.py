@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.reasoning import answer_span, reasoning_marks
-from rtt_lightning.tokenizers import TokenBytes, end_of_turn
+from rtt_lightning.lm.reasoning import answer_span, reasoning_marks
+from rtt_lightning.lm.tokenizers import TokenBytes, end_of_turn
 from rtt_lightning.types import Marks, Rollout
 
 FEW_TOKENS = 16
@@ -73,7 +73,7 @@ class SampleRequest:
         prompt_ids: Token ids of the prompt.
         seeds: One per response.
         reasoning: Pairs of marks that reasoning stands between; ``None`` for those that the tokenizer shows, see
-            `rtt_lightning.reasoning.reasoning_marks`.
+            `rtt_lightning.lm.reasoning.reasoning_marks`.
     """
 
     prompt_id: str

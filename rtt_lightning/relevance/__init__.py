@@ -1,6 +1,6 @@
 """Relevance sources: which response tokens decide which criterion."""
 
 from rtt_lightning.relevance.base import RandomRelevance, RelevanceSource, RuleSpans, UniformRelevance
-from rtt_lightning.relevance.discriminator import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.source import DiscriminatorRelevance
 
 __all__ = ["DiscriminatorRelevance", "RandomRelevance", "RelevanceSource", "RuleSpans", "UniformRelevance"]

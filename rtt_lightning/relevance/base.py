@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.functional.alignment import spans_to_tokens
-from rtt_lightning.seeds import sampling_seed
+from rtt_lightning.runtime.seeds import sampling_seed
 from rtt_lightning.types import Criterion, JudgedRollout
 
 

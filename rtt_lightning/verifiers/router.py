@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from rtt_lightning.lazy import lazy_instance
+from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Memory, Verifier
 from rtt_lightning.verifiers.checks import CODE, JUDGE

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rtt_lightning.callbacks.checkpoints import Checkpoints
-from rtt_lightning.checkpoints import newest
+from rtt_lightning.runtime.checkpoints import newest
 
 
 class Slope(LightningModule):

@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from rtt_lightning.checkpoints import checkpoints
 from rtt_lightning.cli import main
-from rtt_lightning.finite import nonfinite_names, tensors_in
-from rtt_lightning.policy import RTT, PolicyModule
+from rtt_lightning.modules.policy import RTT, PolicyModule
 from rtt_lightning.relevance import UniformRelevance
+from rtt_lightning.runtime.checkpoints import checkpoints
+from rtt_lightning.runtime.finite import nonfinite_names, tensors_in
 from rtt_lightning.types import Experience, JudgedRollout
 from tests.callbacks.test_rollout import RAGGED, brief
-from tests.test_resume import saving
+from tests.runtime.test_resume import saving
 
 HERE = "tests.callbacks.test_finite"
 
@@ -50,7 +50,7 @@ RELEVANCE = (f"--rollout.relevance={HERE}.Holes", "--data.view.init_args.prompts
 
 def test_relevance_that_is_not_finite_ends_the_run_before_it_is_used(policy_args, tmp_path: Path) -> None:
     """Under plain GRPO, which makes nothing of relevance, and named by its prompts: two of them share a micro-batch."""
-    model = "--model=rtt_lightning.policy.PolicyModule"
+    model = "--model=rtt_lightning.modules.PolicyModule"
     with pytest.raises(FloatingPointError, match=r"window 0 is not finite: relevance, of prompts (2, \d|\d, 2)\. "):
         main(policy_args("fit", *RELEVANCE, brief(tmp_path), model))
 

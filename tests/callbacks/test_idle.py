@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from rtt_lightning.callbacks.causes import Cause
 from rtt_lightning.callbacks.idle import IdleWindows
 from rtt_lightning.cli import main
-from rtt_lightning.policy import PolicyModule
+from rtt_lightning.modules.policy import PolicyModule
+from rtt_lightning.rollout.causes import Cause
 from rtt_lightning.types import Experience, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
-from tests.test_resume import saving
+from tests.runtime.test_resume import saving
 from tests.verifiers.judge.server import judge_server
 
 Args = Callable[..., list[str]]
 SIX = 6  # responses per window
-GRPO = "--model=rtt_lightning.policy.PolicyModule"
+GRPO = "--model=rtt_lightning.modules.PolicyModule"
 UNIFORM = "--rollout.relevance=rtt_lightning.relevance.UniformRelevance"
 
 
@@ -108,7 +108,7 @@ def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Arg
         (GRPO,),
         (GRPO, "--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"),  # neither teaches the rubric
         ("--model.init_args.alpha=0", UNIFORM),  # all credit from cells, of which none is live
-        ("--model=tests.test_policy.Lenient",),
+        ("--model=tests.modules.test_policy.Lenient",),
     ],
     ids=["grpo", "with-kl", "dead-cells", "own-scheme"],
 )
@@ -167,7 +167,7 @@ def test_dead_cells_are_told_where_responses_still_earn_credit(policy_args: Args
 
 def test_one_response_per_prompt_is_refused_where_groups_are_compared(policy_args: Args) -> None:
     one = "--rollout.sampling.n=1"
-    for model in (GRPO, "--model=rtt_lightning.policy.RTT"):
+    for model in (GRPO, "--model=rtt_lightning.modules.RTT"):
         with pytest.raises(ValueError, match=r"rollout\.sampling\.n is 1, but the reward scheme compares at least 2"):
             fit(policy_args, model, one)
     fit(policy_args, "--model.init_args.alpha=0", one, steps=1)  # compares tokens within a response

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from rtt_lightning.cli import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
-from rtt_lightning.engines.transformers import TransformersEngine
-from rtt_lightning.policy import RTT
+from rtt_lightning.engines.embedded.engine import TransformersEngine
+from rtt_lightning.modules.policy import RTT
 from rtt_lightning.types import Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
 

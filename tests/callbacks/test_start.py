@@ -10,8 +10,8 @@ import torch
 from rtt_lightning.callbacks.start import without_credit
 from rtt_lightning.cli import main
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans, UniformRelevance
-from rtt_lightning.relevance.discriminator import CHECKPOINT_KEY, config_to_plain
-from rtt_lightning.relevance.model import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig
+from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain
 from rtt_lightning.types import Criterion, OutsideFailure, RubricSample
 from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.judge import Budget, Limits
@@ -134,5 +134,5 @@ def test_it_is_said_of_schemes_alone_that_read_relevance(policy_args: Args, recw
         main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.relevance.UniformRelevance", *flags])
         return [str(w.message) for w in recwarn if "earn no token-level credit" in str(w.message)]
 
-    assert warnings("--model=rtt_lightning.policy.PolicyModule") == []
+    assert warnings("--model=rtt_lightning.modules.PolicyModule") == []
     assert len(warnings()) == 1

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.datamodules.lengths import check_vocabulary, rendered, truncated, within_length
 from rtt_lightning.datamodules.records import Record
-from rtt_lightning.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, Message, RubricSample
 from tests.tiny_tokenizers import byte_level
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.datamodules import ConstraintPrompts, PromptWindows, RecordFiles, RubricDataModule
-from rtt_lightning.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 CRITERION = {"text": "Use tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}

@@ -17,8 +17,8 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
-from rtt_lightning.processes import gather
-from rtt_lightning.sharding import full
+from rtt_lightning.runtime.processes import gather
+from rtt_lightning.runtime.sharding import full
 from rtt_lightning.types import Rollout
 
 

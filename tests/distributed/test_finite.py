@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rtt_lightning.checkpoints import checkpoints, read_checkpoint
+from rtt_lightning.runtime.checkpoints import checkpoints, read_checkpoint
 from tests.distributed.conftest import DDP, FSDP, Run
 from tests.distributed.test_resume import SEEDED
 

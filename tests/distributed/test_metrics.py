@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from rtt_lightning.metrics import Evaluation
-from rtt_lightning.processes import free_port
+from rtt_lightning.runtime.processes import free_port
 
 SHARES = (slice(0, 3), slice(3, 8))
 """Uneven shares; the second one alone has undecided criteria, and samples of another engine without a full softmax."""

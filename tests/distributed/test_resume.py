@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rtt_lightning.checkpoints import newest, read_checkpoint
+from rtt_lightning.runtime.checkpoints import newest, read_checkpoint
 from tests.distributed.conftest import DDP, FSDP, Run
-from tests.test_resume import TWO_UPDATES, assert_same, journal, saving
+from tests.runtime.test_resume import TWO_UPDATES, assert_same, journal, saving
 
 pytestmark = pytest.mark.slow
 

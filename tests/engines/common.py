@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pad_sequence
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.cli import RTTCommandLine, main
 from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
-from rtt_lightning.engines.vllm import VLLMEngine
-from rtt_lightning.policy import PolicyModule
-from rtt_lightning.tokenizers import render_prompt
+from rtt_lightning.engines.vllm.engine import VLLMEngine
+from rtt_lightning.lm.tokenizers import render_prompt
+from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.types import Rollout
 from tests.conftest import ROOT
 

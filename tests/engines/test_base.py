@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 
 from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import RolloutBuilder, end_token_ids
-from rtt_lightning.policy import RTT
+from rtt_lightning.modules.policy import RTT
 from rtt_lightning.types import Marks, Rollout
 from tests.tiny_tokenizers import byte_level, sentence_piece
 

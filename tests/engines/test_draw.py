@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rtt_lightning.engines.base import Sampling
-from rtt_lightning.engines.transformers import draw
+from rtt_lightning.engines.embedded.engine import draw
 
 
 def drawn(p: list[float], uniforms: list[float], sampling: Sampling = Sampling()) -> tuple[list[int], Tensor]:

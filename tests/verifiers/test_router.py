@@ -95,6 +95,6 @@ rollout:
 
 @pytest.fixture
 def rollout_of():
-    from rtt_lightning.scoring import _rollout
+    from rtt_lightning.commands.score import _rollout
 
     return lambda text: _rollout("p", 0, 0, text, marks=())

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from rtt_lightning.servers import content_of, is_page, told, words
+from rtt_lightning.runtime.servers import content_of, is_page, told, words
 from rtt_lightning.verifiers.judge.silence import silence
 
 

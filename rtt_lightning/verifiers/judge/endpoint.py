@@ -11,7 +11,15 @@ from typing import Any
 
 import httpx2 as httpx
 
-from rtt_lightning.servers import async_client, by_proxy, checked_url, content_of, is_page, no_answer, unusable_proxy
+from rtt_lightning.runtime.servers import (
+    async_client,
+    by_proxy,
+    checked_url,
+    content_of,
+    is_page,
+    no_answer,
+    unusable_proxy,
+)
 from rtt_lightning.types import Message, OutsideFailure
 from rtt_lightning.verifiers.judge.budget import Bill
 from rtt_lightning.verifiers.judge.completions import NoCompletion, Reply, read_completion

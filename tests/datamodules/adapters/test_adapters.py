@@ -317,7 +317,7 @@ def test_a_format_is_picked_by_name_or_by_class_path(tmp_path: Path, tiny_model:
         run = main(
             [
                 "validate",
-                "--model=rtt_lightning.policy.PolicyModule",
+                "--model=rtt_lightning.modules.PolicyModule",
                 f"--model.init_args.model={tiny_model}",
                 "--data.source=rtt_lightning.datamodules.RecordFiles",
                 f"--data.source.init_args.val={tmp_path}/{name}.jsonl",

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rtt_lightning.servers import client
+from rtt_lightning.runtime.servers import client
 
 KEY = "sk-a-secret-of-the-tests"
 MALFORMED = (

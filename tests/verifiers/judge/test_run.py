@@ -11,7 +11,7 @@ import pytest
 
 from rtt_lightning.cli import main
 from rtt_lightning.types import OutsideFailure
-from tests.test_resume import TWO_UPDATES, assert_same, saving
+from tests.runtime.test_resume import TWO_UPDATES, assert_same, saving
 from tests.verifiers.judge.server import KEY, judge_server, truth
 
 PolicyArgs = Callable[..., list[str]]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.cli import main
-from rtt_lightning.engines.vllm_http import wait_until_up
-from rtt_lightning.engines.vllm_process import CPU_SETTINGS
-from rtt_lightning.processes import free_port
+from rtt_lightning.engines.vllm.http import wait_until_up
+from rtt_lightning.engines.vllm.process import CPU_SETTINGS
+from rtt_lightning.runtime.processes import free_port
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.judge import Limits, LLMJudge
 from tests.verifiers.judge.test_run import data, judged_by
@@ -30,7 +30,7 @@ def vllm(real_model: str) -> Iterator[str]:
     arguments += " --max-model-len 2048 --enforce-eager --no-enable-chunked-prefill"
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "rtt_lightning.engines.vllm_process", *arguments.split()],
+            [sys.executable, "-m", "rtt_lightning.engines.vllm.process", *arguments.split()],
             stdin=subprocess.PIPE,  # it ends with this process
             stdout=log,
             stderr=log,

@@ -1,0 +1,158 @@
+"""`rtt data check`: what a file of data holds, and what is wrong with it, before a run is spent on it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rtt_lightning.datamodules.adapters import Adapter, adapter_named
+from rtt_lightning.datamodules.lengths import rendered
+from rtt_lightning.datamodules.records import listed, sift
+from rtt_lightning.datamodules.rows import read_rows
+from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.runtime.terminal import counted
+from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
+from rtt_lightning.verifiers.trial import Trial, code_problem
+
+BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Upper ends of the histogram of prompt lengths."""
+
+
+@dataclass
+class Findings:
+    """What was found in a file."""
+
+    samples: list[RubricSample] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What must be mended: it decides the exit code."""
+    notes: list[str] = field(default_factory=list)
+
+
+def check(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
+    """Check a file of prompts with rubrics; exit code 1 where something is wrong with it.
+
+    Args:
+        file: JSONL, JSON or parquet file, or a dataset of the hub as owner/name or owner/name:split.
+        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl; or the class path
+            of an adapter of your own.
+        val: Data to validate on, in the same format; no prompt may be in both.
+        tokenizer: Folder or hub name, to measure prompts in tokens of its chat template; words without it.
+    """
+    found = inspect(file, format)
+    if val:
+        held_out = inspect(val, format)
+        found.problems += held_out.problems
+        texts = {sample.text for sample in held_out.samples}
+        shared = [sample.id for sample in found.samples if sample.text in texts]
+        if shared:
+            found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
+    console = Console()
+    if found.samples:
+        lengths = _token_lengths(found, tokenizer) if tokenizer else None
+        for title, table in _tables(found.samples, lengths):
+            console.print(Text(title, style="bold"))
+            console.print(table)
+    for note in found.notes:
+        console.print(Text(note, style="yellow"))
+    for problem in found.problems:
+        console.print(Text(problem, style="red"))
+    number = len(found.problems)
+    console.print(counted(number, "problem") if number else "nothing is wrong with it")
+    return 1 if found.problems else 0
+
+
+def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
+    """Read a file and try the checkers that it names.
+
+    Raises:
+        ValueError: If it cannot be read at all, or the format is unknown.
+    """
+    adapter = adapter_named(format) if isinstance(format, str) else format
+    rows, found = read_rows(file), Findings()
+    records, problems, bad = sift(rows, adapter)
+    found.samples = [record.sample for record in records]
+    if problems:
+        found.problems.append(f"{rows.name}: {counted(bad, 'bad row')}\n{listed(problems)}")
+    if not problems and not found.samples:
+        found.problems.append(f"{rows.name} holds no rows")
+    trial = Trial(Checks({}))
+    found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, trial))]
+    found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, trial.lacking)]
+    found.notes += [f"{rows.name}: {text}" for text in _weights(found.samples)]
+    counts = Counter(sample.text for sample in found.samples)
+    if repeated := [text for text, count in counts.items() if count > 1]:
+        found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
+    return found
+
+
+def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -> Iterator[str]:
+    """What is said of criteria, each once, and where they stand."""
+    seen: dict[str, list[str]] = {}
+    for sample in samples:
+        for number, criterion in enumerate(sample.criteria):
+            if text := said(criterion):
+                seen.setdefault(text, []).append(f"{sample.id} criteria[{number}]")
+    for text, places in seen.items():
+        yield f"{text} ({len(places)}: {_some(places)})"
+
+
+def _weights(samples: Sequence[RubricSample]) -> Iterator[str]:
+    weights = [criterion.weight for sample in samples for criterion in sample.criteria]
+    if any(weight != 1 for weight in weights):
+        unwanted = sum(weight < 0 for weight in weights)
+        yield f"weights of criteria range from {min(weights):g} to {max(weights):g}; unwanted criteria: {unwanted}"
+
+
+def _problem(trial: Trial, criterion: Criterion) -> str:
+    """A checker that is unknown or does not take its arguments, or code that does not compile."""
+    if criterion.checker == JUDGE:
+        return ""
+    return code_problem(criterion) if criterion.checker == CODE else trial.problem(criterion)
+
+
+def _token_lengths(found: Findings, tokenizer: str) -> list[int] | None:
+    """Tokens of each prompt in the chat template; ``None`` and a problem where some cannot be rendered."""
+    loaded = load_tokenizer(tokenizer)
+    try:
+        return [len(ids) for ids in rendered(found.samples, loaded)]
+    except ValueError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def _tables(samples: Sequence[RubricSample], lengths: Sequence[int] | None) -> Iterator[tuple[str, Table]]:
+    kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
+    total, judged, code, checks = kinds.total(), kinds[JUDGE], kinds[CODE], Checks({})
+    rules = sum(count for name, count in kinds.items() if checks.find(name))
+    unknown = total - rules - judged - code
+    title = (
+        f"{counted(len(samples), 'prompt')} with {total} criteria: {rules / total:.1%} decided by rule, {judged} by a "
+        f"judge, {code} by code{f', {unknown} by no known checker' if unknown else ''}"
+    )
+    yield title, _table("checker", kinds.most_common())
+    numbers = Counter(len(sample.criteria) for sample in samples)
+    yield "criteria per prompt", _table("criteria", sorted(numbers.items()))
+    unit = "words" if lengths is None else "tokens"
+    lengths = [len(sample.text.split()) for sample in samples] if lengths is None else lengths
+    bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
+    rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
+    yield f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", _table(unit, rows)
+
+
+def _table(name: str, rows: Sequence[tuple[object, int]]) -> Table:
+    table = Table()
+    table.add_column(name)
+    table.add_column("prompts" if name != "checker" else "criteria", justify="right")
+    for value, count in rows:
+        table.add_row(Text(str(value)), str(count))
+    return table
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:3])
+    return shown + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,205 @@
+"""A configuration without its run: `rtt doctor` builds its parts, reads the data and estimates the memory."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+
+from rtt_lightning.callbacks.rollout import RolloutCallback
+from rtt_lightning.callbacks.start import without_credit
+from rtt_lightning.cli import RTTCommandLine, main, reason_of
+from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
+from rtt_lightning.commands.doctor.findings import Finding, show
+from rtt_lightning.commands.doctor.jobs import Job, UnknownShape, shape_of
+from rtt_lightning.commands.doctor.machine import host_memory, vllm
+from rtt_lightning.commands.doctor.memory import estimate
+from rtt_lightning.commands.doctor.plans import Place, job_of, read_config, runs_vllm
+from rtt_lightning.datamodules import PromptWindows, RubricDataModule
+from rtt_lightning.datamodules.loaders import Share
+from rtt_lightning.engines.vllm.http import COMMAND, ServerFailure, longest_row
+from rtt_lightning.engines.vllm.server import VLLMServerEngine
+from rtt_lightning.modules.policy import PolicyModule
+from rtt_lightning.rollout.causes import refuse_small_groups
+
+Result = TypeVar("Result")
+
+
+class Parsed(RTTCommandLine):
+    """Takes the flags of `rtt fit`, and neither builds nor runs anything."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def parse(args: Sequence[str]) -> RTTCommandLine:
+    """The configuration of `rtt fit ARGS`.
+
+    Raises:
+        ValueError: If a file or flag is wrong.
+    """
+    with _quiet():
+        return main(["fit", *args], Parsed)
+
+
+def dry_run(run: RTTCommandLine) -> list[Finding]:
+    """Look at a configuration, print what was found and the estimate of its memory, and return the former."""
+    found: list[Finding] = []
+    with _quiet():
+        planned = _plan(run, found)
+    show("configuration", found)
+    if planned is None:
+        return found
+    job, place = planned
+    phases = estimate(job)
+    print_estimate(phases)
+    fine, said, advice = verdict(phases, place.memory)
+    return [*found, *show("", [Finding("memory", said, fine, advice), _checkpoint(job, place.trainer)])]
+
+
+def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None:
+    """The job that a configuration describes, unless something is wrong with it; adds to what was found."""
+    config, parser = run.config["fit"].clone(), run._parser("fit")
+    model = Namespace(model=config.pop("model"))
+    module: Any = None
+    if _attempt(found, "model", lambda: _describe(model["model"].init_args)):
+        module = _attempt(found, "model", lambda: parser.instantiate_classes(model)["model"])
+    parts: Any = _attempt(found, "parts", lambda: parser.instantiate_classes(config))
+    place = _place(parts.trainer, found) if parts else None
+    if place is None:
+        return None
+    if runs_vllm(parts.rollout.engine) and isinstance(parts.data.view, PromptWindows):
+        found.append(_needed(vllm()))
+    if module is None:
+        parts.data.tokenizer = None  # nothing can be measured in tokens
+    if isinstance(module, PolicyModule):
+        _attempt(found, "group", lambda: refuse_small_groups(module.smallest_group, parts.rollout.sampling.n))
+    loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
+    if not loaded or module is None:
+        return None
+    job = _attempt(found, "memory", lambda: job_of(module, parts.data, parts.rollout, place))
+    if isinstance(module, PolicyModule):
+        said = {finding.found for finding in found}
+        found += [finding for finding in _outside(parts, module) if finding.found not in said]
+    if job is None:
+        return None
+    found.append(_describe_job(job, place))
+    return job, place
+
+
+def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Finding]) -> Any:
+    """What ``make`` returns, or ``None`` with a finding that says why; findings are kept as well."""
+    try:
+        result = make()
+    except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
+        reason = reason_of(error)
+        found.append(Finding(name, str(reason).strip(), None if isinstance(reason, UnknownShape) else False))
+        return None
+    if isinstance(result, Finding):
+        found.append(result)
+    return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning and the hub say of runs that are none."""
+    names = ("lightning.pytorch", "lightning.fabric", "huggingface_hub", "transformers")
+    names += tuple(name for name in logging.root.manager.loggerDict if name.startswith(names))
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _describe(model: Namespace) -> Finding:
+    config = read_config(model.model, model.get("trust_remote_code", False))
+    try:
+        size = f"{shape_of(config).parameters() / 1e6:,.1f} million parameters"
+    except UnknownShape:
+        size = config.model_type
+    return Finding("model", f"{model.model}: {size}, {config.num_hidden_layers} layers")
+
+
+def _describe_job(job: Job, place: Place) -> Finding:
+    sequences, width = job.sequences
+    processes = f"{place.trainer.world_size} processes" if place.trainer.world_size > 1 else "one process"
+    rows = job.groups * job.group_size
+    return Finding(
+        "micro-batch",
+        f"{rows} rows of up to {job.prompt} + {job.response} tokens, as {sequences} sequences of {width}; {processes} "
+        f"in {place.trainer.precision}; {job.state_bytes:.2f} bytes of optimizer state per trained weight",
+    )
+
+
+def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
+    """The trainer of a run; where this machine lacks its devices, one that stands for it, and a finding."""
+    trainer = _attempt(found, "devices", lambda: Trainer(**vars(arguments)))
+    if trainer is None:
+        trainer = _attempt([], "devices", lambda: Trainer(**{**vars(arguments), "accelerator": "cpu"}))
+        return trainer and Place(trainer, gpu=True, memory=None)
+    if isinstance(trainer.accelerator, CPUAccelerator):
+        return Place(trainer, gpu=False, memory=host_memory() // trainer.num_devices)
+    return Place(trainer, gpu=True, memory=torch.cuda.get_device_properties(0).total_memory)
+
+
+def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, module: Any) -> Finding:
+    """Read the data and refuse what `rtt fit` would refuse of it."""
+    data.setup("fit")
+    share = Share(0, trainer.world_size)
+    loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
+    if isinstance(data.view, PromptWindows):
+        data.check(rollout.verifier.problems)
+    if isinstance(module, PolicyModule):
+        vocabulary = read_config(module.base_model, module.trust_remote_code).vocab_size
+        data.check_vocabulary(module.tokenizer, vocabulary)
+    sizes = ", ".join(f"{len(records)} {split}" for split, records in data.records.items())
+    return Finding("data", f"records: {sizes}; {len(loader)} micro-batches per epoch and process")
+
+
+def _outside(parts: Any, policy: PolicyModule) -> list[Finding]:
+    """Judges and vLLM servers, asked once each, and the criteria that the relevance source is blind to."""
+    found: list[Finding] = []
+    data, rollout = parts.data, parts.rollout
+    for name, verifier in (("judge", rollout.verifier), ("watch.judge", parts.watch.judge)):
+        if verifier is not None:
+            doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
+            found += [Finding(name, doubt, None) for doubt in doubts or ()]
+    if policy.token_credit:
+        train = [record.sample for record in data.records["train"]]
+        said = _attempt(found, "relevance", lambda: without_credit(train, rollout.relevance, rollout.verifier))
+        found += [Finding("relevance", said, None)] if said else []
+    for url in rollout.engine.urls if isinstance(rollout.engine, VLLMServerEngine) else ():
+        try:
+            found.append(Finding("vLLM server", f"{url} answers, and takes {longest_row(url)} tokens"))
+        except (ServerFailure, ValueError) as error:
+            found.append(Finding("vLLM server", f"{url}: {error}", None, f"`rtt fit` waits for it; `{COMMAND}`"))
+    return found
+
+
+def _needed(finding: Finding) -> Finding:
+    return Finding(finding.name, finding.found, finding.fine is True, finding.advice)
+
+
+def _checkpoint(job: Job, trainer: Trainer) -> Finding:
+    """Trained weights and optimiser state beside the room on the disk."""
+    size = int(job.trained * (4 + job.state_bytes))
+    folder = Path(trainer.default_root_dir)
+    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
+    said = f"{size / GIB:.2f} GiB each, {free / GIB:.1f} GiB of disk free"
+    return Finding("checkpoints", said, size < free, "" if size < free else "make room, or train adapters")

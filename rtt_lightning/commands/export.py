@@ -1,0 +1,173 @@
+"""`rtt export`: a checkpoint to a Hugging Face folder that plain `transformers` loads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedTokenizerBase
+
+from rtt_lightning.commands.cards import discriminator_card, policy_card
+from rtt_lightning.engines.base import end_token_ids
+from rtt_lightning.lm.fingerprint import fingerprint
+from rtt_lightning.lm.folders import appearing, write_adapters, write_model
+from rtt_lightning.lm.loading import Lora, add_adapters, load_model, trainable_names
+from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.modules.policy import POLICY_KEY
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
+from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_from_plain, load_weights
+from rtt_lightning.runtime.checkpoints import BASE_KEY, check_fits, read_checkpoint
+from rtt_lightning.runtime.hub import means_a_folder
+from rtt_lightning.runtime.resume import find_checkpoint
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+def export(
+    checkpoint: Path,
+    folder: Path,
+    merge: bool = True,
+    dtype: Dtype | None = None,
+    base: str | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Write a checkpoint of a policy or a discriminator as a Hugging Face folder.
+
+    The folder appears when it is complete: after it was read again, and computed what the trained model computes.
+
+    Args:
+        checkpoint: A ``.ckpt`` file or folder, or a folder of them: then the newest.
+        folder: Where to; must be new or empty.
+        merge: Add the adapters into the weights; false keeps a policy's adapters apart, as a PEFT folder.
+        dtype: Of the weights, and in the config; null is bfloat16 for a model, which rounds away changes of less than
+            1/256 of a weight, and float32 for adapters apart.
+        base: Folder or hub name where the model that was trained from is now, if it has moved.
+        trust_remote_code: Run model code that comes with that model, as in training.
+
+    Raises:
+        ValueError: For a checkpoint that is no policy's or discriminator's, a folder with something in it, a base that
+            is gone or another one, weights that are not finite, or an export that computes something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not empty; give a new folder")
+    state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
+    if POLICY_KEY in state:
+        write = _export_policy
+    elif CHECKPOINT_KEY in state:
+        write = _export_discriminator
+    else:
+        raise ValueError(f"{checkpoint} is no checkpoint of a policy or a discriminator of rtt-lightning")
+    with appearing(folder) as partial:
+        write(state, partial, folder.absolute().name, merge, dtype, base, trust_remote_code)
+    print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+def _export_policy(
+    state: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    merge: bool,
+    dtype: Dtype | None,
+    base: str | None,
+    trust_remote_code: bool,
+) -> None:
+    config = state[POLICY_KEY]
+    base = located(state, config["model"], base)
+    lora = Lora(**config["lora"]) if config["lora"] else None
+    tokenizer = load_tokenizer(base, trust_remote_code)
+
+    def load(lora: Lora | None, source: str = base) -> Any:
+        model = load_model(AutoModelForCausalLM, source, lora, trust_remote_code=trust_remote_code)
+        _end_as_in_training(model, tokenizer)
+        return model
+
+    def trained() -> Any:
+        policy = load(lora)
+        _check_same(state, base)
+        if lora:
+            policy = add_adapters(policy, lora, "CAUSAL_LM")
+        _load(policy, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
+        return policy
+
+    apart = lora is not None and not merge
+    if apart:
+        write_adapters(trained(), lambda: load(lora), folder, getattr(torch, dtype or "float32"), base)
+    else:
+        write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(policy_card(name, base, state["global_step"], not apart, trust_remote_code))
+
+
+def _end_as_in_training(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Have generation stop where responses ended in training: also at the end of a turn in the chat template."""
+    given, ends = model.generation_config.eos_token_id, end_token_ids(model, tokenizer)
+    if ends != frozenset(given if isinstance(given, list) else [given]):
+        model.generation_config.eos_token_id = sorted(ends)
+
+
+def _export_discriminator(
+    state: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    merge: bool,
+    dtype: Dtype | None,
+    base: str | None,
+    trust_remote_code: bool,
+) -> None:
+    if not merge:
+        raise ValueError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
+    if trust_remote_code:
+        raise ValueError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
+    config = config_from_plain(state[CHECKPOINT_KEY])
+    config = replace(config, model=located(state, config.model, base))
+    model = RelevanceModel(config)
+    _check_same(state, config.model)
+
+    def trained() -> Any:
+        load_weights(model, state["state_dict"])
+        return model.network
+
+    def load(lora: Lora | None, source: str | None = None) -> Any:
+        if source is None:
+            return RelevanceModel(replace(config, lora=lora)).network
+        return load_model(AutoModelForTokenClassification, source, lora)
+
+    write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
+    relevance = {"template": config.template, "max_length": config.max_length}
+    (folder / "relevance.json").write_text(json.dumps(relevance, indent=2) + "\n")
+    model.tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(discriminator_card(name, config.model, state["global_step"], config.template))
+
+
+def located(state: Mapping[str, Any], model: str, base: str | None) -> str:
+    """Where the model that a checkpoint continues is: ``base``, or else where it was.
+
+    Raises:
+        ValueError: If it was a folder and is gone, or ``base`` is no folder or another model.
+    """
+    where, known = base or model, state.get(BASE_KEY) or {}
+    folder = means_a_folder(where) or (base is None and known.get("folder", False))
+    if folder and not Path(where).is_dir():
+        raise ValueError(f"the model that was trained from is not at {where}: say where it is now with --base FOLDER")
+    if base and not known.get("fingerprint"):
+        print(f"the checkpoint does not say which weights it was trained from: {base} is taken for them")
+    return where
+
+
+def _check_same(state: Mapping[str, Any], base: str) -> None:
+    """Refuse another model in place of the one that was trained from; it has been loaded by now."""
+    expected, found = (state.get(BASE_KEY) or {}).get("fingerprint"), fingerprint(base)
+    if expected and found != expected:
+        raise ValueError(
+            f"{base} is not the model that was trained from: the fingerprint of its weights is {found}, that of the "
+            f"checkpoint {expected}; give the same model with --base"
+        )
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    check_fits(weights, trainable_names(model))
+    model.load_state_dict(weights, strict=False)

@@ -1,0 +1,197 @@
+"""Language models: a frozen base under fp32 adapters, or fp32 weights in full; how the former merge is in `merging`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
+from rtt_lightning.runtime.hub import reading
+
+__all__ = [
+    "Lora",
+    "adapters_count",
+    "adapters_merged",
+    "add_adapters",
+    "checkpoint_activations",
+    "load_model",
+    "load_reference",
+    "merged_weights",
+    "refuse_unusual_head",
+    "trainable_names",
+]
+NEW_HEADS = ["score", "classifier"]
+"""What `transformers` calls the head of a token classifier; it is new and trains in full."""
+CHANGES_LOGITS = (
+    "final_logit_softcapping",
+    "lm_head_multiplier",
+    "logit_scale",
+    "logits_mup_width_multiplier",
+    "logits_scaling",
+    "logits_soft_cap",
+)
+"""What `transformers` calls soft caps and scales of logits in configurations."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters on every linear layer of the body.
+
+    Attributes:
+        rank: Rank of the update.
+        alpha: The update is scaled by alpha / rank.
+        nf4: Hold the frozen linear layers in 4 bits (QLoRA): a quarter of the memory of bf16, through `bitsandbytes`.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    nf4: bool = False
+
+
+def load_model(
+    auto_class: Any,
+    model: str,
+    lora: Lora | None,
+    base_dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """A model of a folder or hub name.
+
+    Args:
+        auto_class: One of the Auto classes of `transformers`.
+        model: Folder or hub name.
+        lora: What will train; without adapters all weights are fp32, as a step of 1e-6 vanishes in bf16.
+        base_dtype: Of the weights that stay frozen under adapters, and of computing with those in NF4.
+        trust_remote_code: Run model code that comes with the model.
+        kwargs: Changes to its configuration.
+
+    Raises:
+        ValueError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
+    """
+    dtype = torch.float32 if lora is None else base_dtype
+    if lora is not None and lora.nf4:
+        kwargs["quantization_config"] = _nf4(base_dtype)
+    with reading("a model", model, "config.json and weights"):
+        loaded = auto_class.from_pretrained(model, dtype=dtype, trust_remote_code=trust_remote_code, **kwargs)
+    if "quantization_config" in kwargs:
+        _keep_differentiable(loaded)
+    return loaded
+
+
+def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_code: bool = False) -> Any:
+    """A frozen copy of what full training started from, which computes as the policy does: their KL begins at 0.
+
+    Autocast multiplies by fp32 weights in ``dtype``, so matrices are held in it; between layers the policy computes in
+    fp32, from embeddings and norms in fp32. A sharded policy computes in ``dtype`` throughout.
+    """
+    reference = load_model(AutoModelForCausalLM, model, Lora(), dtype if sharded else torch.float32, trust_remote_code)
+    for layer in reference.modules():
+        if isinstance(layer, nn.Linear) and layer is not reference.get_output_embeddings():  # may be the embedding too
+            layer.weight.data = layer.weight.data.to(dtype)
+    return reference.requires_grad_(False).eval()
+
+
+def _keep_differentiable(model: nn.Module) -> None:
+    """Have 4-bit layers keep their layout. On CPUs with bf16 arithmetic they take another one at the first forward in
+    evaluation mode, rounded, without gradients, and for good: a policy that has sampled would train no further down.
+    """
+    from bitsandbytes.nn.modules import Linear4bit  # an extra
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    if find_spec("bitsandbytes") is None:
+        raise ValueError("lora.nf4 needs bitsandbytes, which is not installed: pip install 'rtt-lightning[quant]'")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["lm_head", *NEW_HEADS],
+    )
+
+
+def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
+    """Wrap a model with fp32 LoRA adapters on the linear layers of its body; a new head trains in full."""
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        exclude_modules=NEW_HEADS if task == "TOKEN_CLS" else None,
+        task_type=task,
+    )
+    adapted = get_peft_model(model, config)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # a new head came in the dtype of the frozen base
+            parameter.data = parameter.data.float()
+    return adapted
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Recompute the activations of each decoder layer in the backward pass: less memory, a third more time.
+
+    `transformers` does so for layers in training mode only, in which many drop out: ours are not while they run.
+
+    Raises:
+        ValueError: For a model without such layers.
+    """
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError(
+            f"{type(model).__name__} has no layers to recompute: set model.gradient_checkpointing to false"
+        )
+    for layer in layers:
+        layer.training = True
+        layer._gradient_checkpointing_func = partial(_recomputed, layer)
+
+
+def _recomputed(layer: nn.Module, forward: Callable[..., Any], *args: Any) -> Any:
+    def run(*args: Any) -> Any:
+        layer.training = False
+        try:
+            return forward(*args)
+        finally:
+            layer.training = True
+
+    return checkpoint(run, *args, use_reentrant=False)
+
+
+def trainable_names(module: nn.Module) -> set[str]:
+    """Names of the parameters that an optimiser moves: what a checkpoint holds."""
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def refuse_unusual_head(model: PreTrainedModel) -> None:
+    """Refuse models whose configuration says that logits are more than hidden states times the output embedding.
+
+    `rtt_lightning.lm.selfcheck` finds the others; small logits would hide a soft cap from it.
+
+    Raises:
+        ValueError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.
+    """
+    text = model.config.get_text_config(decoder=True)
+    unusual = [name for name in CHANGES_LOGITS if getattr(text, name, None) not in (None, 1.0)]
+    head: Any = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        unusual.append("something in place of one output embedding")
+    elif getattr(head, "bias", None) is not None:
+        unusual.append("a bias on the output embedding")
+    if unusual:
+        raise ValueError(
+            f"{model.config.model_type} changes its logits by {', '.join(unusual)}, which the log-prob function does "
+            "not compute; use a model with a plain linear head (Llama, Qwen, SmolLM)"
+        )

@@ -1,0 +1,237 @@
+"""The training forward checks itself before anything is trained on it: its log-probs against the model's own logits."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
+
+from rtt_lightning.lm.forward import may_share, response_logprobs
+from rtt_lightning.lm.merging import without_adapters
+from rtt_lightning.lm.modes import in_evaluation
+from rtt_lightning.runtime.processes import gather
+from rtt_lightning.runtime.sharding import as_forward_method
+
+Batch = Mapping[str, Tensor]
+FORWARD_KEY = "forward_check"
+"""Where a checkpoint keeps what the check found."""
+PROMPT, RESPONSES = 8, (16, 12)
+"""Tokens of the prompt and of the two responses that the check computes."""
+MATMUL_ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
+"""Relative, of a term of a matrix product in fp32: what `torch.set_float32_matmul_precision` permits."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found.
+
+    Attributes:
+        share: Whether responses may share the computation of their prompt.
+        error: Nats per token between our log-probs and the model's own, in the way that is used.
+        rounding: Nats per token that rounding alone explains.
+    """
+
+    share: bool
+    error: float
+    rounding: float
+
+
+class CheckedForward:
+    """`response_logprobs` of a model, held against the model's own logits before it is used for the first time.
+
+    Responses share the computation of their prompt where that changes nothing, and are computed one by one elsewhere.
+
+    Args:
+        model: A causal language model, with or without adapters; sharded or not.
+        tokenizer: The model's.
+    """
+
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self._logprobs = as_forward_method(model, response_logprobs)
+        self._found: dict[str, Any] = {}  # under which circumstances, and what
+        self._share: bool | None = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `response_logprobs`."""
+        return self._logprobs(batch, self.shares())
+
+    def shares(self) -> bool:
+        """Whether responses share the computation of their prompt; checked the first time. A collective.
+
+        Raises:
+            ValueError: If our log-probs are not those of the model in either way.
+        """
+        if self._share is None:
+            circumstances = self._circumstances()
+            if not circumstances.items() <= self._found.items():
+                self._found = circumstances | {"share": self._checked()}
+            self._share = bool(self._found["share"])
+        return self._share
+
+    def _checked(self) -> bool:
+        words = ordinary_words(self.tokenizer, self.model)
+        found = check_forward(self.model, self._logprobs, a_few_tokens(words, self.model.device))
+        causal: Any = without_adapters(self.model)
+        if may_share(causal) and not found.share:
+            rank_zero_info(
+                f"{type(causal).__name__} gives other log-probs where responses share the computation of their prompt: "
+                "each is computed with a prompt of its own, which takes longer and is right"
+            )
+        return found.share
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found, and under which circumstances, as plain values: a resumed run need not check again."""
+        return dict(self._found)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._found = dict(state)
+
+    def _circumstances(self) -> dict[str, Any]:
+        """All but the weights that the outcome depends on."""
+        causal: Any = without_adapters(self.model)
+        return {
+            "model": type(causal).__name__,
+            "attention": causal.config._attn_implementation,
+            "computes_in": str(_compute_dtype(causal)),
+            "device": self.model.device.type,
+            "recomputes": causal.is_gradient_checkpointing,
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+        }
+
+
+def ordinary_words(tokenizer: PreTrainedTokenizerBase, model: Any) -> list[int]:
+    """Tokens that stand for text and nothing else, and that the model knows."""
+    causal: Any = without_adapters(model)
+    known = min(len(tokenizer), causal.get_input_embeddings().weight.shape[0])
+    special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
+    return [token for token in range(known) if token not in special] or list(range(known))
+
+
+def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Two responses to one prompt, as `response_logprobs` reads them; the same ones each time.
+
+    Args:
+        words: Tokens to draw from.
+        device: Of the tensors.
+    """
+    generator = torch.Generator().manual_seed(0)
+    longest = max(RESPONSES)
+    drawn = torch.tensor(list(words))[torch.randint(len(words), (PROMPT + 2 * longest,), generator=generator)]
+    mask = torch.arange(longest) < torch.tensor(RESPONSES)[:, None]
+    batch = {
+        "prompt_ids": drawn[:PROMPT].expand(2, PROMPT),
+        "prompt_lengths": torch.full((2,), PROMPT),
+        "response_ids": drawn[PROMPT:].reshape(2, longest) * mask,
+        "response_mask": mask,
+        "temperature": torch.ones(2),
+    }
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+@torch.no_grad()
+def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Tensor]], batch: Batch) -> Found:
+    """Compare our log-probs, as they are trained on, with those of each row alone by the model's own logits.
+
+    Four forward passes at most. All processes decide alike. What so few tokens cannot show, such as attention windows,
+    `may_share` and `longest_rows` read from the configuration.
+
+    Args:
+        model: To check, in the mode that it is trained in.
+        logprobs: `response_logprobs` of it: a batch, and whether to share prompts.
+        batch: Of two responses to one prompt.
+
+    Raises:
+        ValueError: If they differ by more than rounding where each row is computed on its own.
+        FloatingPointError: If the model's own are not finite.
+    """
+    own, rounding = _own_logprobs(model, batch)
+    if any(gather(bool(own.isnan().any()))):
+        raise FloatingPointError(
+            f"{type(without_adapters(model)).__name__} computes NaN for plain words by its own logits: weights of "
+            "its folder or checkpoint are not finite, or it overflows in this precision"
+        )
+
+    def error(share: bool) -> float:
+        """Of the worse row, the median over its tokens: a token near a tie of experts may take another one."""
+        gap = (_ours(logprobs, model, batch, share) - own).abs()
+        rows = zip(gap, batch["response_mask"], strict=True)
+        return max(gather(max(float(row[mask].median()) for row, mask in rows)))
+
+    plain = error(False)
+    if not plain <= rounding:  # NaN, of ours alone, is no agreement either
+        with in_evaluation(model):
+            raise _refusal(model, plain, rounding, error(False))
+    if may_share(without_adapters(model)) and (shared := error(True)) <= rounding:
+        return Found(True, shared, rounding)
+    return Found(False, plain, rounding)
+
+
+def _ours(logprobs: Callable[[Batch, bool], tuple[Tensor, Tensor]], model: Any, batch: Batch, share: bool) -> Tensor:
+    try:
+        return logprobs(batch, share)[0]
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{type(without_adapters(model)).__name__} does not take what the log-prob function gives it, or gives "
+            f"something else ({error}); use a decoder of text such as Llama, Qwen or SmolLM"
+        ) from error
+
+
+def _refusal(model: Any, error: float, rounding: float, in_evaluation: float) -> ValueError:
+    name = type(without_adapters(model)).__name__
+    said = f"the log-probs of {name} in training are {error:.2g} nats per token off those by its own logits"
+    if in_evaluation <= rounding:
+        return ValueError(
+            f"{said}, and right in evaluation mode: it drops out, or adds noise, while it trains; set its dropout to 0 "
+            "in config.json, or model.gradient_checkpointing to false"
+        )
+    return ValueError(
+        f"{said}, where {rounding:.2g} would be rounding: its logits are more than hidden states times the output "
+        "embedding (a scale, a soft cap, words left out), or depend on the rows beside it; use a model with a plain "
+        "linear head (Llama, Qwen, SmolLM)"
+    )
+
+
+def _own_logprobs(model: Any, batch: Batch) -> tuple[Tensor, float]:
+    """Log-probs ``[batch token]`` by the model's logits for each row alone, and the nats that rounding explains."""
+    causal: Any = without_adapters(model)
+    result = torch.zeros(batch["response_mask"].shape, device=batch["response_mask"].device)
+    rows = []
+    with in_evaluation(model):
+        for i, (start, mask) in enumerate(zip(batch["prompt_lengths"], batch["response_mask"], strict=True)):
+            response = batch["response_ids"][i][mask]
+            ids = torch.cat([batch["prompt_ids"][i, :start], response])
+            rows.append(model(input_ids=ids[None], use_cache=False).logits[0, start - 1 : -1].float())
+            left_out = causal.get_output_embeddings().weight.shape[0] - rows[-1].shape[1]  # words that it never says
+            logprobs = functional.pad(rows[-1].log_softmax(-1), (0, left_out), value=-torch.inf)
+            result[i, mask] = logprobs.gather(-1, response[:, None])[:, 0]
+    return result, max(gather(_rounding(causal, torch.cat(rows))))
+
+
+def _rounding(causal: Any, logits: Tensor) -> float:
+    """Nats between two computations of these logits ``[token vocabulary]`` that differ in their rounding alone.
+
+    Each of the 2 L sums that make up a state of L layers is rounded by u, half a unit in the last place of the dtype,
+    after products of d terms that were rounded by v each: relative errors of u + sqrt(d) v, independent of each other,
+    so sqrt(2 L) times that together, of the spread of the logits over the vocabulary. Four times it is beyond chance.
+    The logits themselves are rounded by u of their size, on both sides.
+    """
+    layers = getattr(causal.config.get_text_config(decoder=True), "num_hidden_layers", 1)
+    width = causal.get_output_embeddings().weight.shape[-1]
+    u = torch.finfo(_compute_dtype(causal)).eps / 2
+    relative = u + width**0.5 * MATMUL_ROUNDING[torch.get_float32_matmul_precision()]
+    spread, size = logits.std(-1).mean(), logits.square().mean().sqrt()
+    return float(4 * (2 * layers) ** 0.5 * relative * spread + 2 * u * size)
+
+
+def _compute_dtype(causal: Any) -> torch.dtype:
+    device = causal.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return causal.get_output_embeddings().weight.dtype

@@ -1,0 +1,6 @@
+"""The LightningModules: the policy and the discriminator."""
+
+from rtt_lightning.modules.discriminator import DiscriminatorModule
+from rtt_lightning.modules.policy import RTT, PolicyModule
+
+__all__ = ["RTT", "DiscriminatorModule", "PolicyModule"]

@@ -1,0 +1,126 @@
+"""The discriminator as a LightningModule: token-wise binary cross entropy over response tokens (RTT, Eq. 5)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
+
+from rtt_lightning.functional.alignment import spans_to_tokens
+from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
+from rtt_lightning.lm.loading import Lora
+from rtt_lightning.metrics import UpdateMeans
+from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
+from rtt_lightning.relevance.discriminator.network import TEMPLATE, EncodedPairs, RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain
+from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
+from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.processes import sum_over_ranks
+from rtt_lightning.runtime.sharding import shard
+
+Batch = dict[str, Any]
+IGNORED = -1
+
+
+class DiscriminatorModule(TrainableModule):
+    """Trains a `RelevanceModel` on labelled (criterion, response) pairs.
+
+    Validation reports average precision over the tokens of *mixed* cells (pairs with relevant and irrelevant tokens,
+    the only ones that tell a discriminator from a constant) beside their base rate, and F1 at 0.5 and the Brier score
+    over all tokens.
+
+    Args:
+        model: Folder or hub name of the body.
+        lora: Adapters over a frozen body; null trains all weights in fp32.
+        layers: Number of first layers to keep, e.g. half of them; null for all.
+        template: What precedes the response; ``{criterion}`` stands for the criterion.
+        max_length: Longest input in tokens.
+        optimizer: Makes the optimiser from the trainable parameters.
+        warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        lora: Lora | None = None,
+        layers: int | None = None,
+        template: str = TEMPLATE,
+        max_length: int = 4096,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        warmup_steps: int = 0,
+        skip_nonfinite: int = 0,
+    ) -> None:
+        super().__init__(optimizer, warmup_steps, skip_nonfinite)
+        self.config = RelevanceConfig(model, lora, layers, template, max_length)
+        self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
+        self.f1 = BinaryF1Score()
+        self._means, self._log_figures = UpdateMeans(), FigureLog()
+
+    def configure_model(self) -> None:
+        """Load the body, once; Lightning calls this before each run."""
+        if "relevance" not in self._modules:
+            self.relevance = RelevanceModel(self.config, self.base_dtype)
+            self.base = self.relevance.base()
+            if self.device_mesh is not None:
+                low_precision = self.base_dtype == torch.bfloat16
+                shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        pairs, labels = self._encode(batch)
+        loss = binary_cross_entropy(self.relevance(pairs), labels)
+        mask = pairs.mask.to(loss.device)
+        tokens = self._update_tokens(batch, int(mask.sum()))
+        self._means.add(mask, loss=loss)
+        self._log_figures(self, "train", self._means.pop(), prog_bar=True, batch_size=len(mask))
+        self.log("train/cut_tokens", sum_over_ranks(torch.tensor(float(pairs.cut))), batch_size=len(mask))
+        return token_mean(loss, mask, tokens, self.trainer.accumulate_grad_batches, self.trainer.world_size)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        pairs, labels = self._encode(batch)
+        p, mask = self.relevance(pairs).sigmoid(), pairs.mask.to(labels.device)
+        refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
+        has_both = (labels & mask).any(1) & (~labels & mask).any(1)
+        mixed = mask & has_both[:, None]
+        # Without any the metric is updated all the same: processes gather its lists together.
+        self.average_precision.update(p.flatten(), torch.where(mixed, labels.long(), IGNORED).flatten())
+        self._means.add(mixed, base_rate=labels.float())
+        self._means.add(mask, brier=(p - labels.float()).square())
+        if mask.any():
+            self.f1.update(p[mask], labels[mask].long())
+
+    def on_validation_epoch_end(self) -> None:
+        prefix = "test" if self.trainer.state.stage == "test" else "val"
+        measured = self._means.pop()
+        if "brier" in measured:
+            measured["f1"] = self.f1.compute()
+        if "base_rate" in measured:
+            measured["average_precision"] = self.average_precision.compute()
+        self._log_figures(self, prefix, measured, prog_bar=True)
+        for metric in (self.f1, self.average_precision):
+            metric.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()
+
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        return CHECKPOINT_KEY, config_to_plain(self.config)
+
+    def _encode(self, batch: Batch) -> tuple[EncodedPairs, Tensor]:
+        """Tokens of the pairs and their labels, ``[batch token]`` bool."""
+        pairs = self.relevance.encode(batch["criterion"], batch["response"])
+        labels = torch.zeros_like(pairs.mask)
+        for row, (spans, offsets) in enumerate(zip(batch["spans"], pairs.offsets, strict=True)):
+            labels[row, : len(offsets)] = spans_to_tokens(spans, offsets)
+        return pairs, labels.to(self.device)
+
+    def _update_tokens(self, batch: Batch, own: int) -> Tensor:
+        """Response tokens in all micro-batches of the update on all ranks: the denominator of the token mean."""
+        tokens = own
+        if self.trainer.accumulate_grad_batches > 1:
+            update = batch["update"]
+            tokens = int(self.relevance.encode(update["criterion"], update["response"]).mask.sum())
+        return sum_over_ranks(torch.tensor(float(tokens)))

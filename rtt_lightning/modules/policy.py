@@ -1,0 +1,250 @@
+"""The policy: GRPO over rubrics, and RTT as a subclass. A new reward scheme overrides `PolicyModule.advantages`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rtt_lightning.functional.advantages import Combine, Partition, add, group_normalize, intra_sample, token_rewards
+from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
+from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
+from rtt_lightning.lm.forward import response_logprobs
+from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
+from rtt_lightning.lm.origin import base_of, template_and_targets
+from rtt_lightning.lm.policy_model import load_trained
+from rtt_lightning.lm.selfcheck import FORWARD_KEY, CheckedForward
+from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
+from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
+from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.processes import sum_over_ranks
+from rtt_lightning.types import Experience
+
+Batch = dict[str, Any]
+POLICY_KEY = "policy_config"
+"""Where a checkpoint keeps the model and the adapters that it continues."""
+
+
+class PolicyModule(TrainableModule):
+    """A language model trained by GRPO on rubric rewards.
+
+    Args:
+        model: Folder or hub name of an instruct model.
+        lora: Adapters over a frozen base; null trains all weights in fp32.
+        optimizer: Makes the optimiser from the trainable parameters.
+        warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+        response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.
+        scale_rewards: Divide the response advantage by the group's standard deviation; false is Dr. GRPO.
+        clip_low: The probability ratio is clipped below 1 - clip_low.
+        clip_high: The probability ratio is clipped above 1 + clip_high.
+        kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
+        kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
+        entropy_coef: Weight of an entropy bonus.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
+        trust_remote_code: Run model code that comes with a model folder or from the hub.
+        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        lora: Lora | None = Lora(),
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        warmup_steps: int = 0,
+        response_reward: ResponseReward = satisfaction_rate,
+        scale_rewards: bool = True,
+        clip_low: float = 0.2,
+        clip_high: float = 0.2,
+        kl_coef: float = 0.0,
+        kl: Callable[[Tensor, Tensor], Tensor] = kl_k3,
+        entropy_coef: float = 0.0,
+        gradient_checkpointing: bool = False,
+        trust_remote_code: bool = False,
+        skip_nonfinite: int = 0,
+    ) -> None:
+        super().__init__(optimizer, warmup_steps, skip_nonfinite)
+        self.base_model = model
+        self.lora = lora
+        self.response_reward = response_reward
+        self.scale_rewards = scale_rewards
+        self.clip_low, self.clip_high = clip_low, clip_high
+        self.kl_coef, self.kl = kl_coef, kl
+        self.entropy_coef = entropy_coef
+        self.gradient_checkpointing = gradient_checkpointing
+        self.trust_remote_code = trust_remote_code
+        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(model, trust_remote_code)
+        self._reference: tuple[PreTrainedModel, ...] = ()  # in a tuple: not a submodule, never trained or saved
+        self._means = UpdateMeans()
+        self.evaluation = Evaluation()
+        self._log_figures = FigureLog()
+
+    # -- the reward scheme ---------------------------------------------------------------------------------------
+
+    smallest_group = 2
+    """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
+    token_credit = False
+    """Whether the scheme reads the relevance of tokens."""
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        """Advantages of a window: the one method that a new reward scheme overrides.
+
+        Args:
+            experience: The judged rollouts of a window, whole groups.
+
+        Returns:
+            ``[batch token]`` advantages, 0 outside ``response_mask``, and scalars to log.
+        """
+        response, metrics = self.response_advantages(experience)
+        return response[:, None] * experience.response_mask, metrics
+
+    def response_advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        """A_res ``[batch]``: the response reward, normalised over its group; and scalars to log."""
+        rewards, known = self.response_reward(experience.met, experience.scorable, experience.weights)
+        advantages = group_normalize(rewards, known, experience.group_ids, scale=self.scale_rewards)
+        groups = experience.group_ids.unique()
+        flat = sum((advantages[experience.group_ids == group] == 0).all() for group in groups)
+        return advantages, {
+            **({"reward": rewards[known].mean()} if known.any() else {}),
+            "reward_unknown": (~known).float().mean(),
+            "zero_variance_groups": torch.as_tensor(flat) / len(groups),
+        }
+
+    # -- the model -----------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Load the weights, once; Lightning calls this before each run."""
+        if "model" in self._modules:
+            return
+        mesh = self.device_mesh and self.device_mesh["data_parallel"]
+        kind = self.base_dtype, self.trust_remote_code, self.gradient_checkpointing
+        self.model = load_trained(self.base_model, self.lora, *kind, mesh)
+        self.base = base_of(self.base_model, self.tokenizer) | template_and_targets(self.tokenizer, self.model)
+        self._logprobs = CheckedForward(self.model, self.tokenizer)
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        with self.trainer.precision_plugin.train_step_context():
+            self._logprobs.shares()  # checked before anything is sampled
+
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        return POLICY_KEY, {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[FORWARD_KEY] = self._logprobs.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._logprobs.load_state_dict(checkpoint.get(FORWARD_KEY, {}))
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight under its Hugging Face name, adapters merged, one full tensor at a time."""
+        return merged_weights(self.model)
+
+    def response_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probs of the response tokens and entropies, ``[batch token]`` fp32, 0 outside ``response_mask``."""
+        return self._logprobs(batch)
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: Batch) -> Tensor:
+        """Log-probs under the reference, ``[batch token]``: the adapters off, or a frozen copy of the start."""
+        if self.lora is not None:
+            with self.model.disable_adapter():
+                return self._logprobs(batch)[0]
+        if not self._reference:
+            kind = self.base_dtype, self.device_mesh is not None, self.trust_remote_code
+            self._reference = (load_reference(self.base_model, *kind).to(self.device),)
+        return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
+
+    # -- the loss ------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        mask, advantages = batch["response_mask"], batch["advantages"]
+        logprobs, entropy = self.response_logprobs(batch)
+        old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
+        loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
+        figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
+        if self.kl_coef:
+            kl = self.kl(logprobs, self.reference_logprobs(batch))
+            name = reference_distance_name(batch["full_vocabulary"])
+            figures[name] = kl
+            self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
+            loss = loss + self.kl_coef * kl
+        loss = loss - self.entropy_coef * entropy
+        self._means.add(mask, loss=loss, **figures)
+        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
+        self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
+        if batch["last_of_update"]:
+            self._log_figures(self, "train", self._means.pop(), batch_size=len(mask))
+        return token_mean(loss, mask, batch["update_tokens"], batch["micro_batches"], self.trainer.world_size)
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.evaluation.update(batch["met"], batch["scorable"], batch["weights"])
+        kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
+        self.evaluation.reference.update(kl, batch["response_mask"], batch["full_vocabulary"])
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_figures(self, "val", self.evaluation.pop(), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_figures(self, "test", self.evaluation.pop(), sync_dist=True)
+
+    def _kl(self, batch: Batch) -> Tensor:
+        """``[batch token]`` estimate of the KL to the reference."""
+        logprobs = batch["sampler_logprobs"]
+        # All processes run the policy or none does: one without data must not wait in its collectives alone.
+        if sum_over_ranks(logprobs[batch["response_mask"]].isnan().sum().float()):
+            logprobs, _ = self.response_logprobs(batch)
+        return kl_k3(logprobs, self.reference_logprobs(batch))
+
+    test_step = validation_step
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing to compute: the rollout callback samples, judges and writes the completions."""
+
+
+class RTT(PolicyModule):
+    """Rubrics to Tokens: GRPO with a token-level advantage beside the response-level one. arXiv 2604.02795, Eq. 7.
+
+    Args:
+        partition: The axes that token rewards are normalised over, from `rtt_lightning.functional.advantages`.
+        combine: How the two levels combine, from the same module.
+        alpha: Weight of the response level.
+        beta: Weight of the token level.
+        std_floor: Cells whose relevance spreads less than this (population std) carry noise and contribute 0.
+        advantage_clip: Bound on the absolute token-level advantage; null for none, as in the paper.
+        kwargs: As for `PolicyModule`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        partition: Partition = intra_sample,
+        combine: Combine = add,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        std_floor: float = 0.0,
+        advantage_clip: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.partition, self.combine = partition, combine
+        self.alpha, self.beta, self.std_floor, self.advantage_clip = alpha, beta, std_floor, advantage_clip
+        self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
+        self.token_credit = beta != 0
+
+    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+        response, metrics = self.response_advantages(experience)
+        rewards = token_rewards(experience.relevance, experience.signs)
+        token, live = self.partition(
+            rewards, experience.scorable, experience.answer_mask, experience.group_ids, self.std_floor
+        )
+        if self.advantage_clip is not None:
+            token = token.clamp(-self.advantage_clip, self.advantage_clip)
+        metrics["live_cells"] = live.sum() / experience.scorable.sum().clamp(min=1)
+        return self.combine(response, token, experience.response_mask, self.alpha, self.beta), metrics

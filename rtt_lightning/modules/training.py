@@ -1,0 +1,197 @@
+"""What the policy and the discriminator share: optimiser, warm-up, checkpoints of the trainable weights only, and
+updates that are not finite.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from rtt_lightning.lm.loading import trainable_names
+from rtt_lightning.lm.origin import check_origin
+from rtt_lightning.runtime.checkpoints import BASE_KEY, SAVED, check_fits, check_shapes
+from rtt_lightning.runtime.finite import refuse_nonfinite, shortened, tensors_in, trained
+from rtt_lightning.runtime.history import HISTORY_KEY, places
+from rtt_lightning.runtime.processes import gather, sum_over_ranks
+from rtt_lightning.runtime.settings import asked_for, prefer
+from rtt_lightning.runtime.sharding import full
+
+OptimizerCallable = Callable[[Iterable], Optimizer]
+"""Parameters to their optimiser. As in Lightning's command line, whose module needs jsonargparse."""
+SKIPPED_KEY = "skipped_updates"
+"""Where a checkpoint keeps how many updates were skipped: all of them, and the last ones in a row."""
+
+
+class TrainableModule(LightningModule):
+    """A module whose checkpoints hold what it trains, in fp32, and nothing else; and never what is not finite.
+
+    An update whose loss or gradient norm is not finite on any process changes nothing on all of them: neither weights
+    nor optimiser nor scheduler. It ends the run, or is skipped and counted in ``train/skipped_updates``, beside
+    ``train/grad_norm``, before clipping. A batch may name its prompts (``prompt_id``), its ``window``, and what of it
+    is already known not to be finite (``nonfinite``).
+
+    Args:
+        optimizer: Makes the optimiser from the trainable parameters.
+        warmup_steps: Optimiser steps of linear warm-up, 0 for none.
+        skip_nonfinite: Updates in a row that may be skipped since a number in them is not finite; one more ends the
+            run. 0 ends it at the first. Precision 16-mixed finds its scale by overflows: allow it some.
+    """
+
+    accept_mismatch = False
+    """Whether to load a checkpoint that continues another base, adapter or tokenizer, and only name the differences."""
+
+    def __init__(self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0) -> None:
+        super().__init__()
+        if warmup_steps < 0 or skip_nonfinite < 0:
+            raise ValueError(
+                f"warmup_steps and skip_nonfinite must be at least 0, got {warmup_steps} and {skip_nonfinite}"
+            )
+        self.make_optimizer = optimizer
+        self.warmup_steps = warmup_steps
+        self.base: dict[str, Any] = {}  # what it trains from, see `base_of`; known once that is loaded
+        self.skip_nonfinite = skip_nonfinite
+        self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
+        self._skipped, self.skipped_in_a_row = 0, 0  # updates: of all, and of the last ones
+        self._batches: list[Any] = []  # of the update being gathered, with their losses
+        self._losses: list[Tensor] = []
+
+    @property
+    def base_dtype(self) -> torch.dtype:
+        """Of weights that stay frozen: bf16 where the trainer computes in it, else fp32, as without a trainer."""
+        low = self._trainer is not None and "bf16" in str(self._trainer.precision)
+        return torch.bfloat16 if low else torch.float32
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if not self.warmup_steps:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        low = {str(p.dtype) for p in self.parameters() if p.requires_grad and p.dtype != torch.float32}
+        if low:
+            raise ValueError(
+                f"trainable weights must be fp32, got {', '.join(sorted(low))}: a step of 1e-6 vanishes in bf16; "
+                "use trainer.precision bf16-mixed or 32-true"
+            )
+        self._batches, self._losses = [], []
+        self._settings = asked_for(self.trainer)  # before a checkpoint is restored
+
+    def on_train_start(self) -> None:
+        prefer(self._settings, self.trainer)
+
+    # -- updates that are not finite -------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._batches.append(batch)
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        self._losses.append(loss.detach())
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Look at the losses and the gradient of the update: one wait for the device, one answer for all processes."""
+        norm = full(get_total_norm([p.grad for p in self.parameters() if p.grad is not None])).to(self.device)
+        marked = any(batch.get("nonfinite") for batch in self._batches)
+        bad_loss = ~torch.stack(self._losses).isfinite().all() | marked
+        loss_is_bad, norm_is_bad = sum_over_ranks(torch.stack([bad_loss, ~norm.isfinite()]).float()).tolist()
+        if loss_is_bad or norm_is_bad:
+            self._skip(optimizer, None if loss_is_bad else norm)
+        else:
+            self.skipped_in_a_row = 0
+        self._batches, self._losses = [], []
+        self.log_dict({"train/grad_norm": norm, "train/skipped_updates": float(self._skipped)})
+
+    def _skip(self, optimizer: Optimizer, norm: Tensor | None) -> None:
+        """Leave the optimiser nothing to do, if still allowed. ``norm``: the gradient's, where it is to blame."""
+        self._skipped += 1
+        self.skipped_in_a_row += 1
+        found = [
+            (what, batch.get("prompt_id", []))
+            for batch, loss in zip(self._batches, self._losses, strict=True)
+            for what in (*batch.get("nonfinite", []), *_shown("loss", loss), *_shown("gradient norm", norm))
+        ]
+        window = f" (window {self._batches[0]['window']})" if "window" in self._batches[0] else ""
+        allowed = self.skipped_in_a_row <= self.skip_nonfinite
+        self.report_nonfinite(f"update {self.trainer.global_step + 1}{window}", found, allowed=allowed)
+        optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing, not even by weight decay
+
+    def report_nonfinite(self, where: str, found: Sequence[tuple[str, Sequence[str]]], *, allowed: bool) -> None:
+        """End the run, or warn that updates are skipped where that is ``allowed``. A collective: all must call it.
+
+        Args:
+            where: An update or a window.
+            found: What is not finite in it on this process, with the ids of its prompts; with none on all, nothing is
+                said.
+            allowed: Whether the run goes on.
+
+        Raises:
+            FloatingPointError: On all processes, where it does not.
+        """
+        everywhere = [item for items in gather(list(found)) for item in items]
+        if not everywhere:
+            return
+        prompts = shortened(prompt for _, prompts in everywhere for prompt in prompts) or "without ids"
+        reason = f"{where} is not finite: {shortened(what for what, _ in everywhere)}, of prompts {prompts}"
+        if not allowed:
+            raise FloatingPointError(
+                f"{reason}. Nothing was changed by it: resume from the last checkpoint with a lower learning rate or "
+                "trainer.gradient_clip_val, or without these prompts; or raise model.init_args.skip_nonfinite (now "
+                f"{self.skip_nonfinite}), the number of updates in a row that may be skipped"
+            )
+        rank_zero_warn(f"{reason}; skipped")
+
+    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+        if not self.skipped_in_a_row:  # else there is no gradient, which PyTorch cannot clip by value
+            super().configure_gradient_clipping(*args, **kwargs)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        refuse_nonfinite(trained(self), f"after update {self.trainer.global_step + 1} weights")
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if not self.skipped_in_a_row:  # a skipped update is none to the scheduler either
+            super().lr_scheduler_step(scheduler, metric)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def defined_by(self) -> tuple[str, dict[str, Any]]:
+        """What a checkpoint needs to build this module again, in numbers and strings, and where it keeps that."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        names = trainable_names(self)
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in names}
+        key, definition = self.defined_by()
+        checkpoint |= {key: definition, BASE_KEY: self.base}
+        if self._trainer is not None and self._trainer.is_global_zero:
+            checkpoint[HISTORY_KEY] = places(self._trainer.loggers)
+        checkpoint[SKIPPED_KEY] = [self._skipped, self.skipped_in_a_row]
+        refuse_nonfinite(dict(tensors_in({key: checkpoint.get(key) for key in SAVED})), "not saved: values")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        key, definition = self.defined_by()
+        saved = checkpoint.get(key, {}) | checkpoint.get(BASE_KEY, {})
+        check_origin(saved, definition | self.base, self.accept_mismatch)
+        trainable = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        check_fits(checkpoint["state_dict"], trainable)
+        check_shapes(checkpoint["state_dict"], trainable)
+        resumes = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if resumes and "optimizer_states" not in checkpoint:
+            raise ValueError(
+                "the checkpoint holds weights alone, so training cannot go on from it: validate or export it, or give "
+                "one that was saved in full"
+            )
+        self._skipped, self.skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
+
+
+def _shown(what: str, value: Tensor | None) -> list[str]:
+    """A figure that is not finite, with its value."""
+    return [] if value is None or value.isfinite() else [f"{what} ({value:g})"]

@@ -1,0 +1,150 @@
+"""The token-level relevance discriminator as a network: reads a criterion and a response, rates every token.
+
+RTT, Eq. 4. Input template, length limit and body travel together, so that training and use cannot differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForTokenClassification
+
+from rtt_lightning.lm.loading import Lora, add_adapters, load_model
+from rtt_lightning.lm.origin import adapted_layers, base_of
+from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
+from rtt_lightning.types import Span
+
+TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\n\nCriteria: {criterion}\n\nResponse: "
+
+
+@dataclass(frozen=True)
+class RelevanceConfig:
+    """What defines a discriminator beside its weights; kept in its checkpoint.
+
+    Attributes:
+        model: Folder or hub name of the body.
+        lora: Adapters over a frozen bf16 body; ``None`` trains all weights in fp32.
+        layers: Number of first layers to keep; ``None`` for all.
+        template: What precedes the response; ``{criterion}`` stands for the criterion.
+        max_length: Longest input in tokens; what lies beyond is not read: outside the token group, and counted.
+    """
+
+    model: str
+    lora: Lora | None = None
+    layers: int | None = None
+    template: str = TEMPLATE
+    max_length: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.template.count("{criterion}") != 1:
+            raise ValueError(f"the template must hold {{criterion}} exactly once, got {self.template!r}")
+        if self.layers is not None and self.layers < 1:
+            raise ValueError(f"layers must be at least 1, got {self.layers}; null keeps all")
+
+    def prefixes(self, tokenizer: Any, criteria: Sequence[str]) -> list[list[int]]:
+        """Token ids of what precedes a response, for each of some criteria."""
+        before, _, after = self.template.partition("{criterion}")
+        return tokenizer([before + criterion + after for criterion in criteria])["input_ids"]
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Tokenised (criterion, response) pairs.
+
+    Attributes:
+        ids: ``[batch sequence]`` right-padded.
+        attention: ``[batch sequence]``.
+        starts: ``[batch]`` position of the first response token.
+        mask: ``[batch token]`` bool, response tokens.
+        offsets: Per pair, the characters of the response that each of its tokens carries.
+        cut: Response tokens that fell beyond ``max_length``.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    starts: Tensor
+    mask: Tensor
+    offsets: list[list[Span]]
+    cut: int
+
+
+_EMPTY = torch.zeros(0, 1, dtype=torch.long)
+NO_PAIRS = EncodedPairs(_EMPTY, _EMPTY, _EMPTY[:, 0], _EMPTY.bool(), [], 0)
+
+
+class RelevanceModel(nn.Module):
+    """Language model body, linear head; a logit for every response token.
+
+    Args:
+        config: What to build.
+        base_dtype: Of the weights that stay frozen under adapters; one in bf16 must run under autocast.
+    """
+
+    def __init__(self, config: RelevanceConfig, base_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = load_tokenizer(config.model)
+        extra: dict[str, Any] = {} if config.layers is None else {"num_hidden_layers": config.layers}
+        body = load_model(AutoModelForTokenClassification, config.model, config.lora, base_dtype, num_labels=1, **extra)
+        # Dropout would make the relevance of a response depend on chance.
+        for module in body.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
+
+    def base(self) -> dict[str, Any]:
+        """What its weights continue, as a checkpoint keeps it."""
+        return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
+
+    def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> EncodedPairs:
+        """Tokenise pairs. Criterion and response are data: what looks like a template in them is not expanded.
+
+        Raises:
+            ValueError: For a token beyond the embedding of the body.
+        """
+        if not criteria:
+            return NO_PAIRS
+        prefixes = self.config.prefixes(self.tokenizer, criteria)
+        encoded = self.tokenizer(list(responses), add_special_tokens=False, return_offsets_mapping=True)
+        sequences, masks, offsets, cut = [], [], [], 0
+        for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            room = max(0, self.config.max_length - len(prefix))
+            cut += max(0, len(ids) - room)
+            sequences.append(torch.tensor([*prefix, *ids[:room]][: self.config.max_length]))
+            masks.append(torch.ones(len(ids[:room]), dtype=torch.bool))
+            offsets.append(spans[:room])
+        padded = pad_sequence(sequences, batch_first=True)
+        highest, rows = int(padded.max()), self.network.get_input_embeddings().weight.shape[0]
+        if highest >= rows:
+            reason = without_embedding(self.tokenizer, highest, rows)
+            raise ValueError(f"the discriminator cannot read a token: {reason}")
+        attention = pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True)
+        return EncodedPairs(
+            ids=padded,
+            attention=attention,
+            starts=torch.tensor([len(prefix) for prefix in prefixes]),
+            mask=pad_sequence(masks, batch_first=True),
+            offsets=offsets,
+            cut=cut,
+        )
+
+    def forward(self, pairs: EncodedPairs) -> Tensor:
+        """Logits ``[batch token]`` fp32 of the response tokens; 0 outside ``pairs.mask``.
+
+        Without pairs the network still runs, so that every process takes part in its collectives.
+        """
+        device = self.network.device
+        if not len(pairs.mask):
+            idle = torch.zeros(1, 1, dtype=torch.long, device=device)
+            return pairs.mask.to(device) * 0.0 * self._run(idle, torch.ones_like(idle)).sum()
+        logits = self._run(pairs.ids.to(device), pairs.attention.to(device))
+        token = torch.arange(pairs.mask.shape[1], device=device)
+        position = (pairs.starts.to(device)[:, None] + token).clamp(max=logits.shape[1] - 1)
+        return torch.where(pairs.mask.to(device), logits.gather(1, position), 0.0)
+
+    def _run(self, ids: Tensor, attention: Tensor) -> Tensor:
+        """Logits ``[batch sequence]`` fp32."""
+        return self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()

@@ -1,0 +1,177 @@
+"""What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from rtt_lightning.functional.accuracy import WHOLE, instruction_counts, instruction_ratios, rubric_counts
+from rtt_lightning.functional.intervals import ratio_with_interval
+from rtt_lightning.reports.completions import show_kinds, write_completions
+from rtt_lightning.reports.undecided import show_undecided, undecided
+from rtt_lightning.rollout.experience import verdict_tensors
+from rtt_lightning.runtime.terminal import counted, three_decimals
+from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
+
+Figure = dict[str, Any]
+"""An accuracy with its interval, or bounds of it; see `figures`."""
+
+
+def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
+    """Show an evaluation, and why criteria of it are undecided; with a folder also write ``<name>.parquet``,
+    ``<name>.jsonl`` and ``<name>.json``.
+
+    Args:
+        judged: All responses, at least one.
+        name: Of the evaluation.
+        folder: Made where it is missing.
+        others: Figures to write beside the accuracies. What is NaN is written as null.
+    """
+    prompts = len({item.sample.id for item in judged})
+    title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
+    found = figures(judged)
+    show_kinds(judged, title)
+    show_accuracies(found, [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found], len(judged))
+    reasons = undecided(judged)
+    show_undecided(reasons)
+    if folder is None:
+        return
+    write_completions(folder / f"{name}.parquet", judged)
+    with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
+    left = sum(any(verdict.met is None for verdict in item.verdicts) for item in judged)
+    written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
+    (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
+    print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
+
+
+def figures(judged: Sequence[JudgedRollout]) -> dict[str, Figure]:
+    """`accuracies` of strict verdicts, and of loose ones where all responses were judged loosely."""
+    ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
+    if all(item.loose is not None for item in judged):
+        ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
+    return accuracies(ways)
+
+
+def accuracies(ways: Mapping[str, Sequence[tuple[RubricSample, Sequence[Verdict]]]]) -> dict[str, Figure]:
+    """Accuracies by name, each with a 95 % interval over prompts.
+
+    What is counted stands in `rtt_lightning.functional.accuracy`.
+
+    Args:
+        ways: Rubrics and verdicts, by what distinguishes them.
+
+    Returns:
+        ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
+        criterion was decided; otherwise what `instruction_figure` says.
+    """
+    found: dict[str, Figure] = {}
+    for way, pairs in ways.items():
+        found[f"instruction_accuracy_{way}"] = instruction_figure(by_prompt(pairs, instruction_counts))
+        rubric = by_prompt(pairs, rubric_counts)
+        found[f"rubric_accuracy_{way}"] = ratio_with_interval(np.array(list(rubric.values())))
+    return found
+
+
+def by_prompt(
+    judged: Sequence[tuple[RubricSample, Sequence[Verdict]]], counts: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> dict[str, np.ndarray]:
+    """Sums of the counts of each prompt's responses, by prompt id, in order of the first ones.
+
+    Args:
+        judged: Rubrics and verdicts.
+        counts: From `rtt_lightning.functional.accuracy`.
+    """
+    totals: dict[str, np.ndarray] = {}
+    for (sample, _), row in zip(judged, counts(*verdict_tensors(judged)).numpy(), strict=True):
+        totals[sample.id] = totals.get(sample.id, 0) + row
+    return totals
+
+
+def instruction_figure(counts: Mapping[str, np.ndarray]) -> Figure:
+    """The instruction-level accuracy of counts by prompt: ``mean``, ``low``, ``high`` if every criterion was decided.
+
+    Otherwise ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as
+    desired; ``wholly_decided``, the accuracy over those responses alone, with their number, ``responses``, and mean
+    number of ``criteria``; each ``accuracy`` with ``low`` and ``high``; and ``criteria``, the mean number over all.
+    """
+    table = np.array(list(counts.values()))
+    ratios = {name: ratio_with_interval(np.stack(ratio, 1)) for name, ratio in instruction_ratios(table).items()}
+    if WHOLE in ratios:
+        return ratios[WHOLE]
+    lower, upper, whole = ({"accuracy": figure.pop("mean"), **figure} for figure in ratios.values())
+    responses, criteria, _, _, decided, decided_criteria = table.sum(0).tolist()
+    whole |= {"responses": decided, "criteria": decided_criteria / decided if decided else float("nan")}
+    return {"lower_bound": lower, "upper_bound": upper, "wholly_decided": whole, "criteria": criteria / responses}
+
+
+LABELS = {
+    "lower_bound": "instruction, lower bound",
+    "upper_bound": "instruction, upper bound",
+    "wholly_decided": "wholly decided responses",
+}
+
+
+def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses: int) -> None:
+    """A table of accuracies; where anything is undecided bounds stand in it, and below how many responses are decided.
+
+    Args:
+        found: What `accuracies` gives.
+        ways: Columns of the table.
+        responses: Number of responses.
+    """
+    table = Table(title="mean and 95 % interval over prompts", title_justify="left")
+    for column in ("accuracy", *ways):
+        table.add_column(column, justify="left" if column == "accuracy" else "right")
+    instruction = {way: found[f"instruction_accuracy_{way}"] for way in ways}
+    undecided = [way for way in ways if "mean" not in instruction[way]]
+    if len(undecided) < len(ways):
+        table.add_row("instruction-level", *(_shown(instruction[way]) for way in ways))
+    for part, label in LABELS.items() if undecided else ():
+        table.add_row(label, *(_shown(instruction[way].get(part, {})) for way in ways))
+    table.add_row(
+        "rubric-level, decided" if undecided else "rubric-level",
+        *(_shown(found[f"rubric_accuracy_{way}"]) for way in ways),
+    )
+    Console().print(table)
+    for way in undecided:
+        whole, criteria = instruction[way]["wholly_decided"], instruction[way]["criteria"]
+        theirs = "" if isnan(whole["criteria"]) else f", with {whole['criteria']:.1f} criteria on average"
+        print(
+            f"{way}: {whole['responses']} of {counted(responses, 'response')} wholly decided{theirs}; all together "
+            f"have {criteria:.1f}. Of the accuracy of all only bounds are known: with all that is undecided not as "
+            "desired, and as desired"
+        )
+
+
+def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
+    messages = item.sample.messages
+    return {
+        "id": item.sample.id,
+        "prompt": messages[0]["content"] if len(messages) == 1 else list(messages),
+        "sample_index": item.rollout.sample_index,
+        "checkers": [criterion.checker for criterion in item.sample.criteria],
+        "verdicts_strict": [verdict.met for verdict in item.verdicts],
+        "verdicts_loose": None if item.loose is None else [verdict.met for verdict in item.loose],
+    }
+
+
+def _shown(figure: Figure) -> str:
+    value = figure.get("mean", figure.get("accuracy"))
+    if value is None:
+        return "–"
+    shown, low, high = (three_decimals(number) for number in (value, figure["low"], figure["high"]))
+    return shown if isnan(figure["low"]) else f"{shown} ({low} to {high})"
+
+
+def _with_null(figure: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(figure, Mapping):
+        return {name: _with_null(value) for name, value in figure.items()}
+    return None if isinstance(figure, float) and isnan(figure) else figure

@@ -1,0 +1,216 @@
+"""One self-contained HTML page about a finished demo run: figures, training curves, responses, coloured tokens."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE, WHOLLY_DECIDED
+from rtt_lightning.reports.comparison import Completion, accuracy_by_kind, read_completions
+from rtt_lightning.reports.curves import curves_section
+from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section, table
+from rtt_lightning.reports.responses import samples_section, tokens_section
+from rtt_lightning.reports.weights import weights_by_kind
+
+FIGURES = {
+    "rubric_accuracy": ("Rubric-level accuracy", "share of criteria as desired", "percent"),
+    WHOLE: ("Instruction-level accuracy", "share of responses with all criteria as desired", "percent"),
+    LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria not as desired", "percent"),
+    UPPER: ("Instruction-level accuracy, upper bound", "undecided criteria as desired", "percent"),
+    WHOLLY_DECIDED: ("Accuracy of wholly decided responses", "alone; their rubrics are others", "percent"),
+    "undecided_share": ("Undecided", "share of responses with an undecided criterion", "percent"),
+    "wholly_decided_responses": ("Wholly decided responses", "", "count"),
+    "wholly_decided_criteria": ("Criteria of wholly decided responses", "mean number", "number"),
+    "criteria": ("Criteria of all responses", "mean number", "number"),
+    "length": ("Length", "mean number of tokens", "number"),
+    "truncated": ("Truncated", "share of responses cut off at the token limit", "percent"),
+    "distinct_2": ("Distinct bigrams", "of words, over all responses together", "percent"),
+    "distinct_2_per_response": ("Distinct bigrams per response", "of words, mean within a response", "percent"),
+    "unscorable": ("Unscorable", "share of criteria without a verdict", "percent"),
+    "kl": ("KL to the start", "nats per token", "small"),
+    "kl_per_response": ("KL to the start", "nats per response", "small"),
+    "reference_gap": ("Gap to the start", "nats per token; top-p or top-k: no KL", "small"),
+    "reference_gap_per_response": ("Gap to the start", "nats per response; top-p or top-k: no KL", "small"),
+    "responses": ("Responses", "", "count"),
+    "prompts": ("Prompts", "", "count"),
+}
+DISCRIMINATOR = {
+    "average_precision": ("Average precision", "on cells with relevant and irrelevant tokens; chance is the base rate"),
+    "base_rate": ("Base rate", "share of relevant tokens in the same cells"),
+    "f1": ("F1 at 0.5", "over all tokens"),
+    "brier": ("Brier score", "over all tokens; lower is better, 0 is perfect"),
+}
+FORMS = {
+    "percent": lambda value: f"{100 * value:.1f} %",
+    "points": lambda value: f"{100 * value:+.1f}",
+    "number": lambda value: f"{value:.1f}",
+    "small": lambda value: f"{value:.3f}",
+    "count": lambda value: f"{value:.0f}",
+}
+
+
+def write_report(folder: Path) -> Path:
+    """Make ``report.html`` of a demo folder; the training curves and windows may be missing, the rest may not.
+
+    Args:
+        folder: Holds ``results.json``, ``before/validate.parquet`` and ``after/validate.parquet``, and perhaps
+            ``rl/logs/version_*/metrics.csv`` and ``rl/windows/window-*.parquet``.
+
+    Raises:
+        ValueError: For a missing or incomplete file.
+    """
+    results = _read_results(folder / "results.json")
+    before, after = (read_completions(folder / name / "validate.parquet") for name in ("before", "after"))
+    windows = sorted((folder / "rl/windows").glob("window-*.parquet"))
+    parts = [
+        _headline(results),
+        _comparison(results),
+        _kinds(before, after),
+        curves_section(sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)),
+        tokens_section(windows[-1] if windows else None),
+        samples_section(before, after),
+        _discriminator(results.get("discriminator")),
+        _run(results),
+    ]
+    path = folder / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(page("Rubrics to Tokens: demo report", "\n".join(parts)), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"no results at {path}; the report needs what `make demo` writes there")
+    results = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        for metric in ("rubric_accuracy", *_instruction_level(results)):
+            mean, low, high = results["difference"][metric]
+            _ = [float(value) for value in (results["before"][metric], results["after"][metric], mean, low, high)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} lacks before, after or difference of both accuracies: {error!r}") from error
+    return results
+
+
+# -- figures ---------------------------------------------------------------------------------------------------------
+
+
+def _headline(results: Mapping[str, Any]) -> str:
+    prompts = _figure(results["before"].get("prompts"), "count")
+    sentence = (
+        f"What a small policy learned from rubrics, measured on {prompts} prompts that it was not trained on, "
+        "before and after training."
+    )
+    cards = [_card("Rubric-level accuracy", results, "rubric_accuracy")]
+    if len(_instruction_level(results)) == 1:
+        cards.append(_card("Instruction-level accuracy", results, WHOLE))
+    else:
+        cards.append(_bounds_card(results))
+    return f'<h1>Rubrics to Tokens</h1>\n<p>{sentence}</p>\n<div class="pair heads">{"".join(cards)}</div>'
+
+
+def _instruction_level(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The accuracy, or its bounds where a criterion is undecided before or after."""
+    return (WHOLE,) if WHOLE in results["difference"] or LOWER not in results["difference"] else (LOWER, UPPER)
+
+
+def _card(name: str, results: Mapping[str, Any], metric: str) -> str:
+    old, new = (_figure(results[when][metric], "percent") for when in ("before", "after"))
+    mean, low, high = (_figure(value, "points") for value in results["difference"][metric])
+    return (
+        f'<div class="card"><div class="note">{name}</div><div class="big">{old} → {new}</div>'
+        f'<div>{mean} points <span class="note">95 % interval {low} to {high}</span></div></div>'
+    )
+
+
+def _bounds_card(results: Mapping[str, Any]) -> str:
+    """The instruction-level accuracy where some criteria are undecided: no single number, and none of its change."""
+    before, after = results["before"], results["after"]
+    old, new = (" to ".join(_figure(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
+    ends = (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER])
+    least, most = (_figure(end, "points") for end in ends)
+    return (
+        f'<div class="card"><div class="note">Instruction-level accuracy, bounds: some criteria are undecided</div>'
+        f'<div class="big">{old} → {new}</div><div>between {least} and {most} points</div></div>'
+    )
+
+
+def _comparison(results: Mapping[str, Any]) -> str:
+    before, after = results["before"], results["after"]
+    rows = []
+    for key, (name, what, form) in FIGURES.items():
+        old, new = before.get(key), after.get(key)
+        if old is None and new is None:
+            continue
+        mean, low, high = results["difference"].get(key, (None, None, None))
+        difference = _difference(old, new, form)
+        if mean is not None:
+            interval = f"[{_figure(low, 'points')}, {_figure(high, 'points')}]"
+            difference = f"{_figure(mean, 'points')} <small>{interval}</small>"
+        rows.append((f"{name} <small>{what}</small>", _figure(old, form), _figure(new, form), difference))
+    note = (
+        "Differences of shares are in percentage points; brackets hold a 95 % interval, by bootstrap over prompts, "
+        "each paired with itself. Unscorable criteria are left out."
+    )
+    if LOWER in before or LOWER in after:
+        note += " A difference of lower bounds, or of upper ones, says nothing certain of the accuracy's own."
+    return section("Before and after", note, html_table(("", "before", "after", "difference"), rows))
+
+
+def _kinds(before: Sequence[Completion], after: Sequence[Completion]) -> str:
+    old, new = accuracy_by_kind(before), accuracy_by_kind(after)
+    weights = weights_by_kind(item.sample for item in before)
+    rows = []
+    for kind in sorted(old.keys() & new.keys(), key=lambda kind: (old[kind][1] == 0, old[kind][0], kind)):
+        (was, count), (is_now, count_now) = old[kind], new[kind]
+        counts = f"{count}" if count == count_now else f"{count} / {count_now}"
+        drawing = "" if math.isnan(was + is_now) else dots(was, is_now)
+        shown = [_figure(was, "percent"), _figure(is_now, "percent"), _difference(was, is_now, "percent")]
+        name = f"{escape(kind)} <small>weight {escape(weights[kind])}</small>" if weights[kind] else escape(kind)
+        rows.append((name, counts, *shown, f'<div class="dots">{drawing}</div>'))
+    note = (
+        "Share of criteria as desired per kind, hardest first; a ring marks before, a dot after, on a line from 0 to 1."
+    )
+    return section("By kind of criterion", note, html_table(("kind", "n", "before", "after", "difference", ""), rows))
+
+
+def _discriminator(figures: Mapping[str, float] | None) -> str:
+    note = "How well the relevance discriminator finds the tokens that decide a criterion, on held-out responses."
+    if not figures:
+        return section("Discriminator", note, NOT_RECORDED)
+    named = ((f"{name} <small>{what}</small>", figures.get(key)) for key, (name, what) in DISCRIMINATOR.items())
+    return section("Discriminator", note, html_table(("", "value"), [(name, _figure(v, "small")) for name, v in named]))
+
+
+def _run(results: Mapping[str, Any]) -> str:
+    seconds = results.get("seconds") or {}
+    phases = [*seconds.items(), ("all", sum(seconds.values()))] if seconds else []
+    times = [(phase, f"{round(value) // 60}:{round(value) % 60:02d}") for phase, value in phases]
+    settings = [(name, _setting(value)) for name, value in (results.get("settings") or {}).items()]
+    body = table(("phase", "minutes"), times) if times else NOT_RECORDED
+    body += table(("setting", "value"), settings) if settings else ""
+    return section("The run", "Wall-clock time per phase, and settings where recorded.", body)
+
+
+def _version(log: Path) -> int:
+    return int(log.parent.name.removeprefix("version_"))
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None or math.isnan(value) else FORMS[form](value).replace("-", "−").replace(" ", "\u202f")
+
+
+def _difference(old: float | None, new: float | None, form: str) -> str:
+    if old is None or new is None or form == "count":
+        return ""
+    shown = _figure(new - old, "points" if form == "percent" else form)
+    return shown if shown[0] in "+−–" else f"+{shown}"
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,60 @@
+"""Which responses of an evaluation are undecided, and why: a figure says nothing of what was left out of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rtt_lightning.runtime.finite import shortened
+from rtt_lightning.types import Criterion, JudgedRollout
+from rtt_lightning.verifiers.checks import UNDECIDABLE
+
+MOST_REASONS, MOST_NAMES = 20, 3
+"""Rows of the table, and names in a cell of it."""
+
+
+def undecided(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
+    """The reasons of criteria without a strict verdict, commonest first.
+
+    Returns:
+        Of each ``reason`` the number of ``criteria`` and of ``responses``, ``which`` criteria it is about (by their
+        checker, or by their text where no rule decides them), commonest first, and the ``prompts``, by id, in order.
+    """
+    found: dict[str, list[tuple[Criterion, JudgedRollout]]] = {}
+    for item in judged:
+        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+            if verdict.met is None:
+                found.setdefault(verdict.reason, []).append((criterion, item))
+    return [
+        {
+            "reason": reason,
+            "criteria": len(places),
+            "responses": len({id(item) for _, item in places}),
+            "which": [name for name, _ in Counter(_name(criterion) for criterion, _ in places).most_common()],
+            "prompts": list(dict.fromkeys(item.sample.id for _, item in places)),
+        }
+        for reason, places in sorted(found.items(), key=lambda entry: -len(entry[1]))
+    ]
+
+
+def show_undecided(found: Sequence[dict[str, Any]]) -> None:
+    """A table of `undecided`, if there is any; reasons may quote a model or a judge and are shown as they are."""
+    if not found:
+        return
+    table = Table(title="undecided, commonest reason first", title_justify="left", show_lines=True)
+    for name in ("reason", "criteria", "responses", "which criteria", "to prompts"):
+        table.add_column(name, justify="right" if name in ("criteria", "responses") else "left", overflow="fold")
+    for row in found[:MOST_REASONS]:
+        names = (Text(shortened(row[column], MOST_NAMES)) for column in ("which", "prompts"))
+        table.add_row(Text(row["reason"]), str(row["criteria"]), str(row["responses"]), *names)
+    Console().print(table)
+    if len(found) > MOST_REASONS:
+        left = sum(row["criteria"] for row in found[MOST_REASONS:])
+        print(f"{len(found) - MOST_REASONS} more reasons, of {left} criteria")
+
+
+def _name(criterion: Criterion) -> str:
+    return criterion.label if criterion.checker in UNDECIDABLE else criterion.checker

@@ -1,0 +1,114 @@
+"""A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.rollout.experience import split_groups
+from rtt_lightning.runtime.finite import all_finite
+from rtt_lightning.types import Experience
+
+ROW_FIELDS = (
+    "prompt_ids",
+    "prompt_lengths",
+    "response_ids",
+    "response_mask",
+    "temperature",
+    "sampler_logprobs",
+)
+
+
+class Window:
+    """The micro-batches of one window, in order.
+
+    Args:
+        number: Number of the window in the run.
+        micro_batches: What each training step gets.
+    """
+
+    def __init__(self, number: int, micro_batches: list[dict[str, Any]]) -> None:
+        self.number, self.micro_batches = number, micro_batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers: loads with ``weights_only``."""
+        return {"number": self.number, "micro_batches": self.micro_batches}
+
+    @classmethod
+    def resumed(cls, states: Sequence[dict[str, Any]], rank: int, ranks: int) -> "Window | None":
+        """The window of this process, of those that all of them saved; ``None`` where none was.
+
+        Raises:
+            ValueError: If another number of processes saved them.
+        """
+        if len(states) not in (0, ranks):
+            raise ValueError(
+                f"the checkpoint lies within a window that {len(states)} processes share; {ranks} cannot go on with "
+                f"it: resume with {len(states)}, or from the end of a window"
+            )
+        return cls(states[rank]["number"], states[rank]["micro_batches"]) if states else None
+
+    def anchor(self, policy: Any) -> None:
+        """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""
+        for micro_batch in self.micro_batches:
+            rows = {name: micro_batch[name].to(policy.device) for name in ROW_FIELDS}
+            logprobs = policy.response_logprobs(rows)[0].cpu()
+            micro_batch["old_logprobs"] = zeros_for_nonfinite(logprobs)
+            if not all_finite([logprobs]):
+                micro_batch["nonfinite"].append("log-probs")
+
+    def nonfinite(self) -> list[tuple[str, list[str]]]:
+        """What is not finite in its micro-batches, and the ids of their prompts."""
+        return [(what, part["prompt_id"]) for part in self.micro_batches for what in part["nonfinite"]]
+
+
+def make_window(
+    number: int,
+    experience: Experience,
+    advantages: Tensor,
+    updates: int,
+    micro_batches_per_update: int,
+    total_tokens: Callable[[Tensor], Tensor],
+    prompt_ids: Sequence[str],
+) -> Window:
+    """Divide a window among its micro-batches; groups stay whole.
+
+    A micro-batch with relevance or advantages that are not finite says so under ``nonfinite`` and holds zeros for them.
+
+    Args:
+        number: Number of the window in the run.
+        experience: All rows of the window.
+        advantages: ``[batch token]``.
+        updates: Optimiser updates per window.
+        micro_batches_per_update: Micro-batches that accumulate to one update.
+        total_tokens: Sums a count over all ranks.
+        prompt_ids: Of each row.
+    """
+    rows = {name: getattr(experience, name) for name in ROW_FIELDS} | {"advantages": zeros_for_nonfinite(advantages)}
+    nonfinite = {
+        "relevance": ~experience.relevance.isfinite().flatten(1).all(1),
+        "advantages": ~advantages.isfinite().all(1),
+    }
+    parts = split_groups(experience.group_ids, updates * micro_batches_per_update)
+    micro_batches = []
+    for update in range(updates):
+        mine = parts[update * micro_batches_per_update : (update + 1) * micro_batches_per_update]
+        tokens = total_tokens(experience.response_mask[torch.cat(mine)].sum())
+        micro_batches += [
+            {name: values[part] for name, values in rows.items()}
+            | {
+                "prompt_id": [prompt_ids[row] for row in part.tolist()],
+                "nonfinite": [what for what, at in nonfinite.items() if at[part].any()],
+                "update_tokens": tokens,
+                "micro_batches": micro_batches_per_update,
+                "last_of_update": number_in_update + 1 == micro_batches_per_update,
+            }
+            for number_in_update, part in enumerate(mine)
+        ]
+    return Window(number, micro_batches)
+
+
+def zeros_for_nonfinite(values: Tensor) -> Tensor:
+    """Zeros stand for what is not finite: a checkpoint within the window shall hold none of it."""
+    return values.nan_to_num(0.0, 0.0, 0.0)

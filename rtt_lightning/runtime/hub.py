@@ -1,0 +1,58 @@
+"""Files of models, from folders or the model hub."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub.constants import ENDPOINT
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+
+@contextmanager
+def reading(what: str, model: str, file: str) -> Iterator[None]:
+    """Say what could not be read, and what would mend it, where `transformers` cannot reach it.
+
+    Args:
+        what: What is read, such as "a tokenizer".
+        model: Folder or hub name.
+        file: What the folder should hold.
+
+    Raises:
+        ValueError: In place of the many errors of a folder or hub name that cannot be read; at once for a folder that
+            does not exist, which the hub is not asked for.
+    """
+    try:
+        if means_a_folder(model) and not (model and Path(model).is_dir()):
+            raise ValueError(f"no such folder from {Path.cwd()}.")
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        proxy = unusable_proxy_of_hub(model)
+        if isinstance(error, ImportError) and not proxy:
+            raise
+        reason = f"{proxy}." if proxy else str(error).partition("\n")[0]
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{model!r} comes with code of its own, which is run only if asked to: read it, then give "
+                "--trust_remote_code true to rtt export, and --model.init_args.trust_remote_code true elsewhere"
+            ) from error
+        raise ValueError(
+            f"cannot read {what} from {model!r}: {reason} "
+            f"Give a folder that holds {file}, or a hub name while the hub is reachable."
+        ) from error
+
+
+def means_a_folder(model: str) -> bool:
+    """Whether a name can only mean a folder: it lies in a folder that exists, or is no name of the hub."""
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return True
+    return "/" in model and Path(model).parent.is_dir()
+
+
+def unusable_proxy_of_hub(model: str) -> str:
+    """That the hub, which a name is of, lies behind a proxy that cannot be used; empty where nothing is wrong."""
+    from rtt_lightning.runtime.servers import unusable_proxy  # loads an HTTP client, which folders can spare
+
+    return "" if means_a_folder(model) or Path(model).is_dir() else unusable_proxy(ENDPOINT)

@@ -1,0 +1,86 @@
+"""Which checkpoint a user means by ``--ckpt_path``."""
+
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from rtt_lightning.runtime.checkpoints import META, POINTER, checkpoints, newest
+
+KEYWORDS = ("best", "last", "hpc", "registry")
+"""Of Lightning, for checkpoints that only its own callbacks know of."""
+FILES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
+"""Ends of names that are meant as files, never as folders."""
+OURS = "step-[0-9]*.ckpt"
+LEFTOVERS = (".partial", ".abandoned")
+"""Ends of what a run that was killed before its first checkpoint leaves in its folder, and of what was set aside."""
+ADVICE = "give the .ckpt that `rtt fit` wrote, or the folder of them"
+
+
+def find_checkpoint(given: str | Path, begin: bool) -> str | None:
+    """The checkpoint that a user means: itself, or the newest one of a folder of them.
+
+    Args:
+        given: A checkpoint, or a folder that `Checkpoints` writes to; ``~`` is the home.
+        begin: Whether a folder that does not exist yet, or that nothing was saved to yet, means to begin from the
+            start: so the command that starts a run resumes it.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    path = Path(given).expanduser()
+    if path.name == POINTER and path.is_file():
+        path = path.parent
+    if path.is_file() or (path / META).is_file():
+        return str(path)
+    if not path.exists():
+        _refuse_unless_new(str(given), path)
+    elif not path.is_dir():
+        raise ValueError(f"{path} is neither a file nor a folder; {ADVICE}")
+    found = _newest(path) if path.is_dir() else None
+    if found is None and not begin:
+        raise ValueError(f"no checkpoint in {path}; {ADVICE}")
+    rank_zero_info(f"resuming from {found}" if found else f"no checkpoint in {path} yet: starting from the beginning")
+    return None if found is None else str(found)
+
+
+def _refuse_unless_new(given: str, path: Path) -> None:
+    """Refuse what is not there and cannot be the name of a folder to come."""
+    if given in KEYWORDS or given.startswith("registry:"):
+        raise ValueError(f"--ckpt_path {given}: this keyword of Lightning finds no checkpoint of ours; {ADVICE}")
+    if "://" in given:
+        raise ValueError(f"--ckpt_path {given}: only local files are read; copy it to this machine first")
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link to {path.readlink()}, which is gone; {ADVICE}")
+    if path.suffix in FILES or path.name == POINTER:
+        raise ValueError(f"no checkpoint at {path}; {ADVICE}")
+    if (meant := path.with_name(f"{path.name}.ckpt")).exists():
+        raise ValueError(f"no checkpoint at {path}; did you mean {meant}?")
+
+
+def _newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a folder; ``None`` where nothing was saved yet."""
+    if named := newest(folder):
+        return named
+    if ours := sorted(folder.glob(OURS)):  # they have their names only when they are whole
+        return ours[-1]
+    if others := checkpoints(folder):
+        raise ValueError(
+            f"{folder} holds checkpoints, but no {POINTER!r} that names the newest, as `Checkpoints` writes it; "
+            f"give one of them as --ckpt_path: {_listed(others)}"
+        )
+    strangers = [path for path in sorted(folder.iterdir()) if not _is_leftover(path)]
+    if strangers:
+        within = sorted({path.parent for path in folder.glob("*/*.ckpt")})
+        raise ValueError(
+            f"no checkpoint in {folder}, which is not empty either: it holds {_listed(strangers)}; "
+            + (f"did you mean {_listed(within)}?" if within else f"{ADVICE}; leave --ckpt_path out to begin a run")
+        )
+    return None
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.suffix in LEFTOVERS or path.name.startswith(".")
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(str(path) for path in paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")

@@ -1,0 +1,143 @@
+"""The discriminator: it learns, its checkpoint is self-contained, and it becomes a relevance source."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from rtt_lightning.cli import main
+from rtt_lightning.relevance import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+
+WORDS = ("tea", "owl", "sea", "red", "sky", "map")
+
+
+def write_pairs(path: Path, count: int) -> None:
+    """Responses in which the criterion's word occurs once: its characters are the label."""
+    rows = []
+    for number in range(count):
+        word = WORDS[number % len(WORDS)]
+        before = f"We saw {number} things and then "
+        rows.append(
+            {
+                "id": str(number),
+                "prompt": f"prompt {number}",
+                "response": f"{before}{word} came by",
+                "criteria": [
+                    {
+                        "text": f"Use {word}.",
+                        "checker": "rtt:include_word",
+                        "met": True,
+                        "spans": [[len(before), len(before) + len(word)]],
+                    }
+                ],
+            }
+        )
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+def discriminator_args(tmp_path: Path, model: str, *more: str) -> list[str]:
+    """Arguments of a short `rtt fit` of a tiny discriminator."""
+    write_pairs(tmp_path / "pairs.jsonl", 48)
+    return [
+        "fit",
+        "--model=rtt_lightning.modules.DiscriminatorModule",
+        f"--model.init_args.model={model}",
+        "--model.init_args.optimizer=torch.optim.AdamW",
+        "--model.init_args.optimizer.init_args.lr=0.01",
+        "--data.source=rtt_lightning.datamodules.RecordFiles",
+        f"--data.source.init_args.train={tmp_path / 'pairs.jsonl'}",
+        "--data.val_share=0.3",
+        "--data.view=rtt_lightning.datamodules.LabelledPairs",
+        "--data.view.init_args.batch_size=8",
+        "--trainer.max_epochs=6",
+        "--trainer.accelerator=cpu",
+        "--trainer.logger=false",
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_checkpointing=false",
+        *more,
+    ]
+
+
+def fit(tmp_path: Path, model: str, *more: str):
+    return main(discriminator_args(tmp_path, model, *more))
+
+
+def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) -> None:
+    run = fit(tmp_path, tiny_model)
+    figures = run.trainer.callback_metrics
+    assert figures["val/average_precision"] > 0.9
+    assert figures["val/base_rate"] < 0.2
+    assert figures["val/brier"] < 0.1
+
+
+def test_one_that_diverges_ends_and_is_not_saved(tmp_path: Path, tiny_model: str) -> None:
+    """At this learning rate the first step leaves weights that are finite, and nothing after them is."""
+    saves = f"{{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, init_args: {{folder: {tmp_path}/ckpt}}}}"
+    more = ("--trainer.enable_checkpointing=true", f"--trainer.callbacks=[{saves}]")
+    with pytest.raises(
+        FloatingPointError, match=r"update 2 is not finite: (loss|gradient norm) \((nan|inf)\), of prompts \d"
+    ):
+        fit(tmp_path, tiny_model, "--model.init_args.optimizer.init_args.lr=1e30", *more)
+    assert not (tmp_path / "ckpt").exists()
+
+
+def test_its_body_needs_no_chat_template(tmp_path: Path, tiny_model: str) -> None:
+    body = shutil.copytree(tiny_model, tmp_path / "body")
+    (body / "chat_template.jinja").unlink()
+    assert fit(tmp_path, str(body), "--trainer.max_steps=1", "--trainer.limit_val_batches=0").trainer.global_step == 1
+
+
+@pytest.mark.parametrize(
+    "flags", [(), ("--model.init_args.lora={rank: 4, alpha: 8}",), ("--model.init_args.layers=1",)]
+)
+def test_its_checkpoint_alone_makes_a_relevance_source(tmp_path: Path, tiny_model: str, flags: tuple[str, ...]) -> None:
+    run = fit(tmp_path, tiny_model, "--trainer.limit_train_batches=2", "--model.init_args.max_length=64", *flags)
+    path = tmp_path / "d.ckpt"
+    run.trainer.save_checkpoint(path, weights_only=True)
+    source = DiscriminatorRelevance(str(path))
+    from rtt_lightning.relevance.discriminator.source import load_relevance_model, score
+
+    loaded = load_relevance_model(source.checkpoint)
+    assert loaded.config == run.model.config
+    pairs = [("Use tea.", "a cup of tea"), ("Use owl.", "no")]
+    run.model.relevance.eval()
+    for (one, spans), (other, _) in zip(score(loaded, pairs, 2), score(run.model.relevance, pairs, 2), strict=True):
+        assert torch.equal(one, other)
+        assert len(one) == len(spans)
+
+
+def test_accumulation_gives_the_mean_over_all_tokens_of_the_update(tmp_path: Path, tiny_model: str) -> None:
+    """One batch of 16 and two accumulated ones of 8 move the weights alike, ragged responses or not."""
+    same = ("--trainer.max_epochs=1", "--trainer.limit_val_batches=0", "--trainer.precision=32-true")
+    sgd = ("--model.init_args.optimizer=torch.optim.SGD", "--model.init_args.optimizer.init_args.lr=0.1")
+    whole = fit(tmp_path, tiny_model, *same, *sgd, "--seed_everything=1", "--data.view.init_args.batch_size=16").model
+    parts = fit(tmp_path, tiny_model, *same, *sgd, "--seed_everything=1", "--trainer.accumulate_grad_batches=2").model
+    for (name, one), (_, other) in zip(whole.named_parameters(), parts.named_parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str) -> None:
+    model = RelevanceModel(RelevanceConfig(tiny_model))
+    pairs = model.encode(["{criterion} {response}"], ["x"])
+    assert "{criterion} {response}" in model.tokenizer.decode(pairs.ids[0])
+
+
+def test_an_overlong_criterion_is_kept_and_the_cut_is_counted(tiny_model: str) -> None:
+    model = RelevanceModel(RelevanceConfig(tiny_model, max_length=40))
+    pairs = model.encode(["Use tea."], ["word " * 60])
+    assert "Use tea." in model.tokenizer.decode(pairs.ids[0])
+    assert pairs.cut > 0
+    assert pairs.mask.sum() + pairs.starts[0] == 40
+
+
+def test_wrong_files_are_refused(tmp_path: Path) -> None:
+    from rtt_lightning.relevance.discriminator.source import load_relevance_model
+
+    with pytest.raises(ValueError, match="no discriminator checkpoint"):
+        load_relevance_model(str(tmp_path / "none.ckpt"))
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="not a discriminator"):
+        load_relevance_model(str(tmp_path / "other.ckpt"))

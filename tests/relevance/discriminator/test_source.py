@@ -1,0 +1,230 @@
+"""Relevance of a discriminator whose tokenizer is not the policy's.
+
+The discriminator here rates a token by its id alone, by construction: its layers add nothing, and the embedding of a
+token is +1 or -1 in its first dimension. So what it says of every character is known.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from rtt_lightning.engines import SampleRequest, Sampling
+from rtt_lightning.engines.base import RolloutBuilder
+from rtt_lightning.modules.discriminator import DiscriminatorModule
+from rtt_lightning.relevance import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.source import load_relevance_model, score
+from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
+
+END = "<end>"
+OWL = 23142  # " owl" for the discriminator
+DUCK = 10813  # the first two bytes of 🦆 for the discriminator, which takes two more tokens for the others
+
+
+@pytest.fixture(scope="module")
+def policy_tokenizer() -> PreTrainedTokenizerFast:
+    """Bytes, and three merges that cross the borders of the discriminator's tokens: "n ", "wl" and "ow"."""
+    vocabulary = {character: index for index, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    merges = [("n", "Ġ"), ("w", "l"), ("o", "w")]
+    for left, right in merges:
+        vocabulary[left + right] = len(vocabulary)
+    backend = Tokenizer(models.BPE(vocabulary, merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([END])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END)
+
+
+def judged(tokenizer: PreTrainedTokenizerFast, response: str, *criteria: str) -> JudgedRollout:
+    """A response as an engine would hand it over, and any verdicts."""
+    ids = tokenizer(response, add_special_tokens=False)["input_ids"]
+    builder = RolloutBuilder(tokenizer, frozenset({tokenizer.get_vocab()[str(tokenizer.eos_token)]}))
+    rollout = builder(SampleRequest("p", 0, (1,), (1,)), 0, ids, None, Sampling(), 0)
+    rubric = tuple(Criterion(text, "rtt:include_word") for text in criteria or ("Use owl.",))
+    sample = RubricSample("p", ({"role": "user", "content": "?"},), rubric)
+    return JudgedRollout(sample, rollout, tuple(Verdict(True, "") for _ in rubric))
+
+
+def checkpoint(module: DiscriminatorModule, path: Path) -> str:
+    saved = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(saved)
+    torch.save(saved, path)
+    return str(path)
+
+
+def by_token(model: str, path: Path, *relevant: int, max_length: int = 4096) -> DiscriminatorRelevance:
+    """A discriminator that says ~1 of these tokens and ~0 of all others, whatever the criterion."""
+    module = DiscriminatorModule(model, max_length=max_length)
+    module.configure_model()
+    network = module.relevance.network
+    with torch.no_grad():
+        for layer in network.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        embedding = network.model.embed_tokens.weight
+        embedding.zero_()
+        embedding[:, 0] = -1
+        embedding[list(relevant), 0] = 1
+        # The norm scales (±1, 0, ...) of 32 dimensions to ±sqrt(32) = ±5.66: a logit of ±17, p = 1 or 0 within 5e-8.
+        network.score.weight.zero_()[0, 0] = 3
+        network.score.bias.zero_()
+    return DiscriminatorRelevance(checkpoint(module, path))
+
+
+@pytest.fixture
+def owls(tiny_model: str, tmp_path: Path) -> DiscriminatorRelevance:
+    return by_token(tiny_model, tmp_path / "owl.ckpt", OWL)
+
+
+@pytest.fixture(scope="module")
+def untrained(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights throughout: relevance that depends on criterion, place and token."""
+    torch.manual_seed(0)
+    module = DiscriminatorModule(tiny_model)
+    module.configure_model()
+    torch.nn.init.normal_(module.relevance.network.score.weight, std=0.3)
+    return checkpoint(module, tmp_path_factory.mktemp("untrained") / "d.ckpt")
+
+
+def close(actual: torch.Tensor, *rows: list[float]) -> None:
+    torch.testing.assert_close(actual, torch.tensor(rows), atol=1e-6, rtol=0)
+
+
+def test_relevance_lands_on_the_characters_that_it_was_given_for(owls, policy_tokenizer) -> None:
+    item = judged(policy_tokenizer, f"an owl!{END}")
+    assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids) == ["a", "nĠ", "o", "wl", "!", END]
+    # The discriminator reads "an", " owl", "!" and says 0, 1, 0: characters 2 to 6 are relevant.
+    # "n " holds characters 1 and 2: (0 + 1) / 2. The end token holds none.
+    close(owls.weigh([item])[0], [0, 0.5, 1, 1, 0, 0])
+
+
+def test_a_character_split_over_tokens_is_relevant_in_each_of_them(tiny_model: str, tmp_path, policy_tokenizer) -> None:
+    # The discriminator rates one of the three tokens of 🦆 1: the character has their mean, 1/3.
+    source = by_token(tiny_model, tmp_path / "d.ckpt", DUCK)
+    # The policy reads it as four bytes, each of which carries the whole character.
+    close(source.weigh([judged(policy_tokenizer, f"a🦆b{END}")])[0], [0, 1 / 3, 1 / 3, 1 / 3, 1 / 3, 0, 0])
+
+
+def test_only_the_answer_is_read(owls, policy_tokenizer) -> None:
+    item = judged(policy_tokenizer, f"<think>an owl</think>an owl{END}")
+    relevance = owls.weigh([item])[0]
+    assert item.rollout.answer_span == (21, 27)
+    # 19 tokens of reasoning ("n " and "wl" are one each) without relevance, though " owl" is among them
+    assert item.rollout.answer_tokens == [False] * 19 + [True] * 4 + [False]
+    close(relevance, [0] * 19 + [0, 0.5, 1, 1] + [0])
+
+
+def test_each_criterion_has_a_row_and_padding_leaves_no_trace(owls, policy_tokenizer) -> None:
+    items = [
+        judged(policy_tokenizer, f"an owl!{END}", "Use owl.", "A much longer criterion about birds of the night."),
+        judged(policy_tokenizer, f"a{END}"),
+        judged(policy_tokenizer, END, "One.", "Two.", "Three."),
+        judged(policy_tokenizer, ""),
+        judged(policy_tokenizer, "so an owl and an owl"),
+    ]
+    relevance = owls.weigh(items)
+    assert [tuple(row.shape) for row in relevance] == [(2, 6), (1, 2), (3, 1), (1, 0), (1, 16)]
+    close(relevance[0], *[[0, 0.5, 1, 1, 0, 0]] * 2)
+    assert torch.cat([row.flatten() for row in relevance[1:4]]).max() < 1e-6
+    # s o _ a "n " o wl _ a "n " ... : both owls, each with half of the "n " before it
+    assert relevance[4].sum() == pytest.approx(5, abs=1e-5)
+
+
+@pytest.mark.parametrize("response", ["", END])
+def test_an_empty_response_alone(owls, policy_tokenizer, response: str) -> None:
+    (relevance,) = owls.weigh([judged(policy_tokenizer, response, "One.", "Two.")])
+    assert relevance.shape == (2, len(response) > 0)
+    assert not relevance.any()
+
+
+def test_nothing_to_weigh_gives_nothing(owls) -> None:
+    assert owls.weigh([]) == []
+
+
+def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_path: Path, policy_tokenizer) -> None:
+    item = judged(policy_tokenizer, f"an owl an owl{END}")
+    prefix = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
+    # Room for "an" and " owl", not for " an" and the second " owl".
+    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=int(prefix.starts[0]) + 2)
+    relevance = source.weigh([item])[0]
+    assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids)[5:8] == ["a", "nĠ", "o"]
+    close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
+
+
+def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
+    tiny_model: str, tmp_path: Path, policy_tokenizer
+) -> None:
+    short, long = "Use owl.", "Use owl, and speak of the birds of the night."
+    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
+    starts = model.encode([short, long], ["x", "x"]).starts.tolist()
+    item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
+    source = by_token(
+        tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
+    )  # "an", " owl" beside the long one
+    [(relevance, read)] = source.weigh_read([item])
+    first = item.rollout.answer_tokens.index(True)
+    assert read.tolist() == [False] * first + [True] * 4 + [False] * 6  # a, "n ", o, wl | space, a, "n ", o, wl, end
+    close(relevance[:, first : first + 4], *[[0, 0.5, 1, 1]] * 2)
+    assert not relevance[:, first + 4 :].any()
+    roomy = by_token(tiny_model, tmp_path / "c.ckpt", OWL, max_length=starts[1] + 4)
+    assert roomy.weigh_read([item])[0][1].tolist() == item.rollout.answer_tokens
+    full = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=starts[1])  # the long one takes all of the room
+    with pytest.warns(UserWarning, match="the criterion 'Use owl, and .*' leaves the discriminator no room"):
+        [(relevance, read)] = full.weigh_read([item])
+    assert read.tolist() == item.rollout.answer_tokens
+    assert relevance[0].any()
+    assert not relevance[1].any()
+
+
+def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
+    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
+    pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
+    assert pairs.ids.shape[1] == 8
+    assert not pairs.mask.any()
+    assert model(pairs).shape == pairs.mask.shape
+
+
+def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) -> None:
+    AutoModelForCausalLM.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    tokenizer.save_pretrained(tmp_path)
+    model = RelevanceModel(RelevanceConfig(str(tmp_path), layers=1))
+    model.encode(["Use owl."], ["an owl"])
+    with pytest.raises(ValueError, match=r"the discriminator cannot read a token: '<\|turn\|>' has id 49152"):
+        model.encode(["Use owl."], ["an <|turn|> owl"])
+
+
+def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
+    """The authors' code writes it into an integer tensor, where all of it becomes 0 or 1."""
+    relevance = DiscriminatorRelevance(untrained).weigh(
+        [judged(policy_tokenizer, f"we saw an owl by the sea{END}", "Use owl.", "Use sea.")]
+    )[0]
+    assert relevance.dtype == torch.float32
+    answer = relevance[:, :-1]
+    assert ((answer > 0) & (answer < 1)).all()
+    assert answer.std() > 0.05
+    assert not relevance[:, -1].any()
+    assert not torch.equal(relevance[0], relevance[1])  # the criterion is read
+
+
+def test_the_batch_size_does_not_change_relevance(untrained: str, policy_tokenizer) -> None:
+    """But for rounding: the network runs under bf16 autocast, which resolves 2^-8 = 0.004 below 1."""
+    texts = ("we saw an owl by the sea", "an owl", "", "no", "a red map of the sky and the sea with an owl on it")
+    items = [judged(policy_tokenizer, text + END, "Use owl.", "Write about the sea, please.") for text in texts]
+    expected = DiscriminatorRelevance(untrained, batch_size=64).weigh(items)
+    for batch_size in (1, 3):
+        for one, other in zip(DiscriminatorRelevance(untrained, batch_size).weigh(items), expected, strict=True):
+            torch.testing.assert_close(one, other, atol=2**-8, rtol=0)
+
+
+def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_model: str) -> None:
+    """With the discriminator's own tokenizer as the policy's, nothing is carried over: token by token the same."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
+    ((expected, spans),) = score(load_relevance_model(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
+    assert tuple(spans) == item.rollout.offsets
+    torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0], expected[None])

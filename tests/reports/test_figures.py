@@ -1,0 +1,72 @@
+"""Figures of a window that several processes share, and of one in which nothing was decided."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from rtt_lightning.callbacks import figures
+from rtt_lightning.reports.figures import rollout_figures
+from rtt_lightning.rollout.experience import collate
+from rtt_lightning.types import JudgedRollout
+from tests.rollout.test_experience import judged
+
+ONE = [judged(0, 2, True, False), judged(0, 4, True, True, None)]  # the second criterion is unwanted
+OTHER = [judged(1, 3, True), judged(1, 1, None), judged(1, 1, False), judged(1, 9, None, False, True)]
+SHARES = (
+    "rubric_accuracy",
+    "instruction_accuracy_lower_bound",
+    "instruction_accuracy_upper_bound",
+    "instruction_accuracy_wholly_decided",
+    "undecided_share",
+    "unscorable",
+)
+
+
+def of(rows: list[JudgedRollout]) -> dict[str, Tensor]:
+    nothing = [torch.zeros(len(row.verdicts), len(row.rollout.response_ids)) for row in rows]
+    return rollout_figures(collate(rows, nothing), rows)
+
+
+def test_shares_count_what_was_decided() -> None:
+    found = of(ONE)
+    assert found["rubric_accuracy"] == 3 / 4  # met, unmet as desired; met, met though unwanted
+    assert "instruction_accuracy" not in found
+    assert found["instruction_accuracy_lower_bound"] == 1 / 2
+    assert found["instruction_accuracy_upper_bound"] == 1 / 2  # the second has failed, whatever its third criterion
+    assert found["instruction_accuracy_wholly_decided"] == 1
+    assert found["undecided_share"] == 1 / 2
+    assert found["unscorable"] == pytest.approx(1 / 5)
+    assert found["length"] == 4  # with the end token
+
+
+def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not means of the processes' own shares: they decide different numbers of criteria."""
+    counts: list[Tensor] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "sum_over_ranks", lambda values: counts.append(values) or values)
+        of(OTHER)
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "sum_over_ranks", lambda values: values + counts.pop(0))
+        shared = of(ONE)
+    whole = of([*ONE, *OTHER])
+    assert [shared[name] for name in SHARES] == [whole[name] for name in SHARES]
+    assert whole["rubric_accuracy"] == pytest.approx(6 / 8)
+
+
+def test_where_nothing_was_decided_there_are_no_accuracies() -> None:
+    found = of([judged(0, 2, None), judged(0, 2, None, None)])
+    assert (found["instruction_accuracy_lower_bound"], found["instruction_accuracy_upper_bound"]) == (0, 1)
+    assert {"rubric_accuracy", "instruction_accuracy", "instruction_accuracy_wholly_decided"}.isdisjoint(found)
+    assert found["unscorable"] == 1
+
+
+def test_a_process_without_responses_has_no_figures_of_its_own() -> None:
+    assert of([]) == {}
+
+
+def test_the_share_of_answer_tokens_that_were_not_read_is_counted() -> None:
+    rows = [judged(0, 3, True), judged(0, 5, True)]  # tokens of the answers, without the end tokens
+    read = [torch.tensor([True] * 4), torch.tensor([True, False, False, False, False, False])]
+    nothing = [torch.zeros(1, 4), torch.zeros(1, 6)]
+    assert rollout_figures(collate(rows, nothing, read), rows)["unread"] == pytest.approx(4 / 8)
+    assert rollout_figures(collate(rows, nothing), rows)["unread"] == 0

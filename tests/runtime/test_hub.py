@@ -1,0 +1,48 @@
+"""What names a folder and what a model of the hub."""
+
+from pathlib import Path
+
+import pytest
+
+from rtt_lightning.datamodules.rows import read_rows
+from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.runtime.hub import means_a_folder, reading
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["models/nowhere", "./nowhere", "../x", "~/x", "/nowhere/x", "runs/a/b", "a b", "", "C:\\models\\x"]
+)
+def test_a_folder_that_is_not_there_is_named_at_once(name: str) -> None:
+    with (
+        pytest.raises(
+            ValueError, match=r"cannot read a model from .*: no such folder from .* Give a folder that holds"
+        ),
+        reading("a model", name, "config.json"),
+    ):
+        pytest.fail("the hub was asked")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen3-4B", "meta-llama/Llama-3.2-3B-Instruct"])
+def test_names_of_the_hub_are_asked_for_there(name: str) -> None:
+    assert not means_a_folder(name)
+
+
+def test_a_socks_proxy_before_the_hub_is_a_message_with_the_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("https_proxy", raising=False)
+    with pytest.raises(ValueError, match=r"of ALL_PROXY; .*pip install socksio\. Give a folder"):
+        load_tokenizer("some-owner/some-model")
+    with pytest.raises(ValueError, match=r"a dataset from .*pip install socksio"):
+        read_rows("some-owner/some-data")
+    with pytest.raises(ValueError, match=r"cannot read it from .*: no\. Give"), reading("it", str(tmp_path), "a file"):
+        raise OSError("no.")
+    with pytest.raises(ImportError, match="another"), reading("it", str(tmp_path), "a file"):
+        raise ImportError("another")
