@@ -14,7 +14,7 @@ LAYERS = (
     {"functional"},
     {"runtime"},
     {"lm"},
-    {"algorithms", "engines", "verifiers", "relevance", "metrics"},
+    {"engines", "verifiers", "relevance", "metrics"},
     {"rollout"},
     {"datamodules"},
     {"modules", "reports"},

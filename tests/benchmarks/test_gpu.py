@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
-from rtt_lightning.engines import transformers as embedded
+from rtt_lightning.engines.embedded import engine as embedded
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
@@ -26,6 +26,14 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 """
+
+
+@pytest.fixture(autouse=True)
+def _addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process group leaves the address of its store in the environment, where other tests would find it taken."""
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:

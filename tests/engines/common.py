@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import RTTCommandLine, main
+from rtt_lightning.commands.run import RTTCommandLine, main
 from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.engines.vllm.engine import VLLMEngine
 from rtt_lightning.lm.tokenizers import render_prompt

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtt_lightning.callbacks import figures
+from rtt_lightning.reports import figures
 from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import JudgedRollout

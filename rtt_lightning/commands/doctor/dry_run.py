@@ -16,13 +16,13 @@ from lightning.pytorch.accelerators import CPUAccelerator
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import without_credit
-from rtt_lightning.cli import RTTCommandLine, main, reason_of
 from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.commands.doctor.jobs import Job, UnknownShape, shape_of
 from rtt_lightning.commands.doctor.machine import host_memory, vllm
 from rtt_lightning.commands.doctor.memory import estimate
 from rtt_lightning.commands.doctor.plans import Place, job_of, read_config, runs_vllm
+from rtt_lightning.commands.run import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.engines.vllm.http import COMMAND, ServerFailure, longest_row

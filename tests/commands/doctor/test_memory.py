@@ -35,8 +35,8 @@ from rtt_lightning.commands.doctor.memory import (
     optimizer_bytes,
     saved_activations,
 )
-from rtt_lightning.engines import transformers as engine_module
 from rtt_lightning.engines.base import SampleRequest, Sampling
+from rtt_lightning.engines.embedded import engine as engine_module
 from rtt_lightning.engines.embedded.engine import TransformersEngine
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rtt_lightning.engines.vllm.nccl_handover import NCCLHandover
-from tests.engines import cpu_communicator
+from tests.engines.vllm import cpu_communicator
 
 
 class Absent(BaseHTTPRequestHandler):

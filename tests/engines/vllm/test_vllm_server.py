@@ -23,8 +23,8 @@ from rtt_lightning.engines.vllm.server import VLLMServerEngine
 from rtt_lightning.modules.policy import RTT
 from rtt_lightning.types import OutsideFailure, Rollout
 from tests.conftest import ROOT
-from tests.engines import cpu_communicator
 from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
+from tests.engines.vllm import cpu_communicator
 from tests.pids import wait_for_end
 
 GAP = 0.01
