@@ -21,12 +21,11 @@ from jsonargparse import auto_cli
 
 from benchmarks.random_models import TINY, save_random_model
 
-GRPO = ["--model=rtt_lightning.modules.PolicyModule"]
-AON = [*GRPO, "--model.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing"]
+GRPO = ["--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"]
+AON = [*GRPO, "--model.init_args.algorithm.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing"]
 RTT = [
-    "--model=rtt_lightning.modules.RTT",
-    "--model.init_args.std_floor=0.01",
-    "--model.init_args.advantage_clip=3.0",
+    "--model.init_args.algorithm=rtt_lightning.algorithms.RTT",
+    "--model.init_args.algorithm.init_args={std_floor: 0.01, advantage_clip: 3.0}",
 ]
 DISCRIMINATOR = ["--model=rtt_lightning.modules.DiscriminatorModule", "--model.init_args.max_length=200"]
 KL = ["--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"]
@@ -70,7 +69,7 @@ def main(folder: Path) -> None:
         rated = (
             f"{{class_path: rtt_lightning.relevance.DiscriminatorRelevance, init_args: {{checkpoint: {checkpoint}}}}}"
         )
-        rated = [f"--rollout.relevance={rated}", "--model.init_args.std_floor=0"]
+        rated = [f"--rollout.relevance={rated}", "--model.init_args.algorithm.init_args.std_floor=0"]
         _fit(folder / f"rtt-rated-{processes}", processes, POLICY, RTT, data, rated)
 
 

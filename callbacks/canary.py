@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,10 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
-from rtt_lightning.rollout.experience import collate
-from rtt_lightning.rollout.window import ROW_FIELDS
+from rtt_lightning.lm.sequences import sequences
+from rtt_lightning.rollout.window import on_device
 from rtt_lightning.runtime.processes import gather
-from rtt_lightning.types import JudgedRollout, OutsideFailure
+from rtt_lightning.types import OutsideFailure, Rollout
 
 GAP = "train/logprob_gap"
 FIRST_GAP = "rollout/logprob_gap"
@@ -32,14 +31,15 @@ class Canary(Callback):
       without. Logged in training as ``rollout/logprob_gap``.
 
     Args:
+        rollout: Whose responses and engine are looked at.
         warn: Gap, in nats, above which there is a warning, once.
         stop: Gap, in nats, above which the run ends.
     """
 
-    def __init__(self, warn: float = 0.15, stop: float = 1.0) -> None:
+    def __init__(self, rollout: RolloutCallback, warn: float = 0.15, stop: float = 1.0) -> None:
         if not 0 < warn <= stop:
             raise ValueError(f"canary needs 0 < warn <= stop, got {warn} and {stop}")
-        self.warn, self.stop = warn, stop
+        self.rollout, self.warn, self.stop = rollout, warn, stop
         self._warned = False
         self._seen: int | None = None  # weights that were looked at
 
@@ -47,10 +47,9 @@ class Canary(Callback):
         self._seen = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
-        if rollout.sampling.full_vocabulary:
+        if self.rollout.sampling.full_vocabulary:
             return  # the update compares all tokens
-        gap = self._new_weights(trainer, pl_module, rollout, rollout.sampling)
+        gap = self._new_weights(trainer, pl_module, self.rollout.sampling)
         if gap is not None:
             pl_module.log(FIRST_GAP, gap, batch_size=1)
             self._judge(gap, "Nothing was trained on its responses")
@@ -58,8 +57,7 @@ class Canary(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
-        gap = self._new_weights(trainer, pl_module, rollout, rollout.evaluation)
+        gap = self._new_weights(trainer, pl_module, self.rollout.evaluation)
         if gap is not None:
             self._judge(gap, "Its responses were not evaluated")
 
@@ -72,15 +70,15 @@ class Canary(Callback):
             self._judge(float(gap), "This update changed nothing")
 
     @torch.no_grad()
-    def _new_weights(self, trainer: Trainer, policy: Any, rollout: RolloutCallback, sampling: Sampling) -> float | None:
+    def _new_weights(self, trainer: Trainer, policy: Any, sampling: Sampling) -> float | None:
         """The gap of a few tokens, of the worst response, if they are the first of their weights and have log-probs."""
-        if rollout.synced_version in (None, self._seen):
+        version = self.rollout.collector.version
+        if version in (None, self._seen):
             return None
-        self._seen = rollout.synced_version
+        self._seen = version
         with trainer.precision_plugin.forward_context():
-            few = [item for item in _few(rollout, sampling) if item.rollout.logprobs is not None]
-            experience = collate(few, [torch.zeros(len(item.verdicts), 0) for item in few])
-            batch = {name: getattr(experience, name).to(policy.device) for name in ROW_FIELDS}
+            few = [row for row in _few(self.rollout, version, sampling) if row.logprobs is not None]
+            batch = on_device(sequences(few), policy.device)
             logprobs, _ = policy.response_logprobs(batch)
         gaps = (logprobs - batch["sampler_logprobs"]).abs()
         rows = [float(gap[mask].mean()) for gap, mask in zip(gaps, batch["response_mask"], strict=True)]
@@ -102,11 +100,10 @@ def _nan_first(gap: float) -> float:
     return math.inf if math.isnan(gap) else gap
 
 
-def _few(rollout: RolloutCallback, sampling: Sampling) -> list[JudgedRollout]:
+def _few(rollout: RolloutCallback, version: int, sampling: Sampling) -> list[Rollout]:
     """Responses of a few tokens from the engine's current weights, with log-probs over the full vocabulary."""
-    first = rollout.judged[:1]
+    first = [item.rollout for item in rollout.judged[:1]]
     if sampling.full_vocabulary:
-        return [replace(item, rollout=item.rollout.first(FEW_TOKENS)) for item in first]
-    requests = [SampleRequest(row.prompt_id, 0, row.prompt_ids, (0,)) for row in (item.rollout for item in first)]
-    rows = rollout.engine.probe(requests, sampling, rollout.synced_version or 0)
-    return [replace(item, rollout=row) for item in first for row in rows]
+        return [row.first(FEW_TOKENS) for row in first]
+    requests = [SampleRequest(row.prompt_id, 0, row.prompt_ids, (0,)) for row in first]
+    return [*rollout.collector.engine.probe(requests, sampling, version)]

@@ -16,7 +16,6 @@ from rtt_lightning.rollout.causes import (
     evidence,
     refuse_small_groups,
 )
-from rtt_lightning.rollout.experience import verdict_tensors
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import OutsideFailure
 
@@ -30,31 +29,34 @@ class IdleWindows(Callback):
     Each kind of cause is warned of once.
 
     Args:
+        rollout: Whose windows are looked at.
         stop: Idle windows in a row after which the run ends, with exit code 1; 0 for never. A small window may be idle
             by chance. Where that is no explanation, since nothing could be decided, a shorter run of idle windows alone
             ends alike.
     """
 
-    def __init__(self, stop: int = 5) -> None:
+    def __init__(self, rollout: RolloutCallback, stop: int = 5) -> None:
         if stop < 0:
             raise ValueError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
-        self.stop = stop
+        self.rollout, self.stop = rollout, stop
         self._windows = self._in_a_row = self._taught = 0
         self._cause: Cause | None = None  # of the window that is trained on
         self._warned: set[str] = set()
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage == "fit" and isinstance(trainer.datamodule.view, PromptWindows):
-            refuse_small_groups(pl_module.smallest_group, _rollout(trainer).sampling.n)
+            refuse_small_groups(pl_module.smallest_group, self.rollout.sampling.n)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if batch.get("micro_batch") != 0:  # of a discriminator, or within a window
             return
-        rollout = _rollout(trainer)
-        if sum_over_ranks(rollout.advantages.any().float()):
+        credited = self.rollout.credited
+        assert credited is not None, "the rollout callback comes first"
+        if sum_over_ranks(credited.advantages.any().float()):
             self._cause = None
             return
-        self._cause = cause_of(sum(gather(_evidence(rollout, pl_module)), Evidence()), _cells_are_dead(trainer))
+        found = evidence(self.rollout.judged, credited.rewards, credited.known)
+        self._cause = cause_of(sum(gather(found), Evidence()), _cells_are_dead(trainer))
         ends = f"after {self.stop} in a row the run ends (idle.stop)" if self.stop else "the run goes on (idle.stop)"
         self._warn(f"window {batch['window']} teaches nothing: {self._cause}; {ends}", self._cause.mend)
 
@@ -101,16 +103,6 @@ class IdleWindows(Callback):
         self._warned = set(state_dict["warned"])
 
 
-def _rollout(trainer: Any) -> RolloutCallback:
-    [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]
-    return rollout
-
-
 def _cells_are_dead(trainer: Trainer) -> bool:
     """Whether the scheme has cells, and none of the window is live."""
     return float(trainer.callback_metrics.get("rollout/live_cells", 1.0)) == 0
-
-
-def _evidence(rollout: RolloutCallback, policy: Any) -> Evidence:
-    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in rollout.judged])
-    return evidence(rollout.judged, *policy.response_reward(met, scorable, weights))

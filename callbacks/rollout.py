@@ -1,38 +1,32 @@
-"""The rollout callback: samples, judges and weighs responses, and fills the batches that the policy trains on."""
+"""The rollout callback: has responses collected, and fills the batches that the policy trains on."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from rtt_lightning.callbacks.lengths import refuse_long
-from rtt_lightning.callbacks.start import refuse_undecidable, say_what_is_ignored
+from rtt_lightning.callbacks.start import refuse_long, refuse_undecidable, say_what_is_ignored
 from rtt_lightning.datamodules.views import PromptWindows
+from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import RolloutEngine, Sampling
-from rtt_lightning.engines.embedded.engine import TransformersEngine
-from rtt_lightning.lm.reasoning import checked_marks
-from rtt_lightning.relevance.base import RelevanceSource, UniformRelevance
+from rtt_lightning.relevance import Relevance, RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
 from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.reports.outputs import set_aside_later
+from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.rollout.experience import collate
-from rtt_lightning.rollout.requests import make_requests
-from rtt_lightning.rollout.window import ROW_FIELDS, Window, make_window
-from rtt_lightning.runtime.finite import refuse_nonfinite, trained
+from rtt_lightning.rollout.window import Window, make_window, on_device
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import gather, mean_over_ranks, sum_over_ranks
-from rtt_lightning.runtime.terminal import announced
-from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
+from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks
+from rtt_lightning.types.batches import PromptBatch
 from rtt_lightning.verifiers.base import Verifier
-from rtt_lightning.verifiers.judging import judge
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 EVALUATION_WINDOW = -1
@@ -40,7 +34,8 @@ EVALUATION_WINDOW = -1
 
 
 class RolloutCallback(Callback):
-    """Generates for windows of prompts and hands out micro-batches, in validation too; inert for a discriminator.
+    """Collects responses to windows of prompts and hands out micro-batches, in validation too; inert for a
+    discriminator.
 
     Args:
         engine: Samples responses.
@@ -71,45 +66,42 @@ class RolloutCallback(Callback):
         output: str | None = None,
         table_every: int = 10,
     ) -> None:
-        self.engine, self.verifier, self.relevance = engine, verifier, relevance
-        self.sampling, self.evaluation, self.seed = sampling, evaluation, seed
-        self.loose, self.mask_truncated = loose, mask_truncated
-        self.reasoning = checked_marks(reasoning)
-        self.output = Path(output) if output else None
-        self.table_every = table_every
-        self._writes_to: Path | None = None
-        self._is_first = True
-        self._started = False
+        self.collector = Collector(engine, verifier, relevance, seed, mask_truncated, reasoning)
+        self.sampling, self.evaluation, self.loose = sampling, evaluation, loose
+        self.output, self.table_every = Path(output) if output else None, table_every
         self.judged: list[JudgedRollout] = []
         """The responses sampled last, of this process; for callbacks that look at them."""
-        self.synced_version: int | None = None
-        """The weights that the engine samples from; ``None`` before it does."""
-        self.advantages = torch.zeros(0, 0)
-        """``[batch token]``, of the training responses sampled last."""
+        self.credited: Credited | None = None
+        """The credit of the training responses sampled last."""
         self._log_figures = FigureLog()
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
         self._evaluated: list[JudgedRollout] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._window, self.synced_version = None, None
+        self._window, self.collector.version = None, None
         self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
         if isinstance(trainer.datamodule.view, PromptWindows):
-            refuse_undecidable(trainer.datamodule, self.verifier)
+            refuse_undecidable(trainer.datamodule, self.collector.verifier)
             if stage == TrainerFn.FITTING:
                 train = [record.sample for record in trainer.datamodule.records["train"]]
-                say_what_is_ignored(pl_module, train, self.relevance, self.verifier)
+                say_what_is_ignored(pl_module, train, self.collector)
 
     # -- training ------------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._window = Window.resumed(self._saved, trainer.global_rank, trainer.world_size)
+        self._saved = []
+        for sampling in (self.sampling, self.evaluation)[: 1 + trainer.enable_validation]:
+            refuse_long(trainer, pl_module, sampling)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if "window" not in batch:
             return
         if self._window is None or self._window.number != batch["window"]:
-            self._window = self._sample_window(trainer, pl_module, batch)
+            self._window = self._collect_window(trainer, pl_module, batch)
         micro_batch = self._window.micro_batches[batch["micro_batch"]]
-        batch["full_vocabulary"] = self.sampling.full_vocabulary
-        batch.update({name: _to(value, pl_module.device) for name, value in micro_batch.items()})
+        batch |= on_device(micro_batch, pl_module.device) | {"full_vocabulary": self.sampling.full_vocabulary}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -117,108 +109,82 @@ class RolloutCallback(Callback):
         if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
             self._window = None  # done with: a checkpoint taken now need not hold it
 
-    def _sample_window(self, trainer: Trainer, policy: Any, batch: dict[str, Any]) -> Window:
-        started = time.monotonic()
+    def _collect_window(self, trainer: Trainer, policy: Any, batch: Any) -> Window:
+        started, number = time.monotonic(), batch["window"]
         if self._is_first and self._writes_to and trainer.is_global_zero:  # the others wait for it before they write
-            set_aside_later(self._writes_to, batch["window"], trainer.global_step)
+            set_aside_later(self._writes_to, number, trainer.global_step)
         self._is_first = False
-        samples = _samples(trainer, batch)
-        judged = self._roll_out(trainer, policy, samples, self.sampling, batch["window"], loose=False)
+        judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
         sampled = time.monotonic()
-        weighed = self.relevance.weigh_read(judged)
-        relevance = [weight for weight, _ in weighed]
-        experience = collate(judged, relevance, [read for _, read in weighed])
-        advantages, metrics = policy.advantages(experience)
-        self.advantages = advantages
-        window = make_window(
-            batch["window"],
-            experience,
-            advantages,
-            updates=batch["updates"],
-            micro_batches_per_update=trainer.accumulate_grad_batches,
-            total_tokens=sum_over_ranks,
-            prompt_ids=[item.sample.id for item in judged],
-        )
+        experience = self.collector.experience(judged, policy)
+        credited = self.credited = policy.credit(experience)
+        ids = [item.sample.id for item in judged]
+        split = batch["updates"], trainer.accumulate_grad_batches
+        window = make_window(number, experience, credited.advantages, *split, sum_over_ranks, ids)
         if batch["updates"] > 1:
             with torch.no_grad(), trainer.precision_plugin.train_step_context():
                 window.anchor(policy)
-        policy.report_nonfinite(f"window {window.number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
+        policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
         seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
-        figures = {**metrics, **rollout_figures(experience, judged), **self.verifier.figures(), **seconds}
-        means = mean_over_ranks(figures, weight=len(judged))
-        self._log_figures(policy, "rollout", means, batch_size=len(judged))
-        self._show(trainer, policy, window.number, relevance, experience)
+        figures = {**rollout_figures(experience, judged, credited), **self.collector.verifier.figures(), **seconds}
+        self._log_figures(policy, "rollout", mean_over_ranks(figures, len(judged)), batch_size=len(judged))
+        self._show(trainer, number, experience, credited)
         return window
 
+    def _show(self, trainer: Trainer, number: int, experience: Experience, credited: Credited) -> None:
+        if self._writes_to:
+            part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
+            path = self._writes_to / f"window-{number:06d}{part}.parquet"
+            write_completions(path, self.judged, experience.relevance, credited.advantages)
+        if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
+            print_window(number, self.judged, credited, rows=min(self.sampling.n, 4))
+
     # -- validation, test and predict ----------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        refuse_long(trainer, pl_module, self.evaluation)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if "prompts" not in batch:
             return
-        samples = _samples(trainer, batch)
-        judged = self._roll_out(trainer, pl_module, samples, self.evaluation, EVALUATION_WINDOW, self.loose)
+        judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW, self.loose)
         self._evaluated += judged
-        nothing = [torch.zeros(len(item.verdicts), len(item.rollout.response_ids)) for item in judged]
-        experience = collate(judged, nothing)
+        of = collate(judged, [Relevance(torch.zeros(len(item.verdicts), 0)) for item in judged])
+        verdicts: dict[str, Tensor] = {"met": of.met, "scorable": of.scorable, "weights": of.weights}
+        batch |= on_device({**of.sequences, **verdicts}, pl_module.device)
         batch["full_vocabulary"] = self.evaluation.full_vocabulary
-        for name in (*ROW_FIELDS, "met", "scorable", "weights"):
-            batch[name] = getattr(experience, name).to(pl_module.device)
-
-    on_test_batch_start = on_validation_batch_start
-    on_predict_batch_start = on_validation_batch_start
 
     def on_validation_end(self, trainer: Any, pl_module: LightningModule) -> None:
         judged, self._evaluated = self._evaluated, []
         if trainer.sanity_checking or not isinstance(trainer.datamodule.view, PromptWindows):
             return
-        self._show_evaluation(trainer, [item for items in gather(judged) for item in items])
+        everywhere = [item for items in gather(judged) for item in items]
+        if trainer.is_global_zero:
+            stage = trainer.state.fn or TrainerFn.VALIDATING
+            name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
+            figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+            report(everywhere, name, self._writes_to, figures)
 
-    @rank_zero_only
-    def _show_evaluation(self, trainer: Trainer, judged: list[JudgedRollout]) -> None:
-        stage = trainer.state.fn or TrainerFn.VALIDATING
-        name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
-        figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-        report(judged, name, self._writes_to, figures)
-
-    on_test_end = on_validation_end
-    on_predict_end = on_validation_end
+    on_test_start = on_predict_start = on_validation_start
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+    on_test_end = on_predict_end = on_validation_end
 
     # -- shared --------------------------------------------------------------------------------------------------
 
-    def _roll_out(
-        self, trainer: Any, policy: Any, samples: Sequence[RubricSample], sampling: Sampling, window: int, loose: bool
+    def _collect(
+        self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, loose: bool
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
-        version = trainer.global_step
-        if not self._started:
-            rows = policy.model.get_input_embeddings().weight.shape[0]
-            trainer.datamodule.check_vocabulary(policy.tokenizer, rows)
-        if self.synced_version != version:
-            refuse_nonfinite(trained(policy), "not handed to the engine: weights")
-            (self.engine.sync if self._started else self.engine.start)(policy)
-            self._started, self.synced_version = True, version
-        arguments, draws = trainer.datamodule.chat_template_kwargs, (self.seed, window, sampling.n)
-        requests = make_requests(samples, policy.tokenizer, arguments, self.reasoning, draws)
+        data = trainer.datamodule
+        if self.collector.version is None:
+            data.check_vocabulary(policy.tokenizer, policy.model.get_input_embeddings().weight.shape[0])
+        self.collector.sync(policy, trainer.global_step)
+        samples = [data.records[batch["split"]][index].sample for index in batch["prompts"]]
         with trainer.precision_plugin.forward_context():
-            rollouts = self.engine.generate(requests, sampling, version)
-            if trainer.is_global_zero:
-                rollouts = announced(rollouts, sampling.n * len(requests), "responses")
-            pairs = ((samples[row.group_id], row) for row in rollouts)
-            self.judged = judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+            self.judged = self.collector.collect(samples, sampling, window, loose, data.chat_template_kwargs)
         return self.judged
-
-    def _show(
-        self, trainer: Trainer, policy: Any, number: int, relevance: Sequence[Tensor], experience: Experience
-    ) -> None:
-        if self._writes_to:
-            part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
-            path = self._writes_to / f"window-{number:06d}{part}.parquet"
-            write_completions(path, self.judged, relevance, self.advantages)
-        if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
-            rewards, known = policy.response_reward(experience.met, experience.scorable, experience.weights)
-            print_window(number, self.judged, torch.where(known, rewards, torch.nan), rows=min(self.sampling.n, 4))
 
     def state_dict(self) -> dict[str, Any]:
         """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""
@@ -226,25 +192,3 @@ class RolloutCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved = state_dict.get("windows", [])
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._window = Window.resumed(self._saved, trainer.global_rank, trainer.world_size)
-        self._saved = []
-        refuse_long(trainer, pl_module, self.sampling)
-        if trainer.enable_validation:
-            refuse_long(trainer, pl_module, self.evaluation)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        refuse_long(trainer, pl_module, self.evaluation)
-
-    on_test_start = on_validation_start
-    on_predict_start = on_validation_start
-
-
-def _samples(trainer: Any, batch: dict[str, Any]) -> list[RubricSample]:
-    records = trainer.datamodule.records[batch["split"]]
-    return [records[index].sample for index in batch["prompts"]]
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else value

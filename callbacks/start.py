@@ -1,15 +1,20 @@
 """What is looked at when a run starts, before anything is sampled or paid for."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
-from rtt_lightning.datamodules import RubricDataModule
+from rtt_lightning.algorithms import Algorithm
+from rtt_lightning.datamodules import PromptWindows, RubricDataModule
+from rtt_lightning.engines.base import Sampling
+from rtt_lightning.lm.forward import refuse_long_rows
 from rtt_lightning.relevance.base import RelevanceSource
-from rtt_lightning.reports.weights import say_if_ignored
-from rtt_lightning.types import RubricSample
+from rtt_lightning.rollout.collect import Collector
+from rtt_lightning.types import Experience, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 
 SHOWN = 60
@@ -28,13 +33,52 @@ def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
         rank_zero_warn(doubt)
 
 
-def say_what_is_ignored(
-    policy: Any, samples: Sequence[RubricSample], relevance: RelevanceSource, verifier: Verifier
-) -> None:
+def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
+    """Refuse responses that could be longer than the policy's model bears.
+
+    Raises:
+        ValueError: See `refuse_long_rows`.
+    """
+    data = trainer.datamodule
+    if isinstance(data.view, PromptWindows):
+        refuse_long_rows(policy.model.config, data.max_prompt_tokens + sampling.max_new_tokens)
+
+
+def say_what_is_ignored(policy: Any, samples: Sequence[RubricSample], collector: Collector) -> None:
     """Warn of weights and criteria of the training data that the policy's reward scheme makes nothing of."""
-    say_if_ignored(policy.response_reward, samples)
-    if policy.token_credit and (said := without_credit(samples, relevance, verifier)):
+    if said := ignored_weights(policy.algorithm, samples):
         rank_zero_warn(said)
+    if policy.token_credit and (said := without_credit(samples, collector.relevance, collector.verifier)):
+        rank_zero_warn(said)
+
+
+def ignored_weights(algorithm: Algorithm, samples: Iterable[RubricSample]) -> str:
+    """That rubrics weigh their criteria against each other and rewards take the signs of weights alone; else empty."""
+    rubrics = ([criterion.weight for criterion in sample.criteria] for sample in samples)
+    uneven = next((weights for weights in rubrics if max(weights) > 0 and len(set(map(abs, weights))) > 1), None)
+    if not uneven or not takes_signs_alone(algorithm, torch.tensor(uneven)):
+        return ""
+    return (
+        f"the data weighs its criteria, for example by {', '.join(f'{weight:g}' for weight in uneven)}, but the "
+        f"rewards of {type(algorithm).__name__} take the signs of weights alone; with "
+        "rtt_lightning.functional.rewards.weighted_mean as response_reward they take all of them"
+    )
+
+
+def takes_signs_alone(algorithm: Algorithm, weights: Tensor) -> bool:
+    """Whether rewards would be the same with -1 and 1 for weights; False for an algorithm without rewards.
+
+    Tried with each criterion as the only one that is met, and as the only one that is not.
+
+    Args:
+        algorithm: Any.
+        weights: ``[rubric]`` of one rubric, one of them positive.
+    """
+    alone = torch.eye(len(weights), dtype=torch.bool)
+    met = torch.cat([alone, ~alone])
+    rows = weights.expand(met.shape)
+    given, signed = (algorithm(Experience.by_hand(met, weights=row)).rewards for row in (rows, rows.sign()))
+    return given is not None and signed is not None and torch.equal(given, signed)
 
 
 def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, verifier: Verifier) -> str:

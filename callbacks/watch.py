@@ -28,6 +28,7 @@ class RewardWatch(Callback):
     `rtt_lightning.reports.signs` has the signs that are logged of every window, under ``rollout/``.
 
     Args:
+        rollout: Whose responses are looked at.
         judge: A held-out judge: another model, template or rule than the training's.
         every: Windows from one look to the next.
         responses: Responses per look and process that the judge is asked about.
@@ -37,6 +38,7 @@ class RewardWatch(Callback):
 
     def __init__(
         self,
+        rollout: RolloutCallback,
         judge: Verifier | None = None,
         every: int = 10,
         responses: int = 16,
@@ -47,6 +49,7 @@ class RewardWatch(Callback):
             raise ValueError(
                 f"watch needs every and responses >= 1, alarm and drift > 0, got {every}, {responses}, {alarm}, {drift}"
             )
+        self.rollout = rollout
         self.judge, self.every, self.responses, self.alarm, self.drift = judge, every, responses, alarm, drift
         self._first: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -58,8 +61,7 @@ class RewardWatch(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch.get("micro_batch") != 0 or batch["window"] % self.every:
             return
-        [rollout] = [callback for callback in trainer.callbacks if isinstance(callback, RolloutCallback)]  # pyright: ignore
-        judged = rollout.judged
+        judged = self.rollout.judged
         seen = {"length_drift": self._length_drift(judged)}
         if pl_module.lora is not None or pl_module.kl_coef:
             with trainer.precision_plugin.forward_context():

@@ -50,6 +50,8 @@ class RTTCommandLine(LightningCLI):
         parser.add_lightning_class_args(RewardWatch, "watch")
         parser.add_lightning_class_args(IdleWindows, "idle")
         parser.add_lightning_class_args(Guard, "guard")
+        for name in ("canary", "watch", "idle"):
+            parser.link_arguments("rollout", f"{name}.rollout", apply_on="instantiate")
         parser.set_defaults(
             {
                 "trainer.use_distributed_sampler": False,

@@ -31,13 +31,15 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
     """
     data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
     data.setup("validate")
-    data.check(rollout.verifier.problems)
+    data.check(rollout.collector.verifier.problems)
     samples = [record.sample for record in data.records["val"]]
-    rows = list(_rollouts(samples, _read(file), KNOWN if rollout.reasoning is None else rollout.reasoning))
+    rows = list(
+        _rollouts(samples, _read(file), KNOWN if rollout.collector.reasoning is None else rollout.collector.reasoning)
+    )
     answered = {row.group_id for _, row in rows}
     if len(answered) < len(samples):
         print(f"{len(samples) - len(answered)} of {len(samples)} prompts have no response in {file}: they are left out")
-    judged = judge(rollout.verifier, rows, loose=rollout.loose, mask_truncated=False)
+    judged = judge(rollout.collector.verifier, rows, loose=rollout.loose, mask_truncated=False)
     report(judged, "validate", rollout.output, {})
 
 

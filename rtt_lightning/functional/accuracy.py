@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rtt_lightning.functional.rewards import all_or_nothing
+from rtt_lightning.types import as_desired
 
 RESPONSES, CRITERIA, PASSED, FAILED, DECIDED, DECIDED_CRITERIA = range(6)
 """Columns of `instruction_counts`."""
@@ -36,7 +36,7 @@ def rubric_counts(met: Tensor, scorable: Tensor, weights: Tensor) -> Tensor:
         ``[batch 2]`` long.
     """
     counted = scorable & (weights != 0)
-    desired = counted & (met == (weights > 0))
+    desired = counted & as_desired(met, weights)
     return torch.stack([desired.sum(1), counted.sum(1)], dim=1)
 
 
@@ -48,10 +48,11 @@ def instruction_counts(met: Tensor, scorable: Tensor, weights: Tensor) -> Tensor
         be, whether it is wholly decided, and its criteria if so. All 0 for an empty rubric.
     """
     exists = weights != 0
-    passed, decided = all_or_nothing(met, scorable, weights)
-    failed = (exists & scorable & (met != (weights > 0))).any(1)
-    criteria = exists.sum(1)
-    columns = (exists.any(1), criteria, passed, failed, decided, criteria * decided)
+    desired, criteria, responses = as_desired(met, weights), exists.sum(1), exists.any(1)
+    decided = responses & (scorable | ~exists).all(1)
+    passed = decided & (desired | ~exists).all(1)
+    failed = (exists & scorable & ~desired).any(1)
+    columns = (responses, criteria, passed, failed, decided, criteria * decided)
     return torch.stack([column.long() for column in columns], dim=1)
 
 

@@ -2,8 +2,7 @@
 
 A *partition* is the set of axes that mean and standard deviation are taken over. Every partition has the signature
 
-    (rewards [batch rubric token], scorable [batch rubric], answer_mask [batch token], group_ids [batch], std_floor)
-        -> (advantage [batch token], live [batch rubric])
+    (experience, std_floor) -> (advantage [batch token], live [batch rubric])
 
 so that any of them, or one of your own, can be given to `RTT` as ``partition``. ``advantage`` is 0 outside
 ``answer_mask``: end-of-sequence, special and reasoning tokens earn no token credit. A cell (response, criterion) is
@@ -12,17 +11,28 @@ Unscorable cells do not.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rtt_lightning.types import Experience
+from rtt_lightning.types.axes import Bool, Float, Int
+
 EPS = 1e-6
 
-Partition = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
-Combine = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+PerResponse = Float[Tensor, " batch"]
+PerToken = Float[Tensor, "batch token"]
+Credit = tuple[PerToken, Bool[Tensor, "batch rubric"]]
+Partition = Callable[[Experience, float], tuple[Tensor, Tensor]]
+Combine = Callable[[Tensor, Tensor, float, float], Any]
+"""(A_res [batch token], A_tok [batch token], alpha, beta) -> advantage [batch token]; jsonargparse would take a callable
+that is said to return a tensor for the name of a class."""
 
 
-def group_normalize(rewards: Tensor, known: Tensor, group_ids: Tensor, scale: bool = True) -> Tensor:
+def group_normalize(
+    rewards: PerResponse, known: Bool[Tensor, " batch"], group_ids: Int[Tensor, " batch"], scale: bool = True
+) -> PerResponse:
     """(r - mean) / (std + eps) over the responses of a group: the response advantage of GRPO.
 
     Args:
@@ -63,54 +73,80 @@ def differ(lowest: Tensor, highest: Tensor) -> Tensor:
     return ~near | (spread == torch.inf)
 
 
-def token_rewards(relevance: Tensor, signs: Tensor) -> Tensor:
-    """r[i,k,t] = s[i,k] p[i,k,t] with soft p. ``relevance [batch rubric token]``, ``signs [batch rubric]``."""
-    return signs[..., None] * relevance
+def criterion_normalize(experience: Experience) -> Float[Tensor, "batch rubric"]:
+    """`group_normalize` of each criterion's desired values, over the responses of a group that are scorable on it.
+
+    Criteria of a group must be in the same order in every row.
+    """
+    rubric = experience.weights.shape[1]
+    _, group = experience.group_ids.unique(return_inverse=True)
+    cells = group[:, None] * rubric + torch.arange(rubric, device=group.device)
+    flat = group_normalize(experience.desired_value.flatten(), experience.scorable.flatten(), cells.flatten())
+    return flat.unflatten(0, experience.weights.shape)
 
 
-def intra_sample(
-    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def window_normalize(
+    values: PerResponse, known: Bool[Tensor, " batch"], reduce: Callable[[Tensor], Tensor]
+) -> PerResponse:
+    """(v - mean) / (std + eps) over all known responses of the window, those of all processes together; sample std.
+
+    0 for what is not known, and throughout where values do not spread by more than rounding. Sums are taken in double,
+    so that the number of processes makes no difference.
+
+    Args:
+        values: ``[batch]`` of this process.
+        known: ``[batch]`` bool.
+        reduce: Sum over processes. A collective.
+    """
+    exact = torch.where(known, values.double(), 0.0)
+    total, count = reduce(torch.stack([exact.sum(), known.sum().double()]))
+    centred = torch.where(known, exact - total / count.clamp(min=1), 0.0)
+    std = (reduce(centred.square().sum()) / (count - 1).clamp(min=1)).sqrt()
+    return (centred / (std + EPS)).to(values) * (std > EPS)
+
+
+def token_rewards(experience: Experience) -> Float[Tensor, "batch rubric token"]:
+    """r[i,k,t] = s[i,k] p[i,k,t] with soft p."""
+    return experience.signs[..., None] * experience.relevance
+
+
+def intra_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
     """z-score over the tokens of each (response, criterion), then mean over criteria: the paper's proposal.
 
     With m of T tokens relevant, p in {0, 1}, relevant tokens get sqrt((T - m) / m). Sums to 0 over each response.
     """
-    mask = answer_mask[:, None, :] & scorable[..., None]
-    scores, live = _z_score(rewards, mask, (2,), std_floor)
-    return _mean_over_rubric(scores, scorable, answer_mask), live[..., 0]
+    scores, live = _z_score(token_rewards(experience), _cells(experience), (2,), std_floor)
+    return _mean_over_rubric(scores, experience), live[..., 0]
 
 
-def inter_sample(
-    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def inter_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
     """z-score over all tokens of all responses of a group, per criterion, then mean over criteria (Eq. 8).
 
     Criteria of a group must be in the same order in every row.
     """
-    mask = answer_mask[:, None, :] & scorable[..., None]
-    scores, live = torch.zeros_like(rewards), torch.zeros_like(scorable)
-    for group in group_ids.unique():
-        rows = group_ids == group
+    rewards, mask = token_rewards(experience), _cells(experience)
+    scores, live = torch.zeros_like(rewards), torch.zeros_like(experience.scorable)
+    for group in experience.group_ids.unique():
+        rows = experience.group_ids == group
         scores[rows], group_live = _z_score(rewards[rows], mask[rows], (0, 2), std_floor)
-        live[rows] = group_live[..., 0] & scorable[rows]
-    return _mean_over_rubric(scores, scorable, answer_mask), live
+        live[rows] = group_live[..., 0] & experience.scorable[rows]
+    return _mean_over_rubric(scores, experience), live
 
 
-def no_partition(
-    rewards: Tensor, scorable: Tensor, answer_mask: Tensor, group_ids: Tensor, std_floor: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def no_partition(experience: Experience, std_floor: float = 0.0) -> Credit:
     """Mean over criteria of the token rewards themselves; every scorable cell with a token is live."""
-    return _mean_over_rubric(rewards, scorable, answer_mask), scorable & answer_mask.any(-1, keepdim=True)
+    live = experience.scorable & experience.answer_mask.any(-1, keepdim=True)
+    return _mean_over_rubric(token_rewards(experience), experience), live
 
 
-def add(response: Tensor, token: Tensor, response_mask: Tensor, alpha: float, beta: float) -> Tensor:
-    """alpha A_res + beta A_tok (Eq. 7). ``response [batch]``, ``token [batch token]``."""
-    return (alpha * response[:, None] + beta * token) * response_mask
+def add(response: PerToken, token: PerToken, alpha: float, beta: float) -> PerToken:
+    """alpha A_res + beta A_tok (Eq. 7)."""
+    return alpha * response + beta * token
 
 
-def mix(response: Tensor, token: Tensor, response_mask: Tensor, alpha: float, beta: float) -> Tensor:
+def mix(response: PerToken, token: PerToken, alpha: float, beta: float) -> PerToken:
     """alpha (1 - beta) A_res + beta A_tok; with alpha = 1 a convex mix of the two levels."""
-    return (alpha * (1 - beta) * response[:, None] + beta * token) * response_mask
+    return alpha * (1 - beta) * response + beta * token
 
 
 def _z_score(values: Tensor, mask: Tensor, dims: tuple[int, ...], std_floor: float) -> tuple[Tensor, Tensor]:
@@ -131,7 +167,13 @@ def _z_score(values: Tensor, mask: Tensor, dims: tuple[int, ...], std_floor: flo
     return torch.where(live, centred / (std + EPS), 0.0), live
 
 
-def _mean_over_rubric(scores: Tensor, scorable: Tensor, answer_mask: Tensor) -> Tensor:
-    """Mean of ``[batch rubric token]`` over scorable criteria: ``[batch token]``, 0 outside the answer."""
+def _cells(experience: Experience) -> Bool[Tensor, "batch rubric token"]:
+    """The tokens of each scorable (response, criterion) that can earn credit."""
+    return experience.answer_mask[:, None, :] & experience.scorable[..., None]
+
+
+def _mean_over_rubric(scores: Float[Tensor, "batch rubric token"], experience: Experience) -> PerToken:
+    """Mean over scorable criteria; 0 outside the answer."""
+    scorable = experience.scorable
     total = torch.where(scorable[..., None], scores, 0.0).sum(1)
-    return total / scorable.sum(1).clamp(min=1)[:, None] * answer_mask
+    return total / scorable.sum(1).clamp(min=1)[:, None] * experience.answer_mask

@@ -1,6 +1,6 @@
-"""The policy: GRPO over rubrics, and RTT as a subclass. A new reward scheme overrides `PolicyModule.advantages`."""
+"""The policy: a language model, and the loss that moves it by the advantages of an algorithm."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,20 +8,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.functional.advantages import Combine, Partition, add, group_normalize, intra_sample, token_rewards
+from rtt_lightning.algorithms import GRPO, Algorithm
+from rtt_lightning.algorithms.checks import Returned, checked
 from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
-from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
 from rtt_lightning.lm.origin import base_of, template_and_targets
 from rtt_lightning.lm.policy_model import load_trained
 from rtt_lightning.lm.selfcheck import FORWARD_KEY, CheckedForward
+from rtt_lightning.lm.sequences import logprobs_after
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
+from rtt_lightning.rollout.window import on_device
+from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import Experience
+from rtt_lightning.types import Credited, Experience, Rollout
 
 Batch = dict[str, Any]
 POLICY_KEY = "policy_config"
@@ -29,15 +32,14 @@ POLICY_KEY = "policy_config"
 
 
 class PolicyModule(TrainableModule):
-    """A language model trained by GRPO on rubric rewards.
+    """A language model trained on rubrics: with advantages from an algorithm, by the clipped surrogate of PPO.
 
     Args:
         model: Folder or hub name of an instruct model.
+        algorithm: Turns judged responses into advantages, see `rtt_lightning.algorithms`.
         lora: Adapters over a frozen base; null trains all weights in fp32.
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
-        response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.
-        scale_rewards: Divide the response advantage by the group's standard deviation; false is Dr. GRPO.
         clip_low: The probability ratio is clipped below 1 - clip_low.
         clip_high: The probability ratio is clipped above 1 + clip_high.
         kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
@@ -51,11 +53,10 @@ class PolicyModule(TrainableModule):
     def __init__(
         self,
         model: str,
+        algorithm: Algorithm = lazy_instance(GRPO),
         lora: Lora | None = Lora(),
         optimizer: OptimizerCallable = torch.optim.AdamW,
         warmup_steps: int = 0,
-        response_reward: ResponseReward = satisfaction_rate,
-        scale_rewards: bool = True,
         clip_low: float = 0.2,
         clip_high: float = 0.2,
         kl_coef: float = 0.0,
@@ -67,9 +68,8 @@ class PolicyModule(TrainableModule):
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite)
         self.base_model = model
+        self.algorithm = algorithm
         self.lora = lora
-        self.response_reward = response_reward
-        self.scale_rewards = scale_rewards
         self.clip_low, self.clip_high = clip_low, clip_high
         self.kl_coef, self.kl = kl_coef, kl
         self.entropy_coef = entropy_coef
@@ -83,34 +83,35 @@ class PolicyModule(TrainableModule):
 
     # -- the reward scheme ---------------------------------------------------------------------------------------
 
-    smallest_group = 2
-    """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
-    token_credit = False
-    """Whether the scheme reads the relevance of tokens."""
+    @property
+    def smallest_group(self) -> int:
+        """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
+        return self.algorithm.smallest_group
 
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
-        """Advantages of a window: the one method that a new reward scheme overrides.
+    @property
+    def token_credit(self) -> bool:
+        """Whether the scheme reads the relevance of tokens."""
+        return self.algorithm.token_credit
+
+    def advantages(self, experience: Experience) -> Returned:
+        """The credit of a window: its algorithm's. The one method that a subclass with a scheme of its own overrides.
 
         Args:
             experience: The judged rollouts of a window, whole groups.
 
         Returns:
-            ``[batch token]`` advantages, 0 outside ``response_mask``, and scalars to log.
+            What an algorithm returns; or, without rewards to show, ``[batch token]`` advantages and scalars to log.
         """
-        response, metrics = self.response_advantages(experience)
-        return response[:, None] * experience.response_mask, metrics
+        return self.algorithm(experience)
 
-    def response_advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
-        """A_res ``[batch]``: the response reward, normalised over its group; and scalars to log."""
-        rewards, known = self.response_reward(experience.met, experience.scorable, experience.weights)
-        advantages = group_normalize(rewards, known, experience.group_ids, scale=self.scale_rewards)
-        groups = experience.group_ids.unique()
-        flat = sum((advantages[experience.group_ids == group] == 0).all() for group in groups)
-        return advantages, {
-            **({"reward": rewards[known].mean()} if known.any() else {}),
-            "reward_unknown": (~known).float().mean(),
-            "zero_variance_groups": torch.as_tensor(flat) / len(groups),
-        }
+    def credit(self, experience: Experience) -> Credited:
+        """What `advantages` says, looked at.
+
+        Raises:
+            ValueError: See `rtt_lightning.algorithms.checks.checked`.
+        """
+        own = type(self).advantages is not PolicyModule.advantages
+        return checked(self.advantages(experience), experience, type(self if own else self.algorithm).__name__)
 
     # -- the model -----------------------------------------------------------------------------------------------
 
@@ -159,6 +160,14 @@ class PolicyModule(TrainableModule):
             self._reference = (load_reference(self.base_model, *kind).to(self.device),)
         return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 
+    @torch.no_grad()
+    def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Log-probs of each response's tokens, had it followed another prompt; see `rtt_lightning.lm.sequences`."""
+        with self.trainer.precision_plugin.train_step_context():
+            return logprobs_after(
+                lambda rows: self.response_logprobs(on_device(rows, self.device))[0], rollouts, prompts
+            )
+
     # -- the loss ------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -206,45 +215,3 @@ class PolicyModule(TrainableModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing to compute: the rollout callback samples, judges and writes the completions."""
-
-
-class RTT(PolicyModule):
-    """Rubrics to Tokens: GRPO with a token-level advantage beside the response-level one. arXiv 2604.02795, Eq. 7.
-
-    Args:
-        partition: The axes that token rewards are normalised over, from `rtt_lightning.functional.advantages`.
-        combine: How the two levels combine, from the same module.
-        alpha: Weight of the response level.
-        beta: Weight of the token level.
-        std_floor: Cells whose relevance spreads less than this (population std) carry noise and contribute 0.
-        advantage_clip: Bound on the absolute token-level advantage; null for none, as in the paper.
-        kwargs: As for `PolicyModule`.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        partition: Partition = intra_sample,
-        combine: Combine = add,
-        alpha: float = 1.0,
-        beta: float = 0.5,
-        std_floor: float = 0.0,
-        advantage_clip: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.partition, self.combine = partition, combine
-        self.alpha, self.beta, self.std_floor, self.advantage_clip = alpha, beta, std_floor, advantage_clip
-        self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
-        self.token_credit = beta != 0
-
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
-        response, metrics = self.response_advantages(experience)
-        rewards = token_rewards(experience.relevance, experience.signs)
-        token, live = self.partition(
-            rewards, experience.scorable, experience.answer_mask, experience.group_ids, self.std_floor
-        )
-        if self.advantage_clip is not None:
-            token = token.clamp(-self.advantage_clip, self.advantage_clip)
-        metrics["live_cells"] = live.sum() / experience.scorable.sum().clamp(min=1)
-        return self.combine(response, token, experience.response_mask, self.alpha, self.beta), metrics

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,7 @@ from rtt_lightning.metrics import KindAccuracy
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.runtime.terminal import three_decimals
-from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import Credited, JudgedRollout, RubricSample, Verdict
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 """Sign and colour of a criterion that is as desired, is not, and is undecided."""
@@ -27,7 +28,7 @@ MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 def write_completions(
     path: Path,
     judged: Sequence[JudgedRollout],
-    relevance: Sequence[Tensor] | None = None,
+    relevance: Tensor | None = None,
     advantages: Tensor | None = None,
 ) -> None:
     """Write rollouts as records that `RecordFiles` reads again, with tokens beside them.
@@ -35,13 +36,14 @@ def write_completions(
     Args:
         path: A ``.parquet`` file; its folder is made.
         judged: One row each.
-        relevance: ``[rubric token]`` per row.
+        relevance: ``[batch rubric token]``.
         advantages: ``[batch token]``.
     """
     rows = [_row(item) for item in judged]
     for number, row in enumerate(rows):
         length = len(judged[number].rollout.response_ids)
-        row["relevance"] = None if relevance is None else relevance[number].tolist()
+        rubric = len(judged[number].verdicts)
+        row["relevance"] = None if relevance is None else relevance[number, :rubric, :length].tolist()
         row["advantages"] = None if advantages is None else advantages[number, :length].tolist()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -49,8 +51,11 @@ def write_completions(
     partial.replace(path)  # whoever reads the file finds it whole
 
 
-def print_window(number: int, judged: Sequence[JudgedRollout], rewards: Tensor, rows: int) -> None:
+def print_window(number: int, judged: Sequence[JudgedRollout], credited: Credited, rows: int) -> None:
     """The first ``rows`` responses of a window as a table, under what `signs` finds in all of them."""
+    rewards = torch.full((len(judged),), torch.nan)
+    if credited.rewards is not None and credited.known is not None:
+        rewards = torch.where(credited.known, credited.rewards, torch.nan)
     seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
     print_completions(judged[:rows], rewards[:rows], f"window {number}: {seen}")
 

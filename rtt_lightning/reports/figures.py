@@ -8,16 +8,20 @@ from torch import Tensor
 from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import SHORTENED, STEERING, Experience, JudgedRollout
+from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
 
 
-def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
+def rollout_figures(
+    experience: Experience, judged: Sequence[JudgedRollout], credited: Credited
+) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
     Shares of criteria, of responses by their verdicts, and of answer tokens that the relevance source could not read
     (``unread``) are those of all processes: absent where nothing counts, as the rubric-level accuracy is where nothing
     was decided; of the instruction-level ones those are there that are known, see
-    `rtt_lightning.functional.accuracy`. The others are means over the responses of this process, if any.
+    `rtt_lightning.functional.accuracy`. The others are means over the responses of this process, if any: the reward
+    that advantages were made from, where it is known, the share of responses where it is not, and what the algorithm
+    measured.
     """
     exists, scorable = experience.exists, experience.scorable
     instructions = instruction_counts(experience.met, scorable, experience.weights).sum(0)
@@ -35,7 +39,12 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout]) -> 
     if not judged:
         return found
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
+    rewards, known = credited.rewards, credited.known
+    if rewards is not None and known is not None:
+        found |= {"reward_unknown": (~known).float().mean()}
+        found |= {"reward": rewards[known].mean()} if known.any() else {}
     return {
+        **credited.metrics,
         **found,
         "length": experience.response_mask.sum(1).float().mean(),
         "truncated": truncated.float().mean(),

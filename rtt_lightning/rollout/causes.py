@@ -75,14 +75,19 @@ class Evidence:
         )
 
 
-def evidence(judged: Sequence[JudgedRollout], rewards: Tensor, known: Tensor) -> Evidence:
+def evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Tensor | None) -> Evidence:
     """Of one process.
 
     Args:
         judged: Its responses of a window; none for a process without data.
-        rewards: ``[batch]``, their response rewards.
-        known: ``[batch]`` bool.
+        rewards: ``[batch]``, their response rewards; ``None`` for a scheme without, in whose place the satisfaction
+            rate says whether responses differ.
+        known: ``[batch]`` bool; ``None`` without rewards.
     """
+    if rewards is None or known is None:
+        rates = [_satisfaction(item) for item in judged]
+        known = torch.tensor([rate is not None for rate in rates], dtype=torch.bool)
+        rewards = torch.tensor([rate or 0.0 for rate in rates])
     groups: dict[int, list[int]] = {}
     for row, item in enumerate(judged):
         groups.setdefault(item.rollout.group_id, []).append(row)
@@ -103,6 +108,13 @@ def evidence(judged: Sequence[JudgedRollout], rewards: Tensor, known: Tensor) ->
         unmet=Counter(reason for desired, reason in verdicts if desired is False),
         decided=sum(desired is not None for desired, _ in verdicts),
     )
+
+
+def _satisfaction(item: JudgedRollout) -> float | None:
+    """Share of decided criteria that are as desired; ``None`` where none is decided."""
+    pairs = zip(item.sample.criteria, item.verdicts, strict=True)
+    decided = [desired for criterion, verdict in pairs if (desired := verdict.as_desired(criterion)) is not None]
+    return sum(decided) / len(decided) if decided else None
 
 
 def _in_common(judged: Sequence[JudgedRollout], known_rewards: Sequence[float]) -> str:

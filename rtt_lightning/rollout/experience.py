@@ -1,76 +1,68 @@
-"""Judged rollouts to tensors, and their way into micro-batches."""
+"""Judged rollouts to tensors."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.types import Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.lm.sequences import padded, sequences
+from rtt_lightning.relevance.base import Relevance
+from rtt_lightning.types import Criterion, Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types.experience import of_one_process
+from rtt_lightning.verifiers.checks import JUDGE
 
 
 def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> tuple[Tensor, Tensor, Tensor]:
     """Ragged rubrics with their verdicts, padded: ``met``, ``scorable`` and ``weights``, ``[batch rubric]`` each."""
-    batch, rubric = len(judged), max((len(verdicts) for _, verdicts in judged), default=1)
-    met, scorable = torch.zeros(batch, rubric, dtype=torch.bool), torch.zeros(batch, rubric, dtype=torch.bool)
-    weights = torch.zeros(batch, rubric)
-    for row, (sample, verdicts) in enumerate(judged):
-        k = len(verdicts)
-        met[row, :k] = torch.tensor([verdict.met is True for verdict in verdicts])
-        scorable[row, :k] = torch.tensor([verdict.met is not None for verdict in verdicts])
-        weights[row, :k] = torch.tensor([criterion.weight for criterion in sample.criteria])
-    return met, scorable, weights
+    met = padded([[verdict.met is True for verdict in verdicts] for _, verdicts in judged], torch.bool)
+    scorable = padded([[verdict.met is not None for verdict in verdicts] for _, verdicts in judged], torch.bool)
+    weights = [[criterion.weight for criterion in sample.criteria] for sample, _ in judged]
+    return met, scorable, padded(weights, torch.float)
 
 
 def collate(
-    judged: Sequence[JudgedRollout], relevance: Sequence[Tensor], read: Sequence[Tensor] | None = None
+    judged: Sequence[JudgedRollout],
+    weighed: Sequence[Relevance],
+    reduce: Callable[[Tensor], Tensor] = of_one_process,
 ) -> Experience:
     """Pad judged rollouts to one `Experience`, on the CPU.
 
     Args:
         judged: Rows with ragged rubrics and responses; none for a process without data.
-        relevance: ``[rubric token]`` per row.
-        read: ``[token]`` bool per row, what the relevance source could read; all of it by default.
+        weighed: The relevance of each row.
+        reduce: Sum over processes.
     """
-    rollouts = [item.rollout for item in judged]
     met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
-    token = max([1, *(len(rollout.response_ids) for rollout in rollouts)])
-    padded_relevance = torch.zeros(*weights.shape, token)
-    for row, (item, weight) in enumerate(zip(judged, relevance, strict=True)):
-        padded_relevance[row, : len(item.verdicts), : weight.shape[1]] = weight
-    answer_mask = _padded([rollout.answer_tokens for rollout in rollouts], torch.bool, token)
-    if read is not None:
-        answer_mask &= _padded([row.tolist() for row in read], torch.bool, token)
+    tokens = sequences([item.rollout for item in judged])
+    token = tokens["response_ids"].shape[1]
+    relevance, contrast = torch.zeros(*weights.shape, token), torch.full((len(judged), token), torch.nan)
+    answers = padded([item.rollout.answer_tokens for item in judged], torch.bool)
+    for row, (item, found) in enumerate(zip(judged, weighed, strict=True)):
+        length = len(item.rollout.response_ids)
+        relevance[row, : len(item.verdicts), : found.p.shape[1]] = found.p
+        if found.read is not None:
+            answers[row, :length] &= found.read
+        if found.contrast is not None:
+            contrast[row, :length] = found.contrast
     return Experience(
-        group_ids=torch.tensor([rollout.group_id for rollout in rollouts], dtype=torch.long),
+        group_ids=torch.tensor([item.rollout.group_id for item in judged], dtype=torch.long),
         weights=weights,
         met=met,
         scorable=scorable,
-        relevance=padded_relevance,
-        answer_mask=answer_mask,
-        response_mask=_padded([[True] * len(rollout.response_ids) for rollout in rollouts], torch.bool, token),
-        prompt_ids=_padded([rollout.prompt_ids for rollout in rollouts], torch.long, 1),
-        prompt_lengths=torch.tensor([len(rollout.prompt_ids) for rollout in rollouts], dtype=torch.long),
-        response_ids=_padded([rollout.response_ids for rollout in rollouts], torch.long, token),
-        sampler_logprobs=_padded(
-            [rollout.logprobs or [torch.nan] * len(rollout.response_ids) for rollout in rollouts], torch.float, token
-        ),
-        temperature=torch.tensor([rollout.temperature for rollout in rollouts]),
+        value=padded([[_value(verdict) for verdict in item.verdicts] for item in judged], torch.float),
+        confidence=padded([[verdict.confidence for verdict in item.verdicts] for item in judged], torch.float),
+        hard=padded([[_is_hard(criterion) for criterion in item.sample.criteria] for item in judged], torch.bool),
+        relevance=relevance,
+        answer_mask=answers,
+        contrast=None if all(found.contrast is None for found in weighed) else contrast,
+        reduce=reduce,
+        **tokens,
     )
 
 
-def split_groups(group_ids: Tensor, parts: int) -> list[Tensor]:
-    """Row indices of ``parts`` micro-batches; a group stays whole, so with few groups some parts are empty."""
-    groups = group_ids.unique()
-    bounds = [len(groups) * part // parts for part in range(parts + 1)]
-    return [torch.isin(group_ids, groups[a:b]).nonzero()[:, 0] for a, b in pairwise(bounds)]
+def _value(verdict: Verdict) -> float:
+    return float(verdict.met is True) if verdict.value is None else verdict.value
 
 
-def _padded(rows: Sequence[Sequence[float]], dtype: torch.dtype, width: int) -> Tensor:
-    """``[batch token]``, at least ``width`` wide, right-padded with zeros."""
-    if not rows:
-        return torch.zeros(0, width, dtype=dtype)
-    tensors = [torch.tensor(row, dtype=dtype) for row in rows]
-    padded = pad_sequence(tensors, batch_first=True)
-    return torch.nn.functional.pad(padded, (0, max(0, width - padded.shape[1])))
+def _is_hard(criterion: Criterion) -> bool:
+    return criterion.checker != JUDGE if criterion.hard is None else criterion.hard

@@ -1,23 +1,14 @@
 """A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rtt_lightning.rollout.experience import split_groups
 from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.types import Experience
-
-ROW_FIELDS = (
-    "prompt_ids",
-    "prompt_lengths",
-    "response_ids",
-    "response_mask",
-    "temperature",
-    "sampler_logprobs",
-)
 
 
 class Window:
@@ -52,8 +43,7 @@ class Window:
     def anchor(self, policy: Any) -> None:
         """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""
         for micro_batch in self.micro_batches:
-            rows = {name: micro_batch[name].to(policy.device) for name in ROW_FIELDS}
-            logprobs = policy.response_logprobs(rows)[0].cpu()
+            logprobs = policy.response_logprobs(on_device(micro_batch, policy.device))[0].cpu()
             micro_batch["old_logprobs"] = zeros_for_nonfinite(logprobs)
             if not all_finite([logprobs]):
                 micro_batch["nonfinite"].append("log-probs")
@@ -85,7 +75,7 @@ def make_window(
         total_tokens: Sums a count over all ranks.
         prompt_ids: Of each row.
     """
-    rows = {name: getattr(experience, name) for name in ROW_FIELDS} | {"advantages": zeros_for_nonfinite(advantages)}
+    rows = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
         "relevance": ~experience.relevance.isfinite().flatten(1).all(1),
         "advantages": ~advantages.isfinite().all(1),
@@ -112,3 +102,15 @@ def make_window(
 def zeros_for_nonfinite(values: Tensor) -> Tensor:
     """Zeros stand for what is not finite: a checkpoint within the window shall hold none of it."""
     return values.nan_to_num(0.0, 0.0, 0.0)
+
+
+def split_groups(group_ids: Tensor, parts: int) -> list[Tensor]:
+    """Row indices of ``parts`` micro-batches; a group stays whole, so with few groups some parts are empty."""
+    groups = group_ids.unique()
+    bounds = [len(groups) * part // parts for part in range(parts + 1)]
+    return [torch.isin(group_ids, groups[a:b]).nonzero()[:, 0] for a, b in pairwise(bounds)]
+
+
+def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """A batch with its tensors on a device."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}

@@ -79,7 +79,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
     place = _place(parts.trainer, found) if parts else None
     if place is None:
         return None
-    if runs_vllm(parts.rollout.engine) and isinstance(parts.data.view, PromptWindows):
+    if runs_vllm(parts.rollout.collector.engine) and isinstance(parts.data.view, PromptWindows):
         found.append(_needed(vllm()))
     if module is None:
         parts.data.tokenizer = None  # nothing can be measured in tokens
@@ -164,7 +164,7 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
     share = Share(0, trainer.world_size)
     loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
     if isinstance(data.view, PromptWindows):
-        data.check(rollout.verifier.problems)
+        data.check(rollout.collector.verifier.problems)
     if isinstance(module, PolicyModule):
         vocabulary = read_config(module.base_model, module.trust_remote_code).vocab_size
         data.check_vocabulary(module.tokenizer, vocabulary)
@@ -176,15 +176,17 @@ def _outside(parts: Any, policy: PolicyModule) -> list[Finding]:
     """Judges and vLLM servers, asked once each, and the criteria that the relevance source is blind to."""
     found: list[Finding] = []
     data, rollout = parts.data, parts.rollout
-    for name, verifier in (("judge", rollout.verifier), ("watch.judge", parts.watch.judge)):
+    for name, verifier in (("judge", rollout.collector.verifier), ("watch.judge", parts.watch.judge)):
         if verifier is not None:
             doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
             found += [Finding(name, doubt, None) for doubt in doubts or ()]
     if policy.token_credit:
         train = [record.sample for record in data.records["train"]]
-        said = _attempt(found, "relevance", lambda: without_credit(train, rollout.relevance, rollout.verifier))
+        said = _attempt(
+            found, "relevance", lambda: without_credit(train, rollout.collector.relevance, rollout.collector.verifier)
+        )
         found += [Finding("relevance", said, None)] if said else []
-    for url in rollout.engine.urls if isinstance(rollout.engine, VLLMServerEngine) else ():
+    for url in rollout.collector.engine.urls if isinstance(rollout.collector.engine, VLLMServerEngine) else ():
         try:
             found.append(Finding("vLLM server", f"{url} answers, and takes {longest_row(url)} tokens"))
         except (ServerFailure, ValueError) as error:

@@ -112,19 +112,19 @@ def _policy_job(
         response=sampling.max_new_tokens,
         sampled_tokens=max(sampling.max_new_tokens, rollout.evaluation.max_new_tokens * validates),
         reference=module.kl_coef > 0 or validates,  # validation reports the KL to it
-        engine_bytes=_engine_bytes(rollout.engine, shape, place),
+        engine_bytes=_engine_bytes(rollout.collector.engine, shape, place),
     )
-    if isinstance(rollout.engine, TransformersEngine):
+    if isinstance(rollout.collector.engine, TransformersEngine):
         evaluated = view.eval_prompts * rollout.evaluation.n if validates else 0
-        rows = min(rollout.engine.batch_size, max(prompts * sampling.n, evaluated))
-        job = replace(job, sampled=rows, merge=rollout.engine.merge_adapters)
-    if not isinstance(rollout.relevance, DiscriminatorRelevance):
+        rows = min(rollout.collector.engine.batch_size, max(prompts * sampling.n, evaluated))
+        job = replace(job, sampled=rows, merge=rollout.collector.engine.merge_adapters)
+    if not isinstance(rollout.collector.relevance, DiscriminatorRelevance):
         return job
-    config = read_config_of_discriminator(rollout.relevance.checkpoint)
+    config = read_config_of_discriminator(rollout.collector.relevance.checkpoint)
     return replace(
         job,
         scorer=(read_shape(config.model, config.layers), config.lora),
-        scored=rollout.relevance.batch_size,
+        scored=rollout.collector.relevance.batch_size,
         scored_tokens=min(config.max_length, job.prompt + job.response),  # criteria are parts of their prompts
     )
 

@@ -16,7 +16,7 @@ from rtt_lightning.functional.alignment import spans_to_tokens, transfer
 from rtt_lightning.lm.loading import Lora, trainable_names
 from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.lm.tokenizers import load_tokenizer
-from rtt_lightning.relevance.base import RelevanceSource
+from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.runtime.checkpoints import BASE_KEY, META, check_fits, read_checkpoint
 from rtt_lightning.types import Criterion, JudgedRollout, Span
@@ -49,14 +49,8 @@ class DiscriminatorRelevance(RelevanceSource):
         prefixes = config.prefixes(load_tokenizer(self.body or config.model), [c.text for c in criteria])
         return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
 
-    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
-        return [weight for weight, _ in self.weigh_read(judged)]
-
-    def weigh_read(self, judged: Sequence[JudgedRollout]) -> list[tuple[Tensor, Tensor]]:
-        """Relevance, and the tokens that were read with every criterion that leaves room for any.
-
-        What lies beyond has relevance 0.
-        """
+    def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
+        """Relevance, 0 for tokens beyond those that can be read with every criterion that leaves room for any."""
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
@@ -66,8 +60,8 @@ class DiscriminatorRelevance(RelevanceSource):
         return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
 
 
-def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Span]]]) -> tuple[Tensor, Tensor]:
-    """``[rubric token]`` relevance of an answer's tokens to each criterion, and ``[token]`` whether they were read."""
+def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Span]]]) -> Relevance:
+    """Of the tokens of an answer."""
     first = item.rollout.answer_span[0]
     target = [(max(0, start - first), max(0, end - first)) for start, end in item.rollout.offsets]
     for criterion, (_, spans) in zip(item.sample.criteria, rows, strict=True):
@@ -80,7 +74,7 @@ def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Spa
     source = min((spans for _, spans in rows if spans), key=len, default=[])
     values = pad_sequence([relevance[: len(source)] for relevance, _ in rows], batch_first=True)
     end = source[-1][1] if source else 0
-    return transfer(values, source, target), spans_to_tokens([(0, end)], target)
+    return Relevance(transfer(values, source, target), spans_to_tokens([(0, end)], target))
 
 
 @torch.no_grad()

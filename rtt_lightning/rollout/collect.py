@@ -1,0 +1,97 @@
+"""From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
+
+from collections.abc import Sequence
+
+from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, Sampling
+from rtt_lightning.lm.reasoning import checked_marks
+from rtt_lightning.lm.tokenizers import TemplateArguments
+from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
+from rtt_lightning.rollout.experience import collate
+from rtt_lightning.rollout.requests import make_requests
+from rtt_lightning.runtime.finite import refuse_nonfinite, trained
+from rtt_lightning.runtime.processes import rank, sum_over_ranks
+from rtt_lightning.runtime.terminal import announced
+from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judging import judge
+
+
+class Collector:
+    """Samples responses, has them judged, and weighs their tokens.
+
+    Args:
+        engine: Samples responses.
+        verifier: Gives verdicts.
+        relevance: Weighs tokens.
+        seed: Sampling seed of the run.
+        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
+        reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; ``None`` for those that the
+            model's tokens and chat template show, see `rtt_lightning.lm.reasoning`.
+    """
+
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        verifier: Verifier,
+        relevance: RelevanceSource | None = None,
+        seed: int = 0,
+        mask_truncated: bool = False,
+        reasoning: Sequence[Marks] | None = None,
+    ) -> None:
+        self.engine, self.verifier, self.relevance = engine, verifier, relevance or UniformRelevance()
+        self.seed, self.mask_truncated, self.reasoning = seed, mask_truncated, checked_marks(reasoning)
+        self.version: int | None = None
+        """The weights that the engine samples from; ``None`` before it does, and to have it take them anew."""
+        self._policy: PolicyWeights | None = None
+
+    def sync(self, policy: PolicyWeights, version: int = 0) -> None:
+        """Have the engine sample from a policy's current weights. A collective.
+
+        Args:
+            policy: In a notebook `rtt_lightning.lm.loaded.LoadedModel`.
+            version: Number of updates behind the weights; those of the same version are not handed over again.
+
+        Raises:
+            FloatingPointError: If weights are not finite.
+        """
+        if self.version == version:
+            return
+        refuse_nonfinite(trained(policy.model), "not handed to the engine: weights")
+        (self.engine.start if self._policy is None else self.engine.sync)(policy)
+        self._policy, self.version = policy, version
+
+    def collect(
+        self,
+        samples: Sequence[RubricSample],
+        sampling: Sampling,
+        window: int = 0,
+        loose: bool = False,
+        template: TemplateArguments | None = None,
+    ) -> list[JudgedRollout]:
+        """Sample responses and judge them, by prompt and sample index.
+
+        Args:
+            samples: Prompts with rubrics; the place of each is the group id of its responses.
+            sampling: How responses are drawn.
+            window: Number that their seeds depend on, beside the run's seed, prompt id and sample index.
+            loose: Also judge loosely.
+            template: Further arguments of the chat template.
+        """
+        assert self._policy is not None, "sync first"
+        assert self.version is not None, "sync first"
+        draws = self.seed, window, sampling.n
+        requests = make_requests(samples, self._policy.tokenizer, template, self.reasoning, draws)
+        rollouts = self.engine.generate(requests, sampling, self.version)
+        if rank() == 0:
+            rollouts = announced(rollouts, sampling.n * len(requests), "responses")
+        pairs = ((samples[row.group_id], row) for row in rollouts)
+        return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+
+    def experience(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> Experience:
+        """Weigh the tokens of judged responses. A collective where the relevance source asks the policy.
+
+        Args:
+            judged: Responses of this process, if any.
+            policy: For relevance sources that need it.
+        """
+        return collate(judged, self.relevance.weigh(judged, policy), sum_over_ranks)

@@ -1,0 +1,54 @@
+"""The nouns of rubric-based RL, documented once.
+
+Axes, always in this order: ``batch`` (prompts x responses per prompt), ``rubric`` (criteria, padded to the
+longest rubric), ``token`` (response tokens, padded to the longest response).
+
+`Experience` and `Credited` hold tensors; they are imported when they are asked for, so that processes that check rules
+start without torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rtt_lightning.types.response import JudgedRollout, Rollout
+from rtt_lightning.types.rubric import (
+    SHORTENED,
+    STEERING,
+    Criterion,
+    Marks,
+    Message,
+    OutsideFailure,
+    RubricSample,
+    Scope,
+    Span,
+    Verdict,
+    as_desired,
+)
+
+if TYPE_CHECKING:
+    from rtt_lightning.types.experience import Credited, Experience
+
+__all__ = [
+    "SHORTENED",
+    "STEERING",
+    "Credited",
+    "Criterion",
+    "Experience",
+    "JudgedRollout",
+    "Marks",
+    "Message",
+    "OutsideFailure",
+    "Rollout",
+    "RubricSample",
+    "Scope",
+    "Span",
+    "Verdict",
+    "as_desired",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Credited", "Experience"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rtt_lightning.types import experience
+
+    return getattr(experience, name)

@@ -1,0 +1,80 @@
+"""What loaders, the rollout callback and modules exchange: three kinds of batches, and the tokens in one of them."""
+
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+from rtt_lightning.types.rubric import Span
+
+
+class PromptBatch(TypedDict):
+    """Of a loader, for the rollout callback: the prompts of one micro-batch of a window, or of an evaluation.
+
+    ``window`` is its number in the run, ``micro_batch`` the number within the window, ``updates`` how many the window
+    is trained on in; an evaluation has none of them.
+    """
+
+    prompts: list[int]
+    split: str
+    window: NotRequired[int]
+    micro_batch: NotRequired[int]
+    updates: NotRequired[int]
+
+
+class Sequences(TypedDict):
+    """Prompts and responses in tokens, right-padded: what the forward reads.
+
+    ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``, ``response_mask [batch
+    token]`` bool, ``temperature [batch]``, and ``sampler_logprobs [batch token]``, NaN where the sampler gave none.
+    """
+
+    prompt_ids: Tensor
+    prompt_lengths: Tensor
+    response_ids: Tensor
+    response_mask: Tensor
+    temperature: Tensor
+    sampler_logprobs: Tensor
+
+
+class ResponseBatch(PromptBatch, Sequences):
+    """What the policy gets: a `PromptBatch` that the rollout callback has filled.
+
+    ``full_vocabulary`` says whether responses were drawn from the full softmax. In training: ``advantages [batch
+    token]``; ``old_logprobs [batch token]`` where the window is trained on in several updates; ``update_tokens``, the
+    response tokens of the update on all processes; ``micro_batches`` of it; whether this is its last one; the
+    ``prompt_id`` of each row; and what in it is not finite (``nonfinite``). In evaluation: ``met``, ``scorable`` and
+    ``weights``, all ``[batch rubric]``.
+    """
+
+    full_vocabulary: bool
+    advantages: NotRequired[Tensor]
+    old_logprobs: NotRequired[Tensor]
+    update_tokens: NotRequired[Tensor]
+    micro_batches: NotRequired[int]
+    last_of_update: NotRequired[bool]
+    prompt_id: NotRequired[list[str]]
+    nonfinite: NotRequired[list[str]]
+    met: NotRequired[Tensor]
+    scorable: NotRequired[Tensor]
+    weights: NotRequired[Tensor]
+
+
+class Pair(TypedDict):
+    """A criterion, a response, and the characters of it that are relevant to the criterion."""
+
+    prompt_id: str
+    criterion: str
+    response: str
+    spans: tuple[Span, ...]
+
+
+class PairBatch(TypedDict):
+    """Of a loader, for the discriminator: this process's pairs of one micro-batch.
+
+    In training also those of the whole ``update``, for the exact token mean, and the ``micro_batch``'s number in it.
+    """
+
+    pairs: list[Pair]
+    prompt_id: list[str]
+    update: NotRequired[list[Pair]]
+    micro_batch: NotRequired[int]

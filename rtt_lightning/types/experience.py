@@ -1,0 +1,164 @@
+"""Judged rollouts as tensors, and the credit that an algorithm gives them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rtt_lightning.types.axes import Bool, Float, Int
+from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.rubric import as_desired
+
+
+def of_one_process(total: Tensor) -> Tensor:
+    """The sum over processes where there is one."""
+    return total
+
+
+@dataclass(frozen=True)
+class Experience:
+    """A window of judged rollouts as tensors: everything that an algorithm can need.
+
+    Attributes:
+        group_ids: Responses with equal ids are compared with each other.
+        weights: Criterion weights; 0 marks padding.
+        met: Verdicts; meaningless where not ``scorable``.
+        scorable: False for padding and for unscorable verdicts.
+        value: To which degree a criterion is met, in [0, 1]; 1 or 0 where a verdict has no degrees.
+        confidence: In each verdict, in [0, 1]; 1 for rules.
+        hard: Criteria that can be decided objectively; the others, soft ones, are a judge's.
+        relevance: In [0, 1].
+        answer_mask: The token group: tokens of the answer that the relevance source could read.
+        response_mask: All response tokens, the end token included.
+        prompt_ids: Right-padded.
+        prompt_lengths: In tokens.
+        response_ids: Right-padded.
+        sampler_logprobs: NaN where the sampler gave none.
+        temperature: The sampling temperature.
+        contrast: Log-probs of the same responses after other prompts, where the relevance source asked for them.
+        reduce: Sum of a tensor over all processes, for an algorithm that needs the whole window. A collective.
+    """
+
+    group_ids: Int[Tensor, " batch"]
+    weights: Float[Tensor, "batch rubric"]
+    met: Bool[Tensor, "batch rubric"]
+    scorable: Bool[Tensor, "batch rubric"]
+    value: Float[Tensor, "batch rubric"]
+    confidence: Float[Tensor, "batch rubric"]
+    hard: Bool[Tensor, "batch rubric"]
+    relevance: Float[Tensor, "batch rubric token"]
+    answer_mask: Bool[Tensor, "batch token"]
+    response_mask: Bool[Tensor, "batch token"]
+    prompt_ids: Int[Tensor, "batch prompt"]
+    prompt_lengths: Int[Tensor, " batch"]
+    response_ids: Int[Tensor, "batch token"]
+    sampler_logprobs: Float[Tensor, "batch token"]
+    temperature: Float[Tensor, " batch"]
+    contrast: Float[Tensor, "batch token"] | None = None
+    reduce: Callable[[Tensor], Tensor] = of_one_process
+
+    @property
+    def exists(self) -> Bool[Tensor, "batch rubric"]:
+        """A criterion, not padding."""
+        return self.weights != 0
+
+    @property
+    def as_desired(self) -> Bool[Tensor, "batch rubric"]:
+        """Met and wanted, or unmet and unwanted; False where not scorable."""
+        return as_desired(self.met, self.weights) & self.scorable
+
+    @property
+    def desired_value(self) -> Float[Tensor, "batch rubric"]:
+        """The value of a wanted criterion, 1 - value of an unwanted one; 0 where not scorable."""
+        return torch.where(self.weights > 0, self.value, 1 - self.value) * self.scorable
+
+    @property
+    def decided(self) -> Bool[Tensor, " batch"]:
+        """No criterion is unscorable."""
+        return (self.scorable | ~self.exists).all(1)
+
+    @property
+    def signs(self) -> Float[Tensor, "batch rubric"]:
+        """s = sign(w)(2I - 1), in {-1, 0, +1}; 0 where not scorable."""
+        return (2.0 * self.as_desired - 1.0) * self.scorable
+
+    @property
+    def sequences(self) -> Sequences:
+        """Its tokens, as the forward reads them."""
+        return Sequences(
+            prompt_ids=self.prompt_ids,
+            prompt_lengths=self.prompt_lengths,
+            response_ids=self.response_ids,
+            response_mask=self.response_mask,
+            temperature=self.temperature,
+            sampler_logprobs=self.sampler_logprobs,
+        )
+
+    @classmethod
+    def by_hand(
+        cls,
+        met: Tensor,
+        relevance: Tensor | None = None,
+        weights: Tensor | None = None,
+        scorable: Tensor | None = None,
+        group_ids: Tensor | None = None,
+        answer_mask: Tensor | None = None,
+        response_mask: Tensor | None = None,
+        value: Tensor | None = None,
+        hard: Tensor | None = None,
+        reduce: Callable[[Tensor], Tensor] = of_one_process,
+    ) -> "Experience":
+        """One of verdicts and relevance alone, to try an algorithm on; its tokens are all 0.
+
+        Args:
+            met: ``[batch rubric]`` bool.
+            relevance: ``[batch rubric token]``; by default of one token, 1.
+            weights: ``[batch rubric]``; by default 1.
+            scorable: ``[batch rubric]`` bool; by default where there is a weight.
+            group_ids: ``[batch]``; by default all in one group.
+            answer_mask: ``[batch token]`` bool; by default all response tokens.
+            response_mask: ``[batch token]`` bool; by default all.
+            value: ``[batch rubric]``; by default 1 where met, else 0.
+            hard: ``[batch rubric]`` bool; by default all.
+            reduce: As of an `Experience`.
+        """
+        relevance = torch.ones(*met.shape, 1) if relevance is None else relevance
+        weights = torch.ones(met.shape) if weights is None else weights
+        ids = torch.zeros(len(met), relevance.shape[-1], dtype=torch.long)
+        response_mask = torch.ones_like(ids, dtype=torch.bool) if response_mask is None else response_mask
+        return cls(
+            group_ids=torch.zeros(len(met), dtype=torch.long) if group_ids is None else group_ids,
+            weights=weights,
+            met=met,
+            scorable=weights != 0 if scorable is None else scorable,
+            value=met.float() if value is None else value,
+            confidence=torch.ones(met.shape),
+            hard=torch.ones_like(met) if hard is None else hard,
+            relevance=relevance,
+            answer_mask=response_mask if answer_mask is None else answer_mask,
+            response_mask=response_mask,
+            prompt_ids=ids[:, :1],
+            prompt_lengths=ids.new_ones(len(met)),
+            response_ids=ids,
+            sampler_logprobs=torch.full(ids.shape, torch.nan),
+            temperature=torch.ones(len(met)),
+            reduce=reduce,
+        )
+
+
+@dataclass(frozen=True)
+class Credited:
+    """What an algorithm says of a window.
+
+    Attributes:
+        advantages: 0 outside the response.
+        rewards: Response rewards that they were made from; ``None`` for a scheme without such rewards.
+        known: Responses whose reward is known; ``None`` without rewards.
+        metrics: Scalars to log, as means over this process.
+    """
+
+    advantages: Float[Tensor, "batch token"]
+    rewards: Float[Tensor, " batch"] | None
+    known: Bool[Tensor, " batch"] | None
+    metrics: Mapping[str, Tensor]
