@@ -14,7 +14,7 @@ LAYERS = (
     {"functional"},
     {"runtime"},
     {"lm"},
-    {"engines", "verifiers", "relevance", "metrics"},
+    {"algorithms", "engines", "verifiers", "relevance", "metrics"},
     {"rollout"},
     {"datamodules"},
     {"modules", "reports"},
