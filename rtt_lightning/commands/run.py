@@ -16,6 +16,7 @@ from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
+from rtt_lightning.commands.given import DEFAULT_MODEL, with_model_class
 from rtt_lightning.commands.score import score
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.modules.training import TrainableModule
@@ -114,13 +115,9 @@ class RTTCommandLine(LightningCLI):
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
-    args = nulls_as_yaml(find_configs(sys.argv[1:] if args is None else args))
+    args = with_model_class(nulls_as_yaml(find_configs(sys.argv[1:] if args is None else args)))
     if any(arg.partition("=")[0] == "--responses" for arg in args):
-        args = [
-            *args,
-            "--model=rtt_lightning.modules.PolicyModule",
-            "--model.init_args.model=none",
-        ]  # it is not built
+        args = [*args, f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"]  # it is not built
     return command_line(
         LightningModule,
         RubricDataModule,
