@@ -21,9 +21,18 @@ def checked(returned: Returned, experience: Experience, scheme: str) -> Credited
         scheme: The class that returned it, for the message.
 
     Raises:
-        ValueError: For another shape, or credit outside the response.
+        ValueError: For anything else, another shape, or credit outside the response.
     """
-    credited = returned if isinstance(returned, Credited) else Credited(returned[0], None, None, returned[1])
+    match returned:
+        case Credited():
+            credited = returned
+        case (Tensor() as advantages, Mapping() as metrics):
+            credited = Credited(advantages, None, None, metrics)
+        case _:
+            raise ValueError(
+                f"{scheme} returned {type(returned).__name__}, expected Credited(advantages, rewards, known, metrics) "
+                "or the pair (advantages, metrics)"
+            )
     mask = experience.response_mask
     parts = {"advantages [batch token]": (credited.advantages, mask)}
     if credited.rewards is not None and credited.known is not None:
@@ -33,7 +42,7 @@ def checked(returned: Returned, experience: Experience, scheme: str) -> Credited
     for name, (found, expected) in parts.items():
         if found.shape != expected.shape:
             raise ValueError(f"{scheme} returned {name} of shape {list(found.shape)}, expected {list(expected.shape)}")
-    outside = (credited.advantages != 0) & ~mask
+    outside = (credited.advantages != 0) & credited.advantages.isfinite() & ~mask
     if outside.any():
         row, token = outside.nonzero()[0].tolist()
         raise ValueError(

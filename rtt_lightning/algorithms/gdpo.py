@@ -1,7 +1,9 @@
 """GDPO (arXiv 2601.05242): each criterion is compared within its group before the criteria are summed."""
 
+import torch
+
 from rtt_lightning.algorithms.base import Algorithm
-from rtt_lightning.functional.advantages import criterion_normalize, window_normalize
+from rtt_lightning.functional.advantages import criterion_normalize, flat_groups, window_normalize
 from rtt_lightning.types import Credited, Experience
 
 
@@ -18,8 +20,9 @@ class GDPO(Algorithm):
         weights = experience.weights.abs() * experience.scorable
         total = weights.sum(1)
         known = total > 0
-        share = weights / total.clamp(min=weights.new_tensor(1e-12))[:, None]
+        share = weights / torch.where(known, total, 1.0)[:, None]
         mixed = (share * criterion_normalize(experience)).sum(1)
         advantages = window_normalize(mixed, known, experience.reduce)
         rewards = (share * experience.desired_value).sum(1)
-        return Credited(advantages[:, None] * experience.response_mask, rewards, known, {})
+        metrics = {"zero_variance_groups": flat_groups(mixed, experience.group_ids)}
+        return Credited(advantages[:, None] * experience.response_mask, rewards, known, metrics)

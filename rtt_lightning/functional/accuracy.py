@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.types import as_desired
+from rtt_lightning.types.axes import Bool, Float, Int
 
 RESPONSES, CRITERIA, PASSED, FAILED, DECIDED, DECIDED_CRITERIA = range(6)
 """Columns of `instruction_counts`."""
@@ -21,30 +22,29 @@ WHOLE, LOWER, UPPER, WHOLLY_DECIDED = (
 )
 """Of all responses, the bounds of that, and of wholly decided responses alone."""
 
+PerCriterion = Bool[Tensor, "batch rubric"]
+Weights = Float[Tensor, "batch rubric"]
 Counts = TypeVar("Counts", Tensor, np.ndarray)
 
 
-def rubric_counts(met: Tensor, scorable: Tensor, weights: Tensor) -> Tensor:
+def rubric_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 2"]:
     """Of each response the criteria as desired, and those that are scorable.
 
     Args:
-        met: ``[batch rubric]`` bool.
-        scorable: ``[batch rubric]`` bool.
-        weights: ``[batch rubric]``; 0 marks padding, a negative weight an unwanted criterion.
-
-    Returns:
-        ``[batch 2]`` long.
+        met: Verdicts; meaningless where not ``scorable``.
+        scorable: Criteria with a verdict.
+        weights: 0 marks padding, a negative weight an unwanted criterion.
     """
     counted = scorable & (weights != 0)
     desired = counted & as_desired(met, weights)
     return torch.stack([desired.sum(1), counted.sum(1)], dim=1)
 
 
-def instruction_counts(met: Tensor, scorable: Tensor, weights: Tensor) -> Tensor:
+def instruction_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 6"]:
     """Of each response what `instruction_figures` needs; arguments as for `rubric_counts`.
 
     Returns:
-        ``[batch 6]`` long: 1 for the response, its criteria, whether all are as desired, whether one is known not to
+        1 for the response, its criteria, whether all are as desired, whether one is known not to
         be, whether it is wholly decided, and its criteria if so. All 0 for an empty rubric.
     """
     exists = weights != 0
@@ -67,7 +67,7 @@ def instruction_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
     return {WHOLE: (passed, responses), **ratios} if (decided == responses).all() else ratios
 
 
-def instruction_figures(totals: Tensor) -> dict[str, Tensor]:
+def instruction_figures(totals: Int[Tensor, "6"]) -> dict[str, Tensor]:
     """Figures at instruction level of a set, without those that are not known; none without a response.
 
     The accuracies of `instruction_ratios`; ``undecided_share``, the share of responses with an undecided criterion;
@@ -75,7 +75,7 @@ def instruction_figures(totals: Tensor) -> dict[str, Tensor]:
     number of criteria of those, and of all responses.
 
     Args:
-        totals: ``[6]``, the sum of `instruction_counts`.
+        totals: The sum of `instruction_counts`.
     """
     responses, criteria, _, _, decided, decided_criteria = totals.float()
     ratios = instruction_ratios(totals.float()) | {

@@ -73,6 +73,12 @@ def differ(lowest: Tensor, highest: Tensor) -> Tensor:
     return ~near | (spread == torch.inf)
 
 
+def flat_groups(advantages: PerResponse, group_ids: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Share of groups whose advantages are all 0; NaN without a group."""
+    groups, moved = len(group_ids.unique()), len(group_ids[advantages != 0].unique())
+    return torch.tensor(groups - moved) / groups
+
+
 def criterion_normalize(experience: Experience) -> Float[Tensor, "batch rubric"]:
     """`group_normalize` of each criterion's desired values, over the responses of a group that are scorable on it.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.types import Span
+from rtt_lightning.types.axes import Bool, Float, Int
 
 
 def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
@@ -34,8 +35,8 @@ def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]
     return text, tuple((start, min(end, len(text))) for start, end in offsets)
 
 
-def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Tensor:
-    """``[token]`` bool: tokens that carry at least one character of a span.
+def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Bool[Tensor, " token"]:
+    """Tokens that carry at least one character of a span.
 
     Overlapping and empty spans are fine. Hand case: spans ((2, 5),), offsets ((0, 3), (3, 3), (3, 6), (6, 8)) ->
     (True, False, True, False).
@@ -44,19 +45,21 @@ def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Tensor:
     return torch.tensor(hit, dtype=torch.bool)
 
 
-def transfer(values: Tensor, source: Sequence[Span], target: Sequence[Span]) -> Tensor:
+def transfer(
+    values: Float[Tensor, "rubric source"], source: Sequence[Span], target: Sequence[Span]
+) -> Float[Tensor, "rubric target"]:
     """Token values of one tokenizer carried over to the tokens of another, by characters of the same text.
 
     A target token gets the mean of the source values over its characters; a character that several source tokens
     share has their mean; characters behind the last source token take no part.
 
     Args:
-        values: ``[rubric source-token]``, finite.
+        values: Finite.
         source: Character span of each source token.
         target: Character span of each target token.
 
     Returns:
-        ``[rubric target-token]``; 0 for target tokens without a covered character.
+        0 for target tokens without a covered character.
     """
     source = _whole(source)
     length = max((end for _, end in (*source, *target)), default=0)
@@ -80,8 +83,8 @@ def _whole(offsets: Sequence[Span]) -> list[Span]:
     return found
 
 
-def _characters(spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
-    """Every (span index, character) pair of the spans, as two long tensors of equal length."""
+def _characters(spans: Sequence[Span]) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+    """Every (span index, character) pair of the spans."""
     bounds = torch.tensor(spans, dtype=torch.long).reshape(-1, 2)
     lengths = (bounds[:, 1] - bounds[:, 0]).clamp(min=0)
     index = torch.repeat_interleave(torch.arange(len(bounds)), lengths)

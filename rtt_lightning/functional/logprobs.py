@@ -10,26 +10,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rtt_lightning.types.axes import Float, Int
+
 BLOCK_NUMEL = 2**22
 """Logits that exist at a time: 16 MiB in fp32."""
 BLOCK_WORDS = 128
 """The least words in a slice, whatever the number of tokens: narrower matrix products are slow."""
 
 
-def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    hidden: Float[Tensor, "rows hidden"],
+    weight: Float[Tensor, "vocabulary hidden"],
+    targets: Int[Tensor, " rows"],
+    temperature: Float[Tensor, " rows"],
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """log softmax(hidden weight^T / temperature)[targets], and the entropy of that distribution in nats.
 
     Both are differentiable with respect to ``hidden`` and ``weight``. Logits are formed in the dtype of ``weight``,
     or in that of autocast where it is on, and normalised in fp32.
 
     Args:
-        hidden: ``[rows hidden]``, states that predict ``targets``.
-        weight: ``[vocabulary hidden]``, the output embedding.
-        targets: ``[rows]`` long, in [0, vocabulary).
-        temperature: ``[rows]`` float, > 0.
+        hidden: States that predict ``targets``.
+        weight: The output embedding.
+        targets: In [0, vocabulary).
+        temperature: > 0.
 
     Returns:
-        Log-probs ``[rows]`` and entropies ``[rows]``, fp32.
+        Log-probs and entropies, fp32.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype

@@ -1,4 +1,4 @@
-"""Per-token losses and their one aggregation. All tensors are ``[batch token]`` unless said otherwise."""
+"""Per-token losses and their one aggregation."""
 
 from math import log
 
@@ -6,14 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rtt_lightning.types.axes import Bool, Float
+
+PerToken = Float[Tensor, "batch token"]
+Mask = Bool[Tensor, "batch token"]
+
 
 def clipped_surrogate(
-    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_low: float, clip_high: float
-) -> tuple[Tensor, Tensor]:
+    logprobs: PerToken, old_logprobs: PerToken, advantages: PerToken, clip_low: float, clip_high: float
+) -> tuple[PerToken, Mask]:
     """-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) with rho = exp(logprobs - old_logprobs). RTT, Eq. 6.
 
     Returns:
-        The per-token loss, and a bool tensor: tokens where clipping holds back the gradient.
+        The per-token loss, and the tokens where clipping holds back the gradient.
     """
     ratio = (logprobs - old_logprobs).exp()
     free = ratio * advantages
@@ -21,19 +26,19 @@ def clipped_surrogate(
     return -torch.minimum(free, clipped), (clipped < free).detach()
 
 
-def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
+def kl_k1(logprobs: PerToken, reference: PerToken) -> PerToken:
     """log pi - log ref: unbiased for KL(pi || ref) on samples of pi, high variance, either sign. In a loss it holds
     nothing back: on policy its gradient is that of log pi, whose expectation is 0.
     """
     return logprobs - reference
 
 
-def kl_k2(logprobs: Tensor, reference: Tensor) -> Tensor:
+def kl_k2(logprobs: PerToken, reference: PerToken) -> PerToken:
     """(log pi - log ref)^2 / 2: biased, low variance, never negative; its gradient is that of the KL on policy."""
     return (logprobs - reference).square() / 2
 
 
-def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+def kl_k3(logprobs: PerToken, reference: PerToken) -> PerToken:
     """ref / pi - 1 - log(ref / pi): unbiased for KL(pi || ref) on samples of pi, low variance, never negative.
 
     Exact, with its gradient 1 - ref / pi, wherever it has a value in the dtype (in fp32 up to a log-ratio of 88.7); a
@@ -46,17 +51,19 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0: it carries the gradient
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def binary_cross_entropy(logits: PerToken, labels: PerToken | Mask) -> PerToken:
     """Token-wise cross entropy of relevance logits and labels in [0, 1]. RTT, Eq. 5."""
     return F.binary_cross_entropy_with_logits(logits, labels.to(logits), reduction="none")
 
 
-def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+def masked_sum(values: PerToken, mask: Mask) -> Float[Tensor, ""]:
     """Sum of ``values`` where ``mask``; what lies elsewhere (NaN too) reaches neither value nor gradient."""
     return torch.where(mask, values, 0.0).sum()
 
 
-def token_mean(values: Tensor, mask: Tensor, update_tokens: Tensor | float, micro_batches: int, ranks: int) -> Tensor:
+def token_mean(
+    values: PerToken, mask: Mask, update_tokens: Tensor | float, micro_batches: int, ranks: int
+) -> Float[Tensor, ""]:
     """This micro-batch's share of the mean over all response tokens of the update.
 
     Lightning divides a loss by ``micro_batches`` (accumulation) and DDP / FSDP average gradients over ``ranks``; both

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import sys
 
-ABSENT = {"jsonargparse", "omegaconf", "datasets", "if_verifiable"}
+ABSENT = {"jsonargparse", "omegaconf", "datasets", "if_verifiable", "jaxtyping", "beartype"}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):

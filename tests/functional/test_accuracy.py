@@ -13,6 +13,7 @@ from rtt_lightning.functional.accuracy import (
     rubric_counts,
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound
+from rtt_lightning.types import Experience
 
 MET_WITH = 0.8
 # Prompts as MulDimIF has them where no judge is there: (criteria decided by rule, criteria left open, of 100 prompts).
@@ -71,11 +72,12 @@ def test_the_truth_lies_between_the_bounds_and_no_other_figure_is_it(simulated) 
 def test_the_all_or_nothing_reward_is_unknown_with_anything_undecided(simulated) -> None:
     met, scorable, weights = simulated
     truth = expected()
-    reward, known = all_or_nothing(met, scorable, weights)
+    window = Experience.by_hand(met, weights=weights, scorable=scorable)
+    reward, known = all_or_nothing(window)
     assert known.float().mean() == pytest.approx(1 - truth["undecided_share"])
     assert reward[known].mean() == pytest.approx(truth[WHOLLY_DECIDED], abs=0.01)
     assert not reward[~known].any()
-    lower, always = all_or_nothing_lower_bound(met, scorable, weights)
+    lower, always = all_or_nothing_lower_bound(window)
     assert always.all()
     assert lower.mean() == pytest.approx(truth[LOWER], abs=0.01)
 

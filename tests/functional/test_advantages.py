@@ -7,63 +7,51 @@ from hypothesis import strategies as st
 
 from rtt_lightning.functional.advantages import (
     add,
+    criterion_normalize,
+    flat_groups,
     group_normalize,
     inter_sample,
     intra_sample,
     mix,
     no_partition,
     token_rewards,
+    window_normalize,
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound, weighted_mean
+from rtt_lightning.types import Experience
+from tests.experiences import experiences, rows, widened
 from tests.functional import oracle
 
-
-@st.composite
-def windows(draw):
-    """G != K, ragged K and T, unscorable cells, groups in any order; relevance on a coarse grid."""
-    batch, rubric, token = draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(1, 7))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
-    relevance = torch.randint(0, 5, (batch, rubric, token), generator=generator) / 4
-    signs = torch.randint(0, 2, (batch, rubric), generator=generator) * 2.0 - 1
-    scorable = torch.rand(batch, rubric, generator=generator) > 0.3
-    answer = torch.rand(batch, token, generator=generator) > 0.3
-    groups = torch.randint(0, 3, (batch,), generator=generator)
-    return token_rewards(relevance, signs * scorable), scorable, answer, groups
+PARTITIONS = (intra_sample, inter_sample, no_partition)
 
 
 @settings(max_examples=60, deadline=None)
-@given(windows())
-def test_partitions_equal_slow_loops(window) -> None:
-    lists = [part.tolist() for part in window]
+@given(experiences())
+def test_partitions_equal_slow_loops(window: Experience) -> None:
     for partition, pool in ((intra_sample, lambda i, j: i == j), (inter_sample, lambda i, j: True)):
-        expected = torch.tensor(oracle.token_advantages(*lists, pool))
-        torch.testing.assert_close(partition(*window)[0], expected, atol=2e-4, rtol=1e-3)
+        expected = torch.tensor(oracle.token_advantages(window, pool), dtype=torch.double)
+        torch.testing.assert_close(partition(window)[0], expected.reshape(window.answer_mask.shape))
 
 
 @settings(max_examples=60, deadline=None)
-@given(windows())
-def test_padding_and_order_change_nothing(window) -> None:
-    rewards, scorable, answer, groups = window
-    padded = (
-        torch.nn.functional.pad(rewards, (0, 3, 0, 2)),
-        torch.nn.functional.pad(scorable, (0, 2)),
-        torch.nn.functional.pad(answer, (0, 3)),
-        groups,
-    )
-    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))
-    for partition in (intra_sample, inter_sample, no_partition):
-        plain = partition(*window)[0]
-        torch.testing.assert_close(partition(*padded)[0][:, : plain.shape[1]], plain, atol=1e-5, rtol=1e-5)
-        moved = partition(*(part[order] for part in window))[0]
-        torch.testing.assert_close(moved, plain[order], atol=1e-5, rtol=1e-4)
+@given(experiences())
+def test_padding_and_order_change_nothing(window: Experience) -> None:
+    order = torch.randperm(len(window.group_ids), generator=torch.Generator().manual_seed(0))
+    for partition in PARTITIONS:
+        plain, live = partition(window)
+        padded, padded_live = partition(widened(window, 2, 3))
+        torch.testing.assert_close(padded[:, : plain.shape[1]], plain)
+        assert torch.equal(padded_live[:, : live.shape[1]], live)
+        assert not padded[:, plain.shape[1] :].any()
+        torch.testing.assert_close(partition(rows(window, order))[0], plain[order])
 
 
 @settings(max_examples=60, deadline=None)
-@given(windows())
-def test_intra_sample_sums_to_zero_over_each_response_and_spares_other_tokens(window) -> None:
-    token, _ = intra_sample(*window)
-    assert token.sum(1).abs().max() < 1e-3
-    assert (token[~window[2]] == 0).all()
+@given(experiences())
+def test_intra_sample_sums_to_zero_over_each_response_and_spares_other_tokens(window: Experience) -> None:
+    token, _ = intra_sample(window)
+    assert (token.sum(1).abs() < 1e-9).all()
+    assert (token[~window.answer_mask] == 0).all()
     assert token.isfinite().all()
 
 
@@ -76,7 +64,7 @@ def test_weighted_rewards_equal_but_for_rounding_earn_exactly_nothing(weights: l
     met = torch.tensor([[True, True, False], [False, False, True]])
     if weights[2] < 0:
         met = torch.tensor([[True, True, True], [False, False, False]])
-    rewards, known = weighted_mean(met, torch.ones(2, 3, dtype=torch.bool), torch.tensor([weights] * 2))
+    rewards, known = weighted_mean(Experience.by_hand(met, weights=torch.tensor([weights] * 2)))
     assert rewards[0] == pytest.approx(rewards[1].item(), abs=1e-6)
     for scale in (True, False):
         assert group_normalize(rewards, known, torch.tensor([0, 0]), scale=scale).tolist() == [0, 0]
@@ -105,64 +93,61 @@ def test_an_undecided_response_takes_no_part_in_the_all_or_nothing_baseline() ->
     """Of four responses one passes, one fails, two have an open criterion, of which one is known to fail."""
     met = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
     scorable = torch.tensor([[True, True], [True, True], [True, False], [True, False]])
-    arguments = (met, scorable, torch.ones(4, 2))
-    groups = torch.zeros(4, dtype=torch.long)
-    unknown = group_normalize(*all_or_nothing(*arguments), groups)
+    window = Experience.by_hand(met, scorable=scorable)
+    unknown = group_normalize(*all_or_nothing(window), window.group_ids)
     assert unknown.tolist() == pytest.approx([0.5**0.5, -(0.5**0.5), 0, 0], rel=1e-5)
-    lower = group_normalize(*all_or_nothing_lower_bound(*arguments), groups)
+    lower = group_normalize(*all_or_nothing_lower_bound(window), window.group_ids)
     assert lower.tolist() == pytest.approx([1.5, -0.5, -0.5, -0.5], rel=1e-5)  # mean 1/4, sample std 1/2
 
 
-def one_cell(values: list[float], sign: float = 1.0):
-    rewards = torch.tensor([[values]]) * sign
-    return rewards, torch.tensor([[True]]), torch.ones(1, len(values), dtype=torch.bool), torch.tensor([0])
+def one_cell(values: list[float], met: bool = True) -> Experience:
+    return Experience.by_hand(torch.tensor([[met]]), relevance=torch.tensor([[values]]))
 
 
 def test_m_of_t_relevant_tokens_get_the_closed_form() -> None:
-    token, live = intra_sample(*one_cell([1.0] * 5 + [0.0] * 495))
+    token, live = intra_sample(one_cell([1.0] * 5 + [0.0] * 495))
     assert token[0, 0] == pytest.approx((495 / 5) ** 0.5, rel=1e-4)  # sqrt((T - m) / m) = 9.95
     assert live.all()
-    assert intra_sample(*one_cell([1.0] * 5 + [0.0] * 495, sign=-1.0))[0][0, 0] == pytest.approx(-9.95, rel=1e-3)
+    assert intra_sample(one_cell([1.0] * 5 + [0.0] * 495, met=False))[0][0, 0] == pytest.approx(-9.95, rel=1e-3)
 
 
 @pytest.mark.parametrize("partition", [intra_sample, inter_sample])
 def test_uniform_relevance_has_exactly_no_token_credit(partition) -> None:
-    token, live = partition(*one_cell([0.1] * 7))
+    token, live = partition(one_cell([0.1] * 7))
     assert (token == 0).all()
     assert not live.any()
 
 
 def test_a_spread_below_the_floor_is_noise() -> None:
     nearly = one_cell([0.5, 0.5, 0.5001, 0.5])
-    assert intra_sample(*nearly)[0].abs().max() > 1  # the paper's formula blows it up
-    token, live = intra_sample(*nearly, 0.01)
+    assert intra_sample(nearly)[0].abs().max() > 1  # the paper's formula blows it up
+    token, live = intra_sample(nearly, 0.01)
     assert (token == 0).all()
     assert not live.any()
 
 
 def test_constant_cells_stay_in_the_mean_and_unscorable_ones_do_not() -> None:
-    rewards = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]])
-    answer, groups = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0])
+    relevance = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]])
+    scorable = torch.tensor([[True, True, False]])
     # z of (1, 0) is (1, -1); of (1, 1) is 0. Scorable 1 and 2: (1 + 0) / 2 = 0.5
-    token, _ = intra_sample(rewards, torch.tensor([[True, True, False]]), answer, groups)
+    token, _ = intra_sample(Experience.by_hand(torch.ones(1, 3) > 0, relevance, scorable=scorable))
     torch.testing.assert_close(token, torch.tensor([[0.5, -0.5]]), atol=1e-5, rtol=1e-5)
 
 
 def test_no_partition_is_the_mean_over_criteria() -> None:
-    rewards = torch.tensor([[[1.0, 0.5], [-1.0, 0.0]]])
-    mask = torch.ones(1, 2, dtype=torch.bool)
-    torch.testing.assert_close(no_partition(rewards, mask, mask, torch.tensor([0]))[0], torch.tensor([[0.0, 0.25]]))
+    window = Experience.by_hand(torch.tensor([[True, False]]), torch.tensor([[[1.0, 0.5], [1.0, 0.0]]]))
+    assert no_partition(window)[0].tolist() == [[0.0, 0.25]]  # (1 - 1) / 2, (0.5 - 0) / 2
 
 
-@pytest.mark.parametrize("partition", [intra_sample, inter_sample, no_partition])
+@pytest.mark.parametrize("partition", PARTITIONS)
 @pytest.mark.parametrize("tokens", [0, 1, 3])
 def test_nothing_scorable_or_nothing_said_gives_zero(partition, tokens: int) -> None:
-    rewards, answer = torch.ones(2, 3, tokens), torch.ones(2, tokens, dtype=torch.bool)
-    token, live = partition(rewards, torch.zeros(2, 3, dtype=torch.bool), answer, torch.tensor([0, 0]))
+    met, relevance, none = torch.ones(2, 3) > 0, torch.ones(2, 3, tokens), torch.zeros(2, tokens) > 0
+    token, live = partition(Experience.by_hand(met, relevance, scorable=~met))
     assert token.shape == (2, tokens)
     assert (token == 0).all()
     assert not live.any()
-    empty, _ = partition(rewards, torch.ones(2, 3, dtype=torch.bool), ~answer, torch.tensor([0, 0]))
+    empty, _ = partition(Experience.by_hand(met, relevance, answer_mask=none))
     assert (empty == 0).all()
 
 
@@ -195,11 +180,50 @@ def test_group_baseline_equals_slow_loops(rows) -> None:
     )
 
 
+def test_each_criterion_is_compared_within_its_group_and_among_the_decided() -> None:
+    met = torch.tensor([[1, 1], [0, 1], [1, 0], [1, 0], [0, 0]]) > 0
+    scorable = torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1], [1, 0]]) > 0
+    groups = torch.tensor([4, 4, 4, 1, 1])
+    window = Experience.by_hand(met, weights=torch.tensor([[1.0, -1.0]] * 5), scorable=scorable, group_ids=groups)
+    # (1, 0, 1): mean 2/3, std 0.57735; (1, 0): +-0.70711. The unwanted one: (0, 0) of two decided; one alone.
+    expected = torch.tensor([[0.57735, 0], [-1.15470, 0], [0.57735, 0], [0.70711, 0], [-0.70711, 0]])
+    torch.testing.assert_close(criterion_normalize(window), expected, atol=1e-5, rtol=0)
+
+
+def test_a_window_is_compared_as_a_whole() -> None:
+    values, known = torch.tensor([1.0, 2.0, 3.0, 9.0]), torch.tensor([True, True, True, False])
+    # mean 2, sample std 1
+    torch.testing.assert_close(window_normalize(values, known, lambda total: total), torch.tensor([-1.0, 0, 1, 0]))
+
+
+@pytest.mark.parametrize("values", [[], [3.0], [0.1] * 7, [1 / 3, 1 / 3 + 3e-8], [1e3] * 3])
+def test_a_window_that_does_not_spread_gives_exactly_zero(values: list[float]) -> None:
+    found = window_normalize(torch.tensor(values), torch.ones(len(values)) > 0, lambda total: total)
+    assert found.tolist() == [0.0] * len(values)
+    assert (
+        window_normalize(torch.tensor(values), torch.zeros(len(values)) > 0, lambda total: total).tolist()
+        == found.tolist()
+    )
+
+
+def test_what_is_not_finite_in_a_window_shows() -> None:
+    values, known = torch.tensor([1.0, torch.nan, 2.0]), torch.tensor([True, True, True])
+    assert window_normalize(values, known, lambda total: total).isnan().all()
+    known[1] = False
+    assert window_normalize(values, known, lambda total: total).isfinite().all()
+
+
+def test_groups_without_credit_are_counted() -> None:
+    groups = torch.tensor([3, 0, 3, 0, 5])
+    assert flat_groups(torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0]), groups).item() == pytest.approx(2 / 3)
+    assert flat_groups(torch.tensor([0.0, 0.0, torch.nan, 0.0, 1.0]), groups).item() == pytest.approx(1 / 3)
+    assert flat_groups(torch.zeros(0), groups[:0]).isnan()
+
+
 def test_add_and_mix_by_hand() -> None:
-    response, token = torch.tensor([2.0]), torch.tensor([[1.0, -1.0, 0.0]])
-    mask = torch.tensor([[True, True, False]])
-    assert add(response, token, mask, 1.0, 0.5).tolist() == [[2.5, 1.5, 0.0]]  # 2 + 0.5, 2 - 0.5
-    assert mix(response, token, mask, 1.0, 0.25).tolist() == [[1.75, 1.25, 0.0]]  # 0.75 * 2 +- 0.25
+    response, token = torch.tensor([[2.0, 2.0, 2.0, 0.0]]), torch.tensor([[1.0, -1.0, 0.0, 0.0]])
+    assert add(response, token, 1.0, 0.5).tolist() == [[2.5, 1.5, 2.0, 0.0]]  # 2 + 0.5, 2 - 0.5
+    assert mix(response, token, 1.0, 0.25).tolist() == [[1.75, 1.25, 1.5, 0.0]]  # 0.75 * 2 +- 0.25
 
 
 # -- defects of the authors' released code -------------------------------------------------------------------------
@@ -209,7 +233,7 @@ def test_axes_are_not_mixed_where_a_transpose_is_needed() -> None:
     """At G = 8, K = 3 a reshape in place of a transpose gives samples each other's signs."""
     met = torch.rand(8, 3, generator=torch.Generator().manual_seed(0)) > 0.5
     signs = met * 2.0 - 1
-    rewards = token_rewards(torch.ones(8, 3, 2), signs)
+    rewards = token_rewards(Experience.by_hand(met, torch.ones(8, 3, 2)))
     for i in range(8):
         for k in range(3):
             assert (rewards[i, k] == (1.0 if met[i, k] else -1.0)).all()
@@ -217,7 +241,7 @@ def test_axes_are_not_mixed_where_a_transpose_is_needed() -> None:
 
 
 def test_soft_relevance_is_not_rounded() -> None:
-    assert token_rewards(torch.full((1, 1, 1), 0.3), torch.tensor([[-1.0]])).item() == pytest.approx(-0.3)
+    assert token_rewards(one_cell([0.3], met=False)).item() == pytest.approx(-0.3)
 
 
 def test_groups_are_ids_and_not_positions() -> None:

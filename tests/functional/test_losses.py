@@ -9,31 +9,31 @@ from rtt_lightning.functional.losses import clipped_surrogate, kl_k1, kl_k2, kl_
 
 
 def test_the_surrogate_clips_each_side_on_its_own() -> None:
-    ratios = torch.tensor([1.5, 0.5, 1.5, 0.5, 1.1])
-    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0])
-    loss, clipped = clipped_surrogate(ratios.log(), torch.zeros(5), advantages, 0.2, 0.3)
+    ratios = torch.tensor([[1.5, 0.5, 1.5, 0.5, 1.1]])
+    advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
+    loss, clipped = clipped_surrogate(ratios.log(), torch.zeros(1, 5), advantages, 0.2, 0.3)
     # min(1.5, 1.3), min(0.5, 0.8), min(-1.5, -1.3), min(-0.5, -0.8), 1.1
-    assert (-loss).tolist() == pytest.approx([1.3, 0.5, -1.5, -0.8, 1.1])
-    assert clipped.tolist() == [True, False, False, True, False]
+    assert (-loss)[0].tolist() == pytest.approx([1.3, 0.5, -1.5, -0.8, 1.1])
+    assert clipped.tolist() == [[True, False, False, True, False]]
 
 
 def test_clipped_tokens_have_no_gradient_and_a_ratio_of_one_has_that_of_the_log_prob() -> None:
-    logprobs = torch.tensor([log(1.5), 0.0], requires_grad=True)
-    loss, _ = clipped_surrogate(logprobs, torch.zeros(2), torch.tensor([1.0, -2.0]), 0.2, 0.2)
+    logprobs = torch.tensor([[log(1.5), 0.0]], requires_grad=True)
+    loss, _ = clipped_surrogate(logprobs, torch.zeros(1, 2), torch.tensor([[1.0, -2.0]]), 0.2, 0.2)
     loss.sum().backward()
     assert logprobs.grad is not None
-    assert logprobs.grad.tolist() == [0.0, 2.0]
+    assert logprobs.grad.tolist() == [[0.0, 2.0]]
 
 
 def test_kl_estimators_by_hand() -> None:
-    pi, ref = torch.tensor([-1.0]), torch.tensor([-1.5])
+    pi, ref = torch.tensor([[-1.0]]), torch.tensor([[-1.5]])
     assert kl_k1(pi, ref).item() == 0.5
     assert kl_k2(pi, ref).item() == 0.125
     assert kl_k3(pi, ref).item() == pytest.approx(exp(-0.5) - 1 + 0.5)
 
 
 def test_k3_is_the_kl_in_expectation() -> None:
-    p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.25, 0.25])
+    p, q = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.5, 0.25, 0.25]])
     exact = (p * (p / q).log()).sum()
     assert (p * kl_k3(p.log(), q.log())).sum().item() == pytest.approx(exact.item(), rel=1e-5)
 
@@ -44,7 +44,7 @@ def test_k3_is_exact_with_its_gradient_as_far_as_numbers_go_and_finite_beyond(dt
     ratios = [-1e4, -3.0, 0.0, 0.1, 5.0, 0.99 * largest, largest + 1, 1e3, 1e6]
     logprobs = -torch.tensor(ratios, dtype=dtype, requires_grad=True)
     logprobs.retain_grad()
-    value = kl_k3(logprobs, torch.zeros(len(ratios), dtype=dtype))
+    [value] = kl_k3(logprobs[None], torch.zeros(1, len(ratios), dtype=dtype))
     value.sum().backward()
     assert logprobs.grad is not None
     exact = [expm1(r) - r for r in ratios[:6]]
@@ -58,7 +58,7 @@ def test_k3_is_exact_with_its_gradient_as_far_as_numbers_go_and_finite_beyond(dt
 
 
 def test_k3_of_a_log_prob_that_is_not_finite_is_not_finite() -> None:
-    assert not kl_k3(torch.tensor([torch.nan, -torch.inf]), torch.zeros(2)).isfinite().any()
+    assert not kl_k3(torch.tensor([[torch.nan, -torch.inf]]), torch.zeros(1, 2)).isfinite().any()
 
 
 @pytest.mark.parametrize("sizes", [[6], [2, 4], [1, 0, 5], [1, 1, 1, 1, 1, 1]])
@@ -75,12 +75,12 @@ def test_the_token_mean_is_the_same_for_every_split(sizes: list[int]) -> None:
 
 
 def test_what_is_masked_reaches_neither_value_nor_gradient() -> None:
-    values = torch.tensor([1.0, float("nan"), float("inf")], requires_grad=True)
-    loss = token_mean(values, torch.tensor([True, False, False]), 1, 1, 1)
+    values = torch.tensor([[1.0, float("nan"), float("inf")]], requires_grad=True)
+    loss = token_mean(values, torch.tensor([[True, False, False]]), 1, 1, 1)
     loss.backward()
     assert loss == 1
     assert values.grad is not None
-    assert values.grad.tolist() == [1, 0, 0]
+    assert values.grad.tolist() == [[1, 0, 0]]
 
 
 def test_an_empty_micro_batch_gives_zero_with_a_graph() -> None:
