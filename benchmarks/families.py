@@ -28,7 +28,7 @@ from benchmarks.tiny_families import VOCABULARY, tiny_model
 from rtt_lightning.lm.forward import longest_rows, may_share, response_logprobs
 from rtt_lightning.lm.loading import checkpoint_activations, refuse_unusual_head
 from rtt_lightning.lm.selfcheck import Found, a_few_tokens, check_forward
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 
 PAGE = Path(__file__).parents[1] / "docs/families.md"
 HEAD = """# Families of models
@@ -180,7 +180,7 @@ def _first_line(reason: Exception) -> str:
 
 def demo(folder: str) -> None:
     """Print the seconds of the check that a run with a real model begins with, over three tries."""
-    policy = RTT(folder)
+    policy = PolicyModule(folder)
     policy.configure_model()
     logprobs = partial(response_logprobs, policy.model)
     for _ in range(3):

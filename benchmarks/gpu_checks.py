@@ -15,13 +15,14 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from rtt_lightning.algorithms import RTT
 from rtt_lightning.callbacks.checkpoints import Checkpoints
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.datamodules import ConstraintPrompts, LabelledPairs, PromptWindows, RecordFiles, RubricDataModule
 from rtt_lightning.engines import ReplayEngine, Sampling, TransformersEngine
 from rtt_lightning.lm.loading import Lora
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.modules.discriminator import DiscriminatorModule
-from rtt_lightning.modules.policy import RTT
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans
 from rtt_lightning.runtime.checkpoints import CheckpointFiles, newest, read_checkpoint
 from rtt_lightning.runtime.sharding import full
@@ -142,8 +143,8 @@ def trains_a_discriminator(setting: Setting) -> dict[str, float]:
     rollouts = _rollouts(setting)
     policy = _policy(setting.policy, Lora(rank=4), ADAMW)
     _fit(setting, policy, rollouts, "bf16-mixed", updates=1)
-    relevance = DiscriminatorRelevance(str(path)).weigh(rollouts.judged)
-    tokens = sum(weight.shape[1] for weight in relevance)
+    relevance = [found.p for found in DiscriminatorRelevance(str(path)).weigh(rollouts.judged)]
+    tokens = sum(p.shape[1] for p in relevance)
     _expect(all(bool(((p >= 0) & (p <= 1)).all()) for p in relevance), "relevance lies outside [0, 1]")
     _expect(tokens == sum(len(item.rollout.response_ids) for item in rollouts.judged), f"{tokens} tokens were weighed")
     return {"loss": loss, "tokens weighed": tokens}
@@ -158,10 +159,10 @@ def samples(setting: Setting) -> dict[str, float]:
     return {"log-prob gap": gap}
 
 
-def _policy(model: str, lora: Lora | None, optimizer: Any) -> RTT:
+def _policy(model: str, lora: Lora | None, optimizer: Any) -> PolicyModule:
     """One whose weights Lightning has it load, with the adapters of the same seed each time."""
     torch.manual_seed(0)
-    return RTT(model, lora=lora, optimizer=optimizer, beta=0.5, entropy_coef=0.01)
+    return PolicyModule(model, RTT(beta=0.5), lora=lora, optimizer=optimizer, entropy_coef=0.01)
 
 
 def _weights(policy: LightningModule) -> dict[str, Tensor]:
@@ -179,7 +180,7 @@ def _rollouts(setting: Setting, engine: Any = None, output: str | None = None) -
     )
 
 
-def _sampled(policy: RTT, setting: Setting) -> list[Rollout]:
+def _sampled(policy: PolicyModule, setting: Setting) -> list[Rollout]:
     """Responses to record, of the policy as it is on the CPU."""
     rollouts = _rollouts(setting)
     _fit(setting, policy, rollouts, "32-true", 1, "cpu", prompts=8)

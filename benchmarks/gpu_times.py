@@ -9,12 +9,13 @@ import torch
 from lightning.pytorch import Trainer
 
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
-from rtt_lightning.functional.advantages import inter_sample, intra_sample, token_rewards
+from rtt_lightning.functional.advantages import inter_sample, intra_sample
 from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm.loading import Lora
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.relevance.discriminator.source import score
+from rtt_lightning.types import Experience
 
 GROUP = 8
 RESPONSES = ((40, 220), (100, 400))
@@ -67,15 +68,15 @@ def _matmul() -> Callable[[], object]:
     return lambda: a @ b
 
 
-def _policy(model: str, lora: Lora | None) -> RTT:
+def _policy(model: str, lora: Lora | None) -> PolicyModule:
     torch.manual_seed(0)
-    policy = RTT(model, lora=lora)
+    policy = PolicyModule(model, lora=lora)
     policy.trainer = Trainer(accelerator="gpu", devices=1, precision="bf16-mixed", logger=False)
     policy.configure_model()
     return policy.cuda().train()
 
 
-def _update(policy: RTT, low: int, high: int) -> Callable[[], object]:
+def _update(policy: PolicyModule, low: int, high: int) -> Callable[[], object]:
     """Forward, loss and backward of one group in one micro-batch."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(low, high + 1, (GROUP,), generator=generator)
@@ -103,7 +104,7 @@ def _update(policy: RTT, low: int, high: int) -> Callable[[], object]:
     return update
 
 
-def _sampling(policy: RTT) -> Callable[[], object]:
+def _sampling(policy: PolicyModule) -> Callable[[], object]:
     engine = TransformersEngine()
     engine.start(policy)
     requests = [
@@ -131,12 +132,14 @@ def _head(trained: bool, rows: int = 8192, hidden: int = 1024, vocabulary: int =
 
 
 def _advantages(partition: Any, batch: int = 512, rubric: int = 5, token: int = 1090) -> Callable[[], object]:
-    relevance = torch.rand(batch, rubric, token, device="cuda")
-    signs = torch.randint(0, 2, (batch, rubric), device="cuda") * 2.0 - 1
-    scorable = torch.ones(batch, rubric, dtype=torch.bool, device="cuda")
-    answer = torch.arange(token, device="cuda") < torch.randint(token // 10, token + 1, (batch, 1), device="cuda")
-    groups = torch.arange(batch, device="cuda") // GROUP
-    return lambda: partition(token_rewards(relevance, signs), scorable, answer, groups, 0.0)
+    with torch.device("cuda"):
+        experience = Experience.by_hand(
+            met=torch.rand(batch, rubric) < 0.5,
+            relevance=torch.rand(batch, rubric, token),
+            group_ids=torch.arange(batch) // GROUP,
+            response_mask=torch.arange(token) < torch.randint(token // 10, token + 1, (batch, 1)),
+        )
+    return lambda: partition(experience, 0.0)
 
 
 def _scoring(model: str) -> Callable[[], object]:

@@ -19,10 +19,10 @@ from transformers import DynamicCache
 
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
-from rtt_lightning.engines import transformers as embedded
+from rtt_lightning.engines.embedded import engine as embedded
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.tokenizers import render_prompt
-from rtt_lightning.modules.policy import PolicyModule
+from rtt_lightning.modules import PolicyModule
 
 TEMPERATURE = 0.8
 

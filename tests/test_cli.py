@@ -55,10 +55,14 @@ def message_of(stderr: str) -> str:
 
 MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
     "a wrong key in YAML": (lambda f: config(f, "trainer: {max_stepz: 3}"), "'trainer.max_stepz'"),
-    "a wrong argument of a class": (lambda f: config(f, "model: {init_args: {betta: 3}}"), "Option 'betta' is not"),
+    "a wrong argument of a class": (lambda f: config(f, "model: {init_args: {loraa: 3}}"), "Option 'loraa' is not"),
+    "a wrong argument of the algorithm": (
+        lambda f: config(f, "model: {init_args: {algorithm: {init_args: {betta: 3}}}}"),
+        "Option 'betta' is not",
+    ),
     "a wrong flag": (lambda f: ("--trainer.max_stepz=3",), "unrecognized arguments: --trainer.max_stepz=3"),
     "a wrong type": (lambda f: ("--rollout.sampling.n=many",), 'key "rollout.sampling.n":'),
-    "an unknown model class": (lambda f: ("--model=rtt_lightning.modules.RTTT",), "no attribute 'RTTT'"),
+    "an unknown model class": (lambda f: ("--model=rtt_lightning.modules.PolicyModul",), "no attribute 'PolicyModul'"),
     "an unknown class in YAML": (
         lambda f: config(f, "rollout: {relevance: {class_path: rtt_lightning.relevance.Nope}}"),
         "no attribute 'Nope'",
@@ -186,7 +190,7 @@ def test_help_ends_well(args: tuple[str, ...], expected: str, capsys: pytest.Cap
 def test_a_class_of_the_working_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """By the `rtt` script, whose own folder is what Python puts first on the path."""
     (tmp_path / "lenient_scheme.py").write_text(
-        "from rtt_lightning.modules.policy import PolicyModule\n\n\nclass Lenient(PolicyModule):\n    pass\n"
+        "from rtt_lightning.modules import PolicyModule\n\n\nclass Lenient(PolicyModule):\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(ROOT / ".venv/bin"), *(path for path in sys.path if path)])

@@ -9,6 +9,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from rtt_lightning.callbacks.canary import Canary
+from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.cli import main
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.types import OutsideFailure, Rollout
@@ -107,4 +108,4 @@ def test_an_engine_without_log_probs_is_not_watched(policy_args: Callable[..., l
 @pytest.mark.parametrize(("warn", "stop"), [(0.0, 1.0), (0.5, 0.4)])
 def test_levels_out_of_order_are_refused(warn: float, stop: float) -> None:
     with pytest.raises(ValueError, match=f"canary needs 0 < warn <= stop, got {warn} and {stop}"):
-        Canary(warn, stop)
+        Canary(RolloutCallback(), warn, stop)

@@ -1,20 +1,21 @@
 """Windows with numbers that are not finite, in real runs of the tiny policy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback
-from torch import Tensor
 
+from rtt_lightning.algorithms import RTT
 from rtt_lightning.cli import main
-from rtt_lightning.modules.policy import RTT, PolicyModule
-from rtt_lightning.relevance import UniformRelevance
+from rtt_lightning.modules import PolicyModule
+from rtt_lightning.relevance import Relevance, ScoresResponses, UniformRelevance
 from rtt_lightning.runtime.checkpoints import checkpoints
 from rtt_lightning.runtime.finite import nonfinite_names, tensors_in
-from rtt_lightning.types import Experience, JudgedRollout
+from rtt_lightning.types import Credited, Experience, JudgedRollout
 from tests.callbacks.test_rollout import RAGGED, brief
 from tests.runtime.test_resume import saving
 
@@ -24,20 +25,20 @@ HERE = "tests.callbacks.test_finite"
 class Holes(UniformRelevance):
     """Has no number for one token of prompt 2."""
 
-    def weigh(self, judged: Sequence[JudgedRollout]) -> list[Tensor]:
-        found = super().weigh(judged)
+    def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
+        found = super().weigh(judged, policy)
         for item, relevance in zip(judged, found, strict=True):
             if item.sample.id == "2":
-                relevance[0, 0] = torch.nan
+                relevance.p[0, 0] = torch.nan
         return found
 
 
 class Divides(RTT):
-    """A scheme of one's own that divides by a spread of 0."""
+    """An algorithm of one's own that divides by a spread of 0."""
 
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
-        advantages, figures = super().advantages(experience)
-        return advantages / torch.zeros(()), figures
+    def __call__(self, experience: Experience) -> Credited:
+        credited = super().__call__(experience)
+        return replace(credited, advantages=credited.advantages / torch.zeros(()))
 
 
 class Breaks(Callback):
@@ -50,9 +51,9 @@ RELEVANCE = (f"--rollout.relevance={HERE}.Holes", "--data.view.init_args.prompts
 
 def test_relevance_that_is_not_finite_ends_the_run_before_it_is_used(policy_args, tmp_path: Path) -> None:
     """Under plain GRPO, which makes nothing of relevance, and named by its prompts: two of them share a micro-batch."""
-    model = "--model=rtt_lightning.modules.PolicyModule"
+    grpo = "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"
     with pytest.raises(FloatingPointError, match=r"window 0 is not finite: relevance, of prompts (2, \d|\d, 2)\. "):
-        main(policy_args("fit", *RELEVANCE, brief(tmp_path), model))
+        main(policy_args("fit", *RELEVANCE, brief(tmp_path), grpo))
 
 
 def test_updates_with_it_are_skipped_and_checkpoints_hold_none_of_it(policy_args, tmp_path: Path) -> None:
@@ -68,11 +69,11 @@ def test_updates_with_it_are_skipped_and_checkpoints_hold_none_of_it(policy_args
 
 def test_advantages_that_are_not_finite_end_the_run(policy_args) -> None:
     with pytest.raises(FloatingPointError, match="window 0 is not finite: advantages, of prompts"):
-        main(policy_args("fit", f"--model={HERE}.Divides"))
+        main(policy_args("fit", f"--model.init_args.algorithm={HERE}.Divides"))
 
 
 def test_weights_that_are_not_finite_are_not_handed_to_the_engine(policy_args) -> None:
-    with pytest.raises(FloatingPointError, match="not handed to the engine: weights are not finite: model"):
+    with pytest.raises(FloatingPointError, match=r"not handed to the engine: weights are not finite: .*lora_A"):
         main(policy_args("fit", f"--trainer.callbacks={HERE}.Breaks", "--trainer.accumulate_grad_batches=1"))
 
 

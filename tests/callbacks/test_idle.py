@@ -9,8 +9,9 @@ import pytest
 from torch import Tensor
 
 from rtt_lightning.callbacks.idle import IdleWindows
+from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.cli import main
-from rtt_lightning.modules.policy import PolicyModule
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.rollout.causes import Cause
 from rtt_lightning.types import Experience, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
@@ -19,7 +20,7 @@ from tests.verifiers.judge.server import judge_server
 
 Args = Callable[..., list[str]]
 SIX = 6  # responses per window
-GRPO = "--model=rtt_lightning.modules.PolicyModule"
+GRPO = "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"
 UNIFORM = "--rollout.relevance=rtt_lightning.relevance.UniformRelevance"
 
 
@@ -107,7 +108,7 @@ def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Arg
     [
         (GRPO,),
         (GRPO, "--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"),  # neither teaches the rubric
-        ("--model.init_args.alpha=0", UNIFORM),  # all credit from cells, of which none is live
+        ("--model.init_args.algorithm.init_args.alpha=0", UNIFORM),  # all credit from cells, of which none is live
         ("--model=tests.modules.test_policy.Lenient",),
     ],
     ids=["grpo", "with-kl", "dead-cells", "own-scheme"],
@@ -167,15 +168,16 @@ def test_dead_cells_are_told_where_responses_still_earn_credit(policy_args: Args
 
 def test_one_response_per_prompt_is_refused_where_groups_are_compared(policy_args: Args) -> None:
     one = "--rollout.sampling.n=1"
-    for model in (GRPO, "--model=rtt_lightning.modules.RTT"):
+    for algorithm in ((GRPO,), ()):
         with pytest.raises(ValueError, match=r"rollout\.sampling\.n is 1, but the reward scheme compares at least 2"):
-            fit(policy_args, model, one)
-    fit(policy_args, "--model.init_args.alpha=0", one, steps=1)  # compares tokens within a response
+            fit(policy_args, *algorithm, one)
+    fit(policy_args, "--model.init_args.algorithm.init_args.alpha=0", one, steps=1)  # compares tokens within a response
     fit(policy_args, f"--model={__name__}.Plain", one, steps=1)
 
 
 def test_its_state_is_saved() -> None:
-    idle, other = IdleWindows(), IdleWindows()
+    rollout = RolloutCallback()
+    idle, other = IdleWindows(rollout), IdleWindows(rollout)
     idle._windows, idle._in_a_row, idle._cause, idle._warned = 7, 2, Cause("so", "mend"), {"mend"}
     other.load_state_dict(idle.state_dict())
     assert vars(other) == vars(idle)
@@ -183,4 +185,4 @@ def test_its_state_is_saved() -> None:
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match=r"idle\.stop must be a number of windows, or 0 for never, got -1"):
-        IdleWindows(-1)
+        IdleWindows(RolloutCallback(), -1)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from rtt_lightning.cli import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.embedded.engine import TransformersEngine
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
 
@@ -47,7 +47,7 @@ class Ragged(TransformersEngine):
             )
 
 
-class Seen(RTT):
+class Seen(PolicyModule):
     """Keeps the micro-batches that it trains on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_pat
 
 def test_that_the_reward_ignores_weights_is_said_once_when_training_begins(policy_args, tmp_path: Path) -> None:
     data = brief(tmp_path, ASKED | {"weight": 2.0})
-    with pytest.warns(UserWarning, match="takes the signs of weights alone") as said:
+    with pytest.warns(UserWarning, match="the rewards of RTT take the signs of weights alone") as said:
         main(policy_args("fit", RAGGED, data))
     assert sum("signs of weights" in str(warning.message) for warning in said) == 1
 
@@ -228,7 +228,7 @@ def test_what_is_not_known_of_a_window_is_not_that_of_the_window_before(policy_a
     flags = (
         "--rollout.verifier=tests.callbacks.test_rollout.Fading",
         "--rollout.verifier.init_args.workers=0",
-        "--model.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing",
+        "--model.init_args.algorithm.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing",
         f"--trainer.logger={json.dumps(csv_logger(tmp_path))}",
         "--trainer.log_every_n_steps=1",
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.cli import main
 from rtt_lightning.types import RubricSample, Verdict
@@ -52,13 +53,13 @@ def test_only_every_nth_window_is_looked_at(policy_args) -> None:
 
 
 def test_what_it_compares_with_is_saved(tmp_path: Path) -> None:
-    watch = RewardWatch()
+    watch = RewardWatch(RolloutCallback())
     watch._first, watch._warned = {"length": 40.0, "optimism": 0.1}, {"length"}
-    other = RewardWatch()
+    other = RewardWatch(RolloutCallback())
     other.load_state_dict(watch.state_dict())
     assert (other._first, other._warned) == (watch._first, watch._warned)
 
 
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="watch needs every and responses >= 1"):
-        RewardWatch(every=0)
+        RewardWatch(RolloutCallback(), every=0)

@@ -26,7 +26,7 @@ from rtt_lightning.commands.export import export
 from rtt_lightning.lm import folders
 from rtt_lightning.lm.loading import Lora, merged_weights
 from rtt_lightning.lm.tokenizers import end_of_turn
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from tests.families import saved
 from tests.modules.test_discriminator import fit as fit_discriminator
 
@@ -96,9 +96,9 @@ def test_the_code_of_the_card_runs(
     assert capsys.readouterr().out.strip()
 
 
-def checkpoint_of(model: str, path: Path, lora: Lora | None = Lora(4, 8.0), **arguments: Any) -> RTT:
+def checkpoint_of(model: str, path: Path, lora: Lora | None = Lora(4, 8.0), **arguments: Any) -> PolicyModule:
     """A policy that has moved, and its checkpoint at ``path``."""
-    policy = RTT(model=model, lora=lora, **arguments)
+    policy = PolicyModule(model=model, lora=lora, **arguments)
     policy.configure_model()
     generator = torch.Generator().manual_seed(1)
     for parameter in policy.parameters():

@@ -17,7 +17,7 @@ from rtt_lightning.commands.run import RTTCommandLine, main
 from rtt_lightning.engines import RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.engines.vllm.engine import VLLMEngine
 from rtt_lightning.lm.tokenizers import render_prompt
-from rtt_lightning.modules.policy import PolicyModule
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import Rollout
 from tests.conftest import ROOT
 
@@ -57,7 +57,7 @@ def run_on_vllm(arguments: Sequence[str]) -> Iterator[RTTCommandLine]:
     torch.set_num_threads(1)  # on a busy machine vLLM's threads wait for each other
     run = main(arguments)
     yield run
-    [engine] = (c.engine for c in run.trainer.callbacks if isinstance(c, RolloutCallback))
+    [engine] = (c.collector.engine for c in run.trainer.callbacks if isinstance(c, RolloutCallback))
     assert isinstance(engine, VLLMEngine)
     engine._engine.engine_core.shutdown()
     del engine._engine

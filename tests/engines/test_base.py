@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 
 from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import RolloutBuilder, end_token_ids
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import Marks, Rollout
 from tests.tiny_tokenizers import byte_level, sentence_piece
 
@@ -55,7 +55,7 @@ def test_a_template_may_open_the_reasoning(real_model: str, prompt: str, answer:
 def test_the_end_tokens_are_the_generation_configs_and_the_tokenizers(
     tiny_model: str, configured: int | list[int] | None, expected: set[int]
 ) -> None:
-    policy = RTT(model=tiny_model, lora=None)
+    policy = PolicyModule(model=tiny_model, lora=None)
     policy.configure_model()
     policy.model.generation_config = GenerationConfig(eos_token_id=configured)
     assert end_token_ids(policy.model, policy.tokenizer) == expected
@@ -63,7 +63,7 @@ def test_the_end_tokens_are_the_generation_configs_and_the_tokenizers(
 
 def test_the_template_s_end_of_turn_ends_a_response_of_a_model_whose_files_name_another(tiny_model: str) -> None:
     """A base model with a chat template: its files say <|endoftext|>, its turns end by <|im_end|>."""
-    policy = RTT(model=tiny_model, lora=None)
+    policy = PolicyModule(model=tiny_model, lora=None)
     policy.configure_model()
     policy.model.generation_config = GenerationConfig(eos_token_id=0)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)

@@ -11,20 +11,20 @@ from rtt_lightning.cli import main
 from rtt_lightning.lm import loading
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, adapters_merged, add_adapters, load_model, merged_weights
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.runtime.sharding import PACKED, shard
 
 QLORA = "--model.init_args.lora={rank: 4, alpha: 8, nf4: true}"
 
 
-def small_policy(real_model: str, **arguments: Any) -> RTT:
+def small_policy(real_model: str, **arguments: Any) -> PolicyModule:
     torch.manual_seed(0)
-    policy = RTT(model=real_model, **arguments)
+    policy = PolicyModule(model=real_model, **arguments)
     policy.configure_model()
     return policy
 
 
-def fixed_batch(policy: RTT) -> dict[str, torch.Tensor]:
+def fixed_batch(policy: PolicyModule) -> dict[str, torch.Tensor]:
     prompt = policy.tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
     response = policy.tokenizer(" Paris, on the river Seine.", return_tensors="pt")["input_ids"]
     return {
@@ -36,7 +36,7 @@ def fixed_batch(policy: RTT) -> dict[str, torch.Tensor]:
     }
 
 
-def losses(policy: RTT, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
+def losses(policy: PolicyModule, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
     """The mean negative log-prob of a fixed response before each of some updates, and after the last."""
     batch = fixed_batch(policy)
     seen = []

@@ -55,7 +55,7 @@ def another_template(folder: Path) -> None:
 
 
 def policy(model: str | Path, lora: Lora | None = LORA) -> PolicyModule:
-    module = PolicyModule(str(model), lora)
+    module = PolicyModule(str(model), lora=lora)
     module.configure_model()
     return module
 

@@ -23,7 +23,7 @@ from transformers import (
 from rtt_lightning.lm.forward import may_share, response_logprobs
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations
 from rtt_lightning.lm.selfcheck import Found, a_few_tokens, check_forward
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from tests.lm.test_forward import BATCH
 
 WORDS = range(3, 100)
@@ -189,7 +189,7 @@ def test_recomputed_layers_do_not_drop_out(kind: Any, config: Any) -> None:
     assert all(layer.training for layer in model.model.decoder.layers)
 
 
-def passes(policy: RTT) -> int:
+def passes(policy: PolicyModule) -> int:
     """How often the body runs when a batch is computed for the first time."""
     seen: list[int] = []
     layer = policy.model.get_submodule("base_model.model.model.layers.0")
@@ -200,8 +200,8 @@ def passes(policy: RTT) -> int:
 
 
 def test_what_a_checkpoint_knows_is_not_checked_again(tiny_model: str) -> None:
-    def policy(found: dict[str, Any], **arguments: Any) -> RTT:
-        policy = RTT(model=tiny_model, **arguments)
+    def policy(found: dict[str, Any], **arguments: Any) -> PolicyModule:
+        policy = PolicyModule(model=tiny_model, **arguments)
         policy.configure_model()
         policy.on_load_checkpoint({"state_dict": policy.state_dict() and _trained(policy), "forward_check": found})
         return policy
@@ -217,7 +217,7 @@ def test_what_a_checkpoint_knows_is_not_checked_again(tiny_model: str) -> None:
         assert passes(policy(saved["forward_check"])) == 5
 
 
-def _trained(policy: RTT) -> dict[str, torch.Tensor]:
+def _trained(policy: PolicyModule) -> dict[str, torch.Tensor]:
     return {name: p for name, p in policy.named_parameters() if p.requires_grad}
 
 
@@ -225,7 +225,7 @@ def test_the_first_computation_leaves_gradients_as_they_are(tiny_model: str) -> 
     """Under autocast, weights cast while no gradient was asked for must not stand in for those of the update."""
     gradients = []
     for check_before in (True, False):
-        policy = RTT(model=tiny_model, lora=None)
+        policy = PolicyModule(model=tiny_model, lora=None)
         policy.configure_model()
         if check_before:
             policy.response_logprobs(BATCH)

@@ -13,7 +13,7 @@ from rtt_lightning.datamodules.records import read_records
 from rtt_lightning.functional.advantages import group_normalize
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import adapters_merged, merged_weights, trainable_names
-from rtt_lightning.modules.policy import RTT, PolicyModule
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import Experience
 
 
@@ -49,9 +49,9 @@ def test_a_third_party_scheme_is_chosen_by_class_path(policy_args) -> None:
     "reward", ["all_or_nothing", "all_or_nothing_lower_bound", "satisfaction_rate", "weighted_mean"]
 )
 def test_each_response_reward_trains(policy_args, reward: str) -> None:
-    flag = f"--model.init_args.response_reward=rtt_lightning.functional.rewards.{reward}"
+    flag = f"--model.init_args.algorithm.init_args.response_reward=rtt_lightning.functional.rewards.{reward}"
     run = main(policy_args("fit", flag))
-    assert run.model.response_reward.__name__ == reward
+    assert run.model.algorithm.response_level.response_reward.__name__ == reward
     assert run.trainer.global_step == 2
 
 
@@ -99,7 +99,7 @@ def test_two_updates_per_window_use_the_log_probs_of_the_window(policy_args) -> 
 def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
     flags = ("--rollout.relevance", "rtt_lightning.relevance.UniformRelevance")
     rtt = main(policy_args("fit", *flags)).model
-    grpo = main(policy_args("fit", *flags, "--model", "rtt_lightning.modules.PolicyModule")).model
+    grpo = main(policy_args("fit", *flags, "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO")).model
     for (name, one), (_, other) in zip(rtt.named_parameters(), grpo.named_parameters(), strict=True):
         assert torch.equal(one, other), name
 
@@ -140,13 +140,13 @@ def test_a_checkpoint_holds_trained_weights_only_and_flags_win_over_it(policy_ar
             "validate",
             "--ckpt_path",
             str(path),
-            "--model.init_args.beta",
+            "--model.init_args.algorithm.init_args.beta",
             "0.125",
             "--trainer.limit_val_batches",
             "1.0",
         )
     ).model
-    assert again.beta == 0.125
+    assert again.algorithm.beta == 0.125
     assert all(torch.equal(saved[name], value) for name, value in again.state_dict().items() if name in saved)
 
 
@@ -207,7 +207,7 @@ def test_gradient_checkpointing_recomputes_each_layer_in_the_backward_pass(polic
 
 
 def test_merged_weights_compute_what_the_adapters_compute(tiny_model: str) -> None:
-    policy = RTT(model=tiny_model)
+    policy = PolicyModule(model=tiny_model)
     policy.configure_model()
     policy.model.float()
     for name, parameter in policy.named_parameters():
@@ -225,7 +225,7 @@ def test_merged_weights_compute_what_the_adapters_compute(tiny_model: str) -> No
     with adapters_merged(policy.model):
         torch.testing.assert_close(response_logprobs(policy.model, batch)[0], expected, atol=1e-4, rtol=1e-4)
     assert all(torch.equal(before[name], p) for name, p in policy.model.named_parameters())
-    plain = RTT(model=tiny_model, lora=None)
+    plain = PolicyModule(model=tiny_model, lora=None)
     plain.configure_model()
     plain.model.load_state_dict(dict(merged_weights(policy.model)), strict=False)
     torch.testing.assert_close(plain.response_logprobs(batch)[0], expected, atol=1e-4, rtol=1e-4)

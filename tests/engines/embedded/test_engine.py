@@ -8,7 +8,7 @@ import torch
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import Sampling
 from rtt_lightning.lm.loading import Lora
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from tests.engines.common import ask, logprob_gap, sample, tokens
 
 QUESTIONS = ("Tea?", "Write one long sentence about the sea and the owls that live beside it.", "Name a colour.")
@@ -26,13 +26,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def policy(tiny_model: str) -> RTT:
+def policy(tiny_model: str) -> PolicyModule:
     """Full fp32 weights. Every eighth token ends a response, so that lengths are ragged."""
     return made(tiny_model, None)
 
 
 @pytest.fixture
-def adapted(tiny_model: str) -> RTT:
+def adapted(tiny_model: str) -> PolicyModule:
     """fp32 base under adapters that are far from 0."""
     policy = made(tiny_model, Lora(rank=4, alpha=8.0))
     policy.model.float()
@@ -43,14 +43,14 @@ def adapted(tiny_model: str) -> RTT:
     return policy
 
 
-def made(model: str, lora: Lora | None) -> RTT:
-    policy = RTT(model=model, lora=lora)
+def made(model: str, lora: Lora | None) -> PolicyModule:
+    policy = PolicyModule(model=model, lora=lora)
     policy.configure_model()
     policy.model.generation_config.eos_token_id = list(range(0, 49152, 8))  # 2 is the tokenizer's
     return policy
 
 
-def started(policy: RTT, batch_size: int = 64, merge_adapters: bool = True) -> TransformersEngine:
+def started(policy: PolicyModule, batch_size: int = 64, merge_adapters: bool = True) -> TransformersEngine:
     engine = TransformersEngine(batch_size, merge_adapters)
     engine.start(policy)
     engine.sync(policy)
@@ -58,14 +58,14 @@ def started(policy: RTT, batch_size: int = 64, merge_adapters: bool = True) -> T
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_log_probs_are_those_of_the_trainer(policy: RTT, temperature: float) -> None:
+def test_log_probs_are_those_of_the_trainer(policy: PolicyModule, temperature: float) -> None:
     sampling = Sampling(max_new_tokens=MOST, temperature=temperature)
     rows = sample(started(policy), ask(policy, *QUESTIONS), sampling)
     assert len({len(row.response_ids) for row in rows}) > 2
     assert logprob_gap(policy, rows).max() < 1e-4
 
 
-def test_a_row_carries_the_request_and_the_exact_tokens(policy: RTT) -> None:
+def test_a_row_carries_the_request_and_the_exact_tokens(policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     rows = sample(started(policy, batch_size=5), requests, SAMPLING, version=3)
     assert [(row.group_id, row.sample_index) for row in rows] == [(g, i) for g in range(3) for i in range(4)]
@@ -77,7 +77,7 @@ def test_a_row_carries_the_request_and_the_exact_tokens(policy: RTT) -> None:
         assert (row.policy_version, row.temperature) == (3, 0.8)
 
 
-def test_a_response_ends_with_its_first_end_token_or_at_the_limit(policy: RTT) -> None:
+def test_a_response_ends_with_its_first_end_token_or_at_the_limit(policy: PolicyModule) -> None:
     rows = sample(started(policy), ask(policy, *QUESTIONS), SAMPLING)
     ends = {2, *range(0, 49152, 8)}
     for row in rows:
@@ -87,7 +87,7 @@ def test_a_response_ends_with_its_first_end_token_or_at_the_limit(policy: RTT) -
     assert {row.finish_reason for row in rows} == {"stop", "length"}
 
 
-def test_the_same_seeds_give_the_same_responses_in_any_batch(policy: RTT) -> None:
+def test_the_same_seeds_give_the_same_responses_in_any_batch(policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     once = sample(started(policy), requests, SAMPLING)
     assert len(set(tokens(once))) == 12  # other seeds, other responses
@@ -98,7 +98,7 @@ def test_the_same_seeds_give_the_same_responses_in_any_batch(policy: RTT) -> Non
             assert other.logprobs == pytest.approx(one.logprobs, abs=1e-5)
 
 
-def test_left_padding_changes_nothing(policy: RTT) -> None:
+def test_left_padding_changes_nothing(policy: PolicyModule) -> None:
     """Prompts of 8 to 25 tokens side by side are answered as each is alone."""
     requests = ask(policy, *QUESTIONS)
     assert len({len(request.prompt_ids) for request in requests}) == 3
@@ -109,14 +109,14 @@ def test_left_padding_changes_nothing(policy: RTT) -> None:
         assert other.logprobs == pytest.approx(one.logprobs, abs=1e-5)
 
 
-def test_a_request_may_ask_for_the_same_prompt_as_another(policy: RTT) -> None:
+def test_a_request_may_ask_for_the_same_prompt_as_another(policy: PolicyModule) -> None:
     first, second = ask(policy, "Tea?", "Tea?")
     rows = sample(started(policy), [first, second], SAMPLING)
     assert tokens(rows) == tokens(sample(started(policy, 1), [first, second], SAMPLING))
     assert tokens(rows[:4]) != tokens(rows[4:])
 
 
-def test_changed_weights_give_changed_samples_and_the_old_ones_the_old_samples(policy: RTT) -> None:
+def test_changed_weights_give_changed_samples_and_the_old_ones_the_old_samples(policy: PolicyModule) -> None:
     engine, requests = started(policy), ask(policy, *QUESTIONS)
     before = sample(engine, requests, SAMPLING)
     weight = policy.model.model.layers[0].mlp.down_proj.weight
@@ -133,12 +133,12 @@ def test_changed_weights_give_changed_samples_and_the_old_ones_the_old_samples(p
 
 
 @pytest.mark.parametrize("sampling", [Sampling(max_new_tokens=MOST, top_p=0.9), Sampling(max_new_tokens=MOST, top_k=9)])
-def test_a_part_of_the_vocabulary_gives_no_log_probs(policy: RTT, sampling: Sampling) -> None:
+def test_a_part_of_the_vocabulary_gives_no_log_probs(policy: PolicyModule, sampling: Sampling) -> None:
     rows = sample(started(policy), ask(policy, "Tea?"), sampling)
     assert all(row.logprobs is None and row.response_ids for row in rows)
 
 
-def test_the_most_likely_token_alone_makes_seeds_irrelevant(policy: RTT) -> None:
+def test_the_most_likely_token_alone_makes_seeds_irrelevant(policy: PolicyModule) -> None:
     greedy = sample(started(policy), ask(policy, "Tea?"), Sampling(max_new_tokens=MOST, top_k=1))
     assert len(set(tokens(greedy))) == 1
     policy.model.eval()
@@ -149,7 +149,7 @@ def test_the_most_likely_token_alone_makes_seeds_irrelevant(policy: RTT) -> None
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("training", [False, True])
-def test_every_modules_mode_is_restored(policy: RTT, training: bool, early: bool) -> None:
+def test_every_modules_mode_is_restored(policy: PolicyModule, training: bool, early: bool) -> None:
     policy.model.train(training)
     rows = started(policy).generate(ask(policy, "Tea?"), SAMPLING, 0)
     next(rows)
@@ -162,7 +162,7 @@ def test_every_modules_mode_is_restored(policy: RTT, training: bool, early: bool
 
 
 @pytest.mark.parametrize("merge", [True, False])
-def test_log_probs_under_adapters_are_those_of_the_trainer(adapted: RTT, merge: bool) -> None:
+def test_log_probs_under_adapters_are_those_of_the_trainer(adapted: PolicyModule, merge: bool) -> None:
     rows = sample(started(adapted, merge_adapters=merge), ask(adapted, *QUESTIONS), SAMPLING)
     assert logprob_gap(adapted, rows).max() < 1e-4
     with adapted.model.disable_adapter():
@@ -189,7 +189,7 @@ def test_sampling_leaves_weights_and_adapters_bit_identical(tiny_model: str, ear
     assert logprob_gap(policy, sample(started(policy), ask(policy, "Tea?"), SAMPLING)).mean() < 0.05
 
 
-def test_responses_draw_from_their_own_seeds(policy: RTT) -> None:
+def test_responses_draw_from_their_own_seeds(policy: PolicyModule) -> None:
     """The first tokens of 400 responses: 1/8 of a nearly flat distribution are end tokens, 50 give or take 4 sigma."""
     (request,) = ask(policy, "Tea?", n=400)
     rows = sample(started(policy), [request], Sampling(max_new_tokens=1))

@@ -17,7 +17,7 @@ from rtt_lightning.cli import RTTCommandLine
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
 from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.engines.vllm.engine import VLLMEngine
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from tests.engines.common import ask, logprob_gap, run_on_vllm, sample, tokens, two_steps
 
 LIMIT = 256
@@ -59,19 +59,19 @@ def run(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 def rollout_engine(run: RTTCommandLine) -> Watched:
     (callback,) = (c for c in run.trainer.callbacks if isinstance(c, RolloutCallback))
-    assert isinstance(callback.engine, Watched)
-    return callback.engine
+    assert isinstance(callback.collector.engine, Watched)
+    return callback.collector.engine
 
 
 @pytest.fixture(scope="module")
-def policy(real_model: str) -> RTT:
-    policy = RTT(model=real_model)
+def policy(real_model: str) -> PolicyModule:
+    policy = PolicyModule(model=real_model)
     policy.configure_model()
     return policy
 
 
 @pytest.fixture
-def engine(run: RTTCommandLine, policy: RTT) -> VLLMEngine:
+def engine(run: RTTCommandLine, policy: PolicyModule) -> VLLMEngine:
     """The one engine, with the weights of the policy."""
     engine = rollout_engine(run)
     engine.sync(policy)
@@ -79,7 +79,7 @@ def engine(run: RTTCommandLine, policy: RTT) -> VLLMEngine:
 
 
 @contextmanager
-def trained(policy: RTT) -> Iterator[None]:
+def trained(policy: PolicyModule) -> Iterator[None]:
     """The policy with adapters of the last layer that change what it says, and untouched again afterwards."""
     changed = [p for n, p in policy.model.named_parameters() if "layers.29." in n and "lora_B" in n]
     torch.manual_seed(0)
@@ -99,14 +99,14 @@ def test_a_run_on_vllm_trains_on_log_probs_near_its_own(run: RTTCommandLine) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_log_probs_are_near_those_of_the_trainer(engine: VLLMEngine, policy: RTT, temperature: float) -> None:
+def test_log_probs_are_near_those_of_the_trainer(engine: VLLMEngine, policy: PolicyModule, temperature: float) -> None:
     sampling = Sampling(max_new_tokens=24, temperature=temperature)
     rows = sample(engine, ask(policy, *QUESTIONS), sampling)
     assert 0 < logprob_gap(policy, rows).mean() <= GAP
 
 
 @pytest.mark.slow
-def test_synced_adapters_are_sampled_from(engine: VLLMEngine, policy: RTT) -> None:
+def test_synced_adapters_are_sampled_from(engine: VLLMEngine, policy: PolicyModule) -> None:
     with trained(policy):
         engine.sync(policy)
         rows = sample(engine, ask(policy, *QUESTIONS), Sampling(max_new_tokens=24))
@@ -117,7 +117,9 @@ def test_synced_adapters_are_sampled_from(engine: VLLMEngine, policy: RTT) -> No
 
 
 @pytest.mark.slow
-def test_changed_weights_change_the_samples_and_the_old_ones_bring_them_back(engine: VLLMEngine, policy: RTT) -> None:
+def test_changed_weights_change_the_samples_and_the_old_ones_bring_them_back(
+    engine: VLLMEngine, policy: PolicyModule
+) -> None:
     requests = ask(policy, *QUESTIONS)
     before = sample(engine, requests, SHORT)
     with trained(policy):
@@ -128,7 +130,7 @@ def test_changed_weights_change_the_samples_and_the_old_ones_bring_them_back(eng
 
 
 @pytest.mark.slow
-def test_the_same_seeds_give_the_same_responses(engine: VLLMEngine, policy: RTT) -> None:
+def test_the_same_seeds_give_the_same_responses(engine: VLLMEngine, policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     once = sample(engine, requests, SHORT)
     assert sample(engine, requests, SHORT) == once
@@ -138,7 +140,7 @@ def test_the_same_seeds_give_the_same_responses(engine: VLLMEngine, policy: RTT)
 
 
 @pytest.mark.slow
-def test_rows_carry_the_request_and_the_exact_tokens_to_the_end_token(engine: VLLMEngine, policy: RTT) -> None:
+def test_rows_carry_the_request_and_the_exact_tokens_to_the_end_token(engine: VLLMEngine, policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     rows = sample(engine, requests, Sampling(max_new_tokens=20, temperature=0.8), version=3)
     end = policy.tokenizer.eos_token_id
@@ -157,13 +159,17 @@ def test_rows_carry_the_request_and_the_exact_tokens_to_the_end_token(engine: VL
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", [Sampling(max_new_tokens=4, top_k=5), Sampling(max_new_tokens=4, top_p=0.9)])
-def test_a_part_of_the_vocabulary_gives_no_log_probs(engine: VLLMEngine, policy: RTT, sampling: Sampling) -> None:
+def test_a_part_of_the_vocabulary_gives_no_log_probs(
+    engine: VLLMEngine, policy: PolicyModule, sampling: Sampling
+) -> None:
     rows = sample(engine, ask(policy, "Name three colours."), sampling)
     assert [row.logprobs for row in rows] == [None] * 4
 
 
 @pytest.mark.slow
-def test_a_few_tokens_beside_top_p_show_whether_the_weights_are_the_policy_s(engine: VLLMEngine, policy: RTT) -> None:
+def test_a_few_tokens_beside_top_p_show_whether_the_weights_are_the_policy_s(
+    engine: VLLMEngine, policy: PolicyModule
+) -> None:
     def gap() -> float:
         rows = list(engine.probe(ask(policy, "Name three colours.", n=1), Sampling(temperature=0.7, top_p=0.9), 0))
         assert [len(row.response_ids) <= 16 for row in rows] == [True]
@@ -177,7 +183,7 @@ def test_a_few_tokens_beside_top_p_show_whether_the_weights_are_the_policy_s(eng
 
 
 @pytest.mark.slow
-def test_a_prompt_too_long_for_the_model_is_named(engine: VLLMEngine, policy: RTT) -> None:
+def test_a_prompt_too_long_for_the_model_is_named(engine: VLLMEngine, policy: PolicyModule) -> None:
     (fits,) = ask(policy, "tea " * 200, n=1)
     long = SampleRequest("the long one", 1, fits.prompt_ids[:200], (1,))
     with pytest.raises(ValueError, match=f"'the long one' has 200 tokens: .* exceeds max_model_len {LIMIT}"):
@@ -188,7 +194,7 @@ def test_a_prompt_too_long_for_the_model_is_named(engine: VLLMEngine, policy: RT
 
 
 @pytest.mark.slow
-def test_a_temperature_that_vllm_would_raise_is_refused(engine: VLLMEngine, policy: RTT) -> None:
+def test_a_temperature_that_vllm_would_raise_is_refused(engine: VLLMEngine, policy: PolicyModule) -> None:
     with pytest.raises(ValueError, match=r"temperature 0.01 or above, or greedily at 0, got 0.009"):
         next(engine.generate(ask(policy, "Tea?"), Sampling(max_new_tokens=8, temperature=0.009), 0))
     (cold,) = sample(engine, ask(policy, "Name three colours.", n=1), Sampling(max_new_tokens=8, temperature=0.01))
@@ -196,7 +202,7 @@ def test_a_temperature_that_vllm_would_raise_is_refused(engine: VLLMEngine, poli
 
 
 @pytest.mark.slow
-def test_greedy_responses_are_those_of_the_embedded_engine(engine: VLLMEngine, policy: RTT) -> None:
+def test_greedy_responses_are_those_of_the_embedded_engine(engine: VLLMEngine, policy: PolicyModule) -> None:
     embedded, greedy = TransformersEngine(), Sampling(n=1, max_new_tokens=8, temperature=0)
     engine.sync(policy)
     embedded.start(policy)
@@ -207,7 +213,7 @@ def test_greedy_responses_are_those_of_the_embedded_engine(engine: VLLMEngine, p
 
 
 @pytest.mark.slow
-def test_sampling_and_syncing_leave_the_random_state_of_the_process(engine: VLLMEngine, policy: RTT) -> None:
+def test_sampling_and_syncing_leave_the_random_state_of_the_process(engine: VLLMEngine, policy: PolicyModule) -> None:
     before = random_state()
     engine.sync(policy)
     rows = engine.generate(ask(policy, "Tea?"), SHORT, 0)
@@ -219,7 +225,7 @@ def test_sampling_and_syncing_leave_the_random_state_of_the_process(engine: VLLM
 
 
 @pytest.mark.slow
-def test_a_generator_closed_early_leaves_the_engine_as_it_was(engine: VLLMEngine, policy: RTT) -> None:
+def test_a_generator_closed_early_leaves_the_engine_as_it_was(engine: VLLMEngine, policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     before = sample(engine, requests, SHORT)
     rows = engine.generate(requests, Sampling(max_new_tokens=24), 0)

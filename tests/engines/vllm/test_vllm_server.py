@@ -20,7 +20,7 @@ from rtt_lightning.engines.vllm.http import wait_until_up
 from rtt_lightning.engines.vllm.nccl_handover import NCCLHandover
 from rtt_lightning.engines.vllm.process import VLLMProcess
 from rtt_lightning.engines.vllm.server import VLLMServerEngine
-from rtt_lightning.modules.policy import RTT
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import OutsideFailure, Rollout
 from tests.conftest import ROOT
 from tests.engines.common import ask, logprob_gap, sample, tokens, two_steps
@@ -51,21 +51,21 @@ def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def policy(real_model: str) -> RTT:
-    policy = RTT(model=real_model, lora=None)
+def policy(real_model: str) -> PolicyModule:
+    policy = PolicyModule(model=real_model, lora=None)
     policy.configure_model()
     return policy
 
 
 @pytest.fixture(scope="module")
-def engine(servers: list[VLLMProcess], policy: RTT) -> VLLMServerEngine:
+def engine(servers: list[VLLMProcess], policy: PolicyModule) -> VLLMServerEngine:
     engine = VLLMServerEngine([server.url for server in servers], dtype="float32")
     engine.start(policy)
     return engine
 
 
 @pytest.mark.slow
-def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServerEngine, policy: RTT) -> None:
+def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServerEngine, policy: PolicyModule) -> None:
     requests = ask(policy, *QUESTIONS)
     rows = sample(engine, requests, Sampling(max_new_tokens=16, temperature=0.8), version=3)
     assert [(row.group_id, row.sample_index) for row in rows] == [(g, i) for g in range(3) for i in range(4)]
@@ -80,7 +80,9 @@ def test_rows_come_from_the_policy_s_weights_with_exact_tokens(engine: VLLMServe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["norm", "embed_tokens"])  # the latter is the output head too
-def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEngine, policy: RTT, layer: str) -> None:
+def test_reloaded_weights_are_sampled_from_on_every_server(
+    engine: VLLMServerEngine, policy: PolicyModule, layer: str
+) -> None:
     requests = ask(policy, *QUESTIONS)
     before = sample(engine, requests, SHORT)
     weight = policy.model.model.get_submodule(layer).weight
@@ -98,7 +100,7 @@ def test_reloaded_weights_are_sampled_from_on_every_server(engine: VLLMServerEng
 
 
 @pytest.mark.slow
-def test_a_few_tokens_beside_top_p_come_from_every_server(engine: VLLMServerEngine, policy: RTT) -> None:
+def test_a_few_tokens_beside_top_p_come_from_every_server(engine: VLLMServerEngine, policy: PolicyModule) -> None:
     rows = list(engine.probe(ask(policy, "Name three colours.", n=1), Sampling(temperature=0.7, top_p=0.9), 0))
     assert sorted(row.sample_index for row in rows) == list(range(len(engine.urls)))
     assert logprob_gap(policy, rows).mean() <= GAP
@@ -106,7 +108,7 @@ def test_a_few_tokens_beside_top_p_come_from_every_server(engine: VLLMServerEngi
 
 @pytest.mark.slow
 def test_vllm_s_own_weight_transfer_reaches_every_server(
-    engine: VLLMServerEngine, servers: list[VLLMProcess], policy: RTT, monkeypatch: pytest.MonkeyPatch
+    engine: VLLMServerEngine, servers: list[VLLMProcess], policy: PolicyModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu_communicator.register(monkeypatch.setattr)
     handover = NCCLHandover("127.0.0.1", packed=False)
@@ -135,7 +137,7 @@ def test_vllm_s_own_weight_transfer_reaches_every_server(
 
 
 @pytest.mark.slow
-def test_top_k_gives_no_log_probs_and_a_long_prompt_is_named(engine: VLLMServerEngine, policy: RTT) -> None:
+def test_top_k_gives_no_log_probs_and_a_long_prompt_is_named(engine: VLLMServerEngine, policy: PolicyModule) -> None:
     rows = sample(engine, ask(policy, "Name three colours."), Sampling(max_new_tokens=4, top_k=5))
     assert [row.logprobs for row in rows] == [None] * 4
     with pytest.raises(ValueError, match=r"it exceeds max_model_len 256"):
@@ -151,7 +153,7 @@ def test_what_any_server_would_refuse_ends_the_run_at_once(engine: VLLMServerEng
 
 @pytest.mark.slow
 def test_a_closed_generator_stops_the_servers(
-    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess]
+    engine: VLLMServerEngine, policy: PolicyModule, servers: list[VLLMProcess]
 ) -> None:
     rows = engine.generate(ask(policy, *QUESTIONS), Sampling(max_new_tokens=96), 0)
     next(rows)
@@ -165,7 +167,7 @@ def test_a_closed_generator_stops_the_servers(
 
 @pytest.mark.slow
 def test_a_server_with_other_weights_is_found_out(
-    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess]
+    engine: VLLMServerEngine, policy: PolicyModule, servers: list[VLLMProcess]
 ) -> None:
     httpx.post(f"{servers[0].url}/update_weight_version", json={"new_version": "another run"})
     with pytest.warns(UserWarning, match="sampled with weights .'another run'. in place of"):
@@ -184,7 +186,7 @@ def test_a_run_on_servers_trains(servers: list[VLLMProcess], real_model: str, tm
 
 @pytest.mark.slow
 def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_left(
-    engine: VLLMServerEngine, policy: RTT, servers: list[VLLMProcess], real_model: str, tmp_path: Path
+    engine: VLLMServerEngine, policy: PolicyModule, servers: list[VLLMProcess], real_model: str, tmp_path: Path
 ) -> None:
     engine.sync(policy)  # the run before left its own weights
     # Long enough that short answers come while others are still being sampled.
@@ -242,7 +244,7 @@ def arguments(servers: list[VLLMProcess], model: str, folder: Path) -> list[str]
     )
 
 
-def test_a_server_that_nobody_runs_is_named(policy: RTT) -> None:
+def test_a_server_that_nobody_runs_is_named(policy: PolicyModule) -> None:
     with pytest.raises(ValueError, match=r"no vLLM server answers at http://127.0.0.1:9 after 0.1 seconds: .*refused"):
         VLLMServerEngine(["http://127.0.0.1:9/"], start_deadline=0.1).start(policy)
 

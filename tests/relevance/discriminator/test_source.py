@@ -98,19 +98,19 @@ def test_relevance_lands_on_the_characters_that_it_was_given_for(owls, policy_to
     assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids) == ["a", "nĠ", "o", "wl", "!", END]
     # The discriminator reads "an", " owl", "!" and says 0, 1, 0: characters 2 to 6 are relevant.
     # "n " holds characters 1 and 2: (0 + 1) / 2. The end token holds none.
-    close(owls.weigh([item])[0], [0, 0.5, 1, 1, 0, 0])
+    close(owls.weigh([item])[0].p, [0, 0.5, 1, 1, 0, 0])
 
 
 def test_a_character_split_over_tokens_is_relevant_in_each_of_them(tiny_model: str, tmp_path, policy_tokenizer) -> None:
     # The discriminator rates one of the three tokens of 🦆 1: the character has their mean, 1/3.
     source = by_token(tiny_model, tmp_path / "d.ckpt", DUCK)
     # The policy reads it as four bytes, each of which carries the whole character.
-    close(source.weigh([judged(policy_tokenizer, f"a🦆b{END}")])[0], [0, 1 / 3, 1 / 3, 1 / 3, 1 / 3, 0, 0])
+    close(source.weigh([judged(policy_tokenizer, f"a🦆b{END}")])[0].p, [0, 1 / 3, 1 / 3, 1 / 3, 1 / 3, 0, 0])
 
 
 def test_only_the_answer_is_read(owls, policy_tokenizer) -> None:
     item = judged(policy_tokenizer, f"<think>an owl</think>an owl{END}")
-    relevance = owls.weigh([item])[0]
+    relevance = owls.weigh([item])[0].p
     assert item.rollout.answer_span == (21, 27)
     # 19 tokens of reasoning ("n " and "wl" are one each) without relevance, though " owl" is among them
     assert item.rollout.answer_tokens == [False] * 19 + [True] * 4 + [False]
@@ -125,7 +125,7 @@ def test_each_criterion_has_a_row_and_padding_leaves_no_trace(owls, policy_token
         judged(policy_tokenizer, ""),
         judged(policy_tokenizer, "so an owl and an owl"),
     ]
-    relevance = owls.weigh(items)
+    relevance = [found.p for found in owls.weigh(items)]
     assert [tuple(row.shape) for row in relevance] == [(2, 6), (1, 2), (3, 1), (1, 0), (1, 16)]
     close(relevance[0], *[[0, 0.5, 1, 1, 0, 0]] * 2)
     assert torch.cat([row.flatten() for row in relevance[1:4]]).max() < 1e-6
@@ -135,9 +135,9 @@ def test_each_criterion_has_a_row_and_padding_leaves_no_trace(owls, policy_token
 
 @pytest.mark.parametrize("response", ["", END])
 def test_an_empty_response_alone(owls, policy_tokenizer, response: str) -> None:
-    (relevance,) = owls.weigh([judged(policy_tokenizer, response, "One.", "Two.")])
-    assert relevance.shape == (2, len(response) > 0)
-    assert not relevance.any()
+    [found] = owls.weigh([judged(policy_tokenizer, response, "One.", "Two.")])
+    assert found.p.shape == (2, len(response) > 0)
+    assert not found.p.any()
 
 
 def test_nothing_to_weigh_gives_nothing(owls) -> None:
@@ -149,7 +149,7 @@ def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_
     prefix = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
     # Room for "an" and " owl", not for " an" and the second " owl".
     source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=int(prefix.starts[0]) + 2)
-    relevance = source.weigh([item])[0]
+    relevance = source.weigh([item])[0].p
     assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids)[5:8] == ["a", "nĠ", "o"]
     close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
 
@@ -164,16 +164,18 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
     source = by_token(
         tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
     )  # "an", " owl" beside the long one
-    [(relevance, read)] = source.weigh_read([item])
+    [found] = source.weigh([item])
+    relevance, read = found.p, found.read
     first = item.rollout.answer_tokens.index(True)
     assert read.tolist() == [False] * first + [True] * 4 + [False] * 6  # a, "n ", o, wl | space, a, "n ", o, wl, end
     close(relevance[:, first : first + 4], *[[0, 0.5, 1, 1]] * 2)
     assert not relevance[:, first + 4 :].any()
     roomy = by_token(tiny_model, tmp_path / "c.ckpt", OWL, max_length=starts[1] + 4)
-    assert roomy.weigh_read([item])[0][1].tolist() == item.rollout.answer_tokens
+    assert roomy.weigh([item])[0].read.tolist() == item.rollout.answer_tokens
     full = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=starts[1])  # the long one takes all of the room
     with pytest.warns(UserWarning, match="the criterion 'Use owl, and .*' leaves the discriminator no room"):
-        [(relevance, read)] = full.weigh_read([item])
+        [found] = full.weigh([item])
+    relevance, read = found.p, found.read
     assert read.tolist() == item.rollout.answer_tokens
     assert relevance[0].any()
     assert not relevance[1].any()
@@ -200,9 +202,11 @@ def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) 
 
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
     """The authors' code writes it into an integer tensor, where all of it becomes 0 or 1."""
-    relevance = DiscriminatorRelevance(untrained).weigh(
-        [judged(policy_tokenizer, f"we saw an owl by the sea{END}", "Use owl.", "Use sea.")]
-    )[0]
+    relevance = (
+        DiscriminatorRelevance(untrained)
+        .weigh([judged(policy_tokenizer, f"we saw an owl by the sea{END}", "Use owl.", "Use sea.")])[0]
+        .p
+    )
     assert relevance.dtype == torch.float32
     answer = relevance[:, :-1]
     assert ((answer > 0) & (answer < 1)).all()
@@ -218,7 +222,7 @@ def test_the_batch_size_does_not_change_relevance(untrained: str, policy_tokeniz
     expected = DiscriminatorRelevance(untrained, batch_size=64).weigh(items)
     for batch_size in (1, 3):
         for one, other in zip(DiscriminatorRelevance(untrained, batch_size).weigh(items), expected, strict=True):
-            torch.testing.assert_close(one, other, atol=2**-8, rtol=0)
+            torch.testing.assert_close(one.p, other.p, atol=2**-8, rtol=0)
 
 
 def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_model: str) -> None:
@@ -227,4 +231,4 @@ def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_mod
     item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
     ((expected, spans),) = score(load_relevance_model(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
     assert tuple(spans) == item.rollout.offsets
-    torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0], expected[None])
+    torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected[None])
