@@ -68,14 +68,14 @@ def ignored_weights(algorithm: Algorithm, samples: Iterable[RubricSample]) -> st
 def takes_signs_alone(algorithm: Algorithm, weights: Tensor) -> bool:
     """Whether rewards would be the same with -1 and 1 for weights; False for an algorithm without rewards.
 
-    Tried with each criterion as the only one that is met, and as the only one that is not.
+    Tried with each criterion as the only one that is met and as the only one that is not, with all of them and none.
 
     Args:
         algorithm: Any.
         weights: ``[rubric]`` of one rubric, one of them positive.
     """
-    alone = torch.eye(len(weights), dtype=torch.bool)
-    met = torch.cat([alone, ~alone])
+    alone_or_none = torch.eye(len(weights) + 1, len(weights), dtype=torch.bool)
+    met = torch.cat([alone_or_none, ~alone_or_none])
     rows = weights.expand(met.shape)
     given, signed = (algorithm(Experience.by_hand(met, weights=row)).rewards for row in (rows, rows.sign()))
     return given is not None and signed is not None and torch.equal(given, signed)

@@ -26,8 +26,8 @@ PerToken = Float[Tensor, "batch token"]
 Credit = tuple[PerToken, Bool[Tensor, "batch rubric"]]
 Partition = Callable[[Experience, float], tuple[Tensor, Tensor]]
 Combine = Callable[[Tensor, Tensor, float, float], Any]
-"""(A_res [batch token], A_tok [batch token], alpha, beta) -> advantage [batch token]; jsonargparse would take a callable
-that is said to return a tensor for the name of a class."""
+"""(A_res [batch token], A_tok [batch token], alpha, beta) -> advantage [batch token]; said to return anything, since
+jsonargparse takes a callable that returns a tensor for the name of a class."""
 
 
 def group_normalize(

@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from rtt_lightning.callbacks.start import without_credit
+from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
+from rtt_lightning.callbacks.start import ignored_weights, takes_signs_alone, without_credit
 from rtt_lightning.cli import main
+from rtt_lightning.functional.rewards import (
+    all_or_nothing,
+    all_or_nothing_lower_bound,
+    hard_times_soft,
+    satisfaction_rate,
+    weighted_mean,
+)
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans, UniformRelevance
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig
 from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain
-from rtt_lightning.types import Criterion, OutsideFailure, RubricSample
+from rtt_lightning.types import Credited, Criterion, Experience, OutsideFailure, RubricSample
 from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.judge import Budget, Limits
 from rtt_lightning.verifiers.router import Router
@@ -134,5 +143,60 @@ def test_it_is_said_of_schemes_alone_that_read_relevance(policy_args: Args, recw
         main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.relevance.UniformRelevance", *flags])
         return [str(w.message) for w in recwarn if "earn no token-level credit" in str(w.message)]
 
-    assert warnings("--model=rtt_lightning.modules.PolicyModule") == []
+    assert warnings("--model.init_args.algorithm=rtt_lightning.algorithms.GRPO") == []
     assert len(warnings()) == 1
+
+
+# -- weights -------------------------------------------------------------------------------------------------------
+
+
+def weighed(*weights: float) -> RubricSample:
+    criteria = tuple(Criterion("x", "judge", weight=weight) for weight in weights)
+    return RubricSample("p", ({"role": "user", "content": "x"},), criteria)
+
+
+def mostly_met(experience: Experience) -> tuple[Tensor, Tensor]:
+    """A third-party reward: more than half of the weight."""
+    share, known = weighted_mean(experience)
+    return (share > 0.5).float(), known
+
+
+class WithoutRewards(Algorithm):
+    """A third-party scheme that credits tokens without a reward for the response."""
+
+    def __call__(self, experience: Experience) -> Credited:
+        return Credited(torch.zeros(experience.response_mask.shape), None, None, {})
+
+
+@pytest.mark.parametrize("kind", [GRPO, RTT])
+@pytest.mark.parametrize("reward", [all_or_nothing, all_or_nothing_lower_bound, satisfaction_rate, hard_times_soft])
+@pytest.mark.parametrize("weights", [(1.0, 2.0), (3.0, -1.0), (1.0, 1.0, 1.0, 0.5)])
+def test_that_weights_are_ignored_is_said(kind, reward, weights: tuple[float, ...]) -> None:
+    said = ignored_weights(kind(reward), [weighed(1.0), weighed(*weights)])
+    assert f"by {weights[0]:g}, " in said
+    assert f"the rewards of {kind.__name__} take the signs of weights alone" in said
+    assert "weighted_mean as response_reward" in said
+    for algorithm in (kind(weighted_mean), GDPO()):
+        assert not takes_signs_alone(algorithm, torch.tensor(weights))
+
+
+def test_nothing_is_said_where_nothing_is_ignored() -> None:
+    uneven = [weighed(1.0, 2.0)]
+    for algorithm in (GRPO(weighted_mean), GRPO(mostly_met), GDPO(), WithoutRewards()):
+        assert ignored_weights(algorithm, uneven) == ""
+    assert ignored_weights(GRPO(), [weighed(1.0, -1.0), weighed(2.0, 2.0), weighed(-1.0, -3.0)]) == ""
+    assert ignored_weights(GRPO(), []) == ""
+
+
+def test_a_run_warns_of_ignored_weights(policy_args: Args, tmp_path: Path) -> None:
+    rules = [
+        {"text": "Ask.", "checker": "rtt:question"},
+        {"text": "No commas.", "checker": "rtt:no_commas", "weight": 3},
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text(
+        "".join(json.dumps({"id": str(n), "prompt": "Of tea.", "criteria": rules}) + "\n" for n in range(4))
+    )
+    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
+    with pytest.warns(UserWarning, match="by 1, 3, but the rewards of RTT take the signs of weights alone"):
+        main([*policy_args("fit"), f"--data.source={source}", "--trainer.max_steps=1"])

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from rtt_lightning.algorithms import GRPO
+from rtt_lightning.relevance.base import Relevance
 from rtt_lightning.reports import figures
 from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.rollout.experience import collate
-from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types import Credited, JudgedRollout
 from tests.rollout.test_experience import judged
 
 ONE = [judged(0, 2, True, False), judged(0, 4, True, True, None)]  # the second criterion is unwanted
@@ -22,9 +24,10 @@ SHARES = (
 )
 
 
-def of(rows: list[JudgedRollout]) -> dict[str, Tensor]:
+def of(rows: list[JudgedRollout], *read: Tensor) -> dict[str, Tensor]:
     nothing = [torch.zeros(len(row.verdicts), len(row.rollout.response_ids)) for row in rows]
-    return rollout_figures(collate(rows, nothing), rows)
+    experience = collate(rows, [*map(Relevance, nothing, read or [None] * len(rows))])
+    return rollout_figures(experience, rows, GRPO()(experience))
 
 
 def test_shares_count_what_was_decided() -> None:
@@ -37,6 +40,9 @@ def test_shares_count_what_was_decided() -> None:
     assert found["undecided_share"] == 1 / 2
     assert found["unscorable"] == pytest.approx(1 / 5)
     assert found["length"] == 4  # with the end token
+    assert found["reward"] == pytest.approx((1 + 1 / 2) / 2)
+    assert found["reward_unknown"] == 0
+    assert found["zero_variance_groups"] == 0
 
 
 def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +64,18 @@ def test_where_nothing_was_decided_there_are_no_accuracies() -> None:
     assert (found["instruction_accuracy_lower_bound"], found["instruction_accuracy_upper_bound"]) == (0, 1)
     assert {"rubric_accuracy", "instruction_accuracy", "instruction_accuracy_wholly_decided"}.isdisjoint(found)
     assert found["unscorable"] == 1
+    assert found["reward_unknown"] == 1
+    assert "reward" not in found
+
+
+def test_the_reward_is_the_one_that_advantages_were_made_from() -> None:
+    """Whatever scheme made them; one without rewards has no figures of them."""
+    experience = collate(ONE, [Relevance(torch.zeros(len(row.verdicts), 1)) for row in ONE])
+    none = torch.zeros(experience.response_mask.shape)
+    own = Credited(none, torch.tensor([3.0, 9.0]), torch.tensor([True, False]), {"forgiven": torch.tensor(0.5)})
+    found = rollout_figures(experience, ONE, own)
+    assert (found["reward"], found["reward_unknown"], found["forgiven"]) == (3, 0.5, 0.5)
+    assert {"reward", "reward_unknown"}.isdisjoint(rollout_figures(experience, ONE, Credited(none, None, None, {})))
 
 
 def test_a_process_without_responses_has_no_figures_of_its_own() -> None:
@@ -67,6 +85,5 @@ def test_a_process_without_responses_has_no_figures_of_its_own() -> None:
 def test_the_share_of_answer_tokens_that_were_not_read_is_counted() -> None:
     rows = [judged(0, 3, True), judged(0, 5, True)]  # tokens of the answers, without the end tokens
     read = [torch.tensor([True] * 4), torch.tensor([True, False, False, False, False, False])]
-    nothing = [torch.zeros(1, 4), torch.zeros(1, 6)]
-    assert rollout_figures(collate(rows, nothing, read), rows)["unread"] == pytest.approx(4 / 8)
-    assert rollout_figures(collate(rows, nothing), rows)["unread"] == 0
+    assert of(rows, *read)["unread"] == pytest.approx(4 / 8)
+    assert of(rows)["unread"] == 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rtt_lightning.functional.rewards import ResponseReward, all_or_nothing, satisfaction_rate
+from rtt_lightning.relevance.base import Relevance
 from rtt_lightning.rollout.causes import (
     COMPARE,
     DEAD_CELLS,
@@ -19,7 +20,7 @@ from rtt_lightning.rollout.causes import (
     evidence,
     refuse_small_groups,
 )
-from rtt_lightning.rollout.experience import verdict_tensors
+from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 YES, NO = Verdict(True, "found"), Verdict(False, "empty answer")
@@ -35,7 +36,7 @@ def judged(group: int, *verdicts: Verdict, text: str = "", weight: float = 1.0) 
 
 
 def found(*rows: JudgedRollout, reward: ResponseReward = satisfaction_rate) -> Evidence:
-    return evidence(rows, *reward(*verdict_tensors([(row.sample, row.verdicts) for row in rows])))
+    return evidence(rows, *reward(collate(rows, [Relevance(torch.ones(len(row.verdicts), 1)) for row in rows])))
 
 
 def of_groups(*groups: Sequence[Sequence[Verdict]]) -> list[JudgedRollout]:

@@ -1,12 +1,18 @@
 """Judged rollouts to tensors, and windows to micro-batches."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtt_lightning.functional.advantages import inter_sample, intra_sample, no_partition, token_rewards
-from rtt_lightning.rollout.experience import collate, split_groups
-from rtt_lightning.rollout.window import Window, make_window
+from rtt_lightning.algorithms import RTT
+from rtt_lightning.functional.advantages import inter_sample, intra_sample, no_partition
+from rtt_lightning.functional.rewards import hard_times_soft, satisfaction_rate
+from rtt_lightning.relevance.base import Relevance
+from rtt_lightning.rollout.experience import collate
+from rtt_lightning.rollout.window import Window, make_window, split_groups
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
@@ -35,7 +41,7 @@ def judged(group: int, length: int, *mets: bool | None, finish: str = "stop") ->
 
 def test_ragged_rows_are_padded_and_masked() -> None:
     rows = [judged(0, 2, True, None, False), judged(1, 0, True)]
-    experience = collate(rows, [torch.full((3, 3), 0.5), torch.full((1, 1), 0.25)])
+    experience = collate(rows, [Relevance(torch.full((3, 3), 0.5)), Relevance(torch.full((1, 1), 0.25))])
     assert experience.weights.tolist() == [[1, -1, 1], [1, 0, 0]]
     assert experience.met.tolist() == [[True, False, False], [True, False, False]]
     assert experience.scorable.tolist() == [[True, False, True], [True, False, False]]
@@ -45,29 +51,73 @@ def test_ragged_rows_are_padded_and_masked() -> None:
     assert experience.prompt_lengths.tolist() == [3, 4]
     assert experience.relevance[1].tolist() == [[0.25, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert experience.sampler_logprobs[0].isnan().all()
+    assert experience.value.tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert experience.confidence.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert experience.hard.tolist() == [[True, True, True], [True, False, False]]
+    assert experience.contrast is None
 
 
 def test_what_was_not_read_is_outside_the_token_group() -> None:
     """It changes neither mean nor standard deviation, and has no token-level advantage under any partition."""
     rows, read = [judged(0, 4, True), judged(0, 4, False)], torch.tensor([True, True, False, False, True])
-    relevance = [torch.tensor([[1.0, 0.0, 0.9, 0.3, 0.7]])] * 2
-    experience = collate(rows, relevance, [read, torch.ones(5, dtype=torch.bool)])
+    p = torch.tensor([[1.0, 0.0, 0.9, 0.3, 0.7]])
+    experience = collate(rows, [Relevance(p, read), Relevance(p)])
     assert experience.answer_mask.tolist() == [[True, True, False, False, False], [True, True, True, True, False]]
-    rewards = token_rewards(experience.relevance, experience.signs)
-    groups = (experience.scorable, experience.answer_mask, experience.group_ids)
-    advantages, _ = intra_sample(rewards, *groups)
+    advantages, _ = intra_sample(experience)
     torch.testing.assert_close(advantages[0], torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
-    advantages, _ = inter_sample(rewards, *groups)
+    advantages, _ = inter_sample(experience)
     pooled = torch.tensor([1.0, 0.0, -1.0, 0.0, -0.9, -0.3])  # two tokens of the first, four of the second
     scores = (pooled - pooled.mean()) / pooled.std(correction=0)
     expected = torch.tensor([[*scores[:2], 0, 0, 0], [*scores[2:], 0]])
     torch.testing.assert_close(advantages, expected, atol=1e-5, rtol=0)
-    assert no_partition(rewards, *groups)[0][0].tolist() == [1, 0, 0, 0, 0]
+    assert no_partition(experience)[0][0].tolist() == [1, 0, 0, 0, 0]
 
 
 def test_more_than_twenty_criteria_are_all_kept() -> None:
-    experience = collate([judged(0, 1, *[True] * 25)], [torch.zeros(25, 2)])
+    experience = collate([judged(0, 1, *[True] * 25)], [Relevance(torch.zeros(25, 2))])
     assert experience.exists.sum() == 25
+
+
+def with_(row: JudgedRollout, criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> JudgedRollout:
+    """The same response, judged by another rubric."""
+    return replace(row, sample=replace(row.sample, criteria=tuple(criteria)), verdicts=tuple(verdicts))
+
+
+def test_the_degree_of_a_verdict_reaches_the_reward_and_an_undecided_one_has_none() -> None:
+    graded = [Verdict(True, "half of it", value=0.5, confidence=0.75), Verdict(True, ""), Verdict(None, "", value=0.5)]
+    row = with_(judged(0, 2, True), [Criterion("It is so.", "judge")] * 3, graded)
+    experience = collate([row], [Relevance(torch.zeros(3, 3))])
+    assert experience.value.tolist() == [[0.5, 1, 0.5]]
+    assert experience.confidence.tolist() == [[0.75, 1, 1]]
+    assert experience.desired_value.tolist() == [[0.5, 1, 0]]
+    assert satisfaction_rate(experience)[0].tolist() == [0.75]  # (0.5 + 1) / 2
+
+
+def test_what_the_data_says_of_a_criterion_wins_over_who_decides_it() -> None:
+    criteria = [
+        Criterion("By rule.", "rtt:question"),
+        Criterion("By rule, of taste.", "rtt:question", hard=False),
+        Criterion("By a judge.", "judge"),
+        Criterion("By a judge, of fact.", "judge", hard=True),
+    ]
+    row = with_(judged(0, 2, True), criteria, [Verdict(met, "") for met in (True, True, False, False)])
+    experience = collate([row], [Relevance(torch.zeros(4, 3))])
+    assert experience.hard.tolist() == [[True, False, False, True]]
+    assert hard_times_soft(experience)[0].tolist() == [0.25]  # (1 + 0) / 2 x (1 + 0) / 2
+
+
+def test_contrast_stands_where_a_source_asked_for_it() -> None:
+    rows, p = [judged(0, 1, True), judged(0, 2, True)], torch.zeros(1, 3)
+    experience = collate(rows, [Relevance(p[:, :2]), Relevance(p, contrast=torch.tensor([-1.0, -2.0, -3.0]))])
+    assert experience.contrast is not None
+    assert experience.contrast[0].isnan().all()
+    assert experience.contrast[1].tolist() == [-1, -2, -3]
+
+
+def test_a_process_without_responses_has_an_experience_of_none() -> None:
+    experience = collate([], [])
+    assert experience.weights.shape == (0, 1)
+    assert RTT()(experience).advantages.shape == (0, 1)
 
 
 @given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=20), parts=st.integers(1, 8))
@@ -82,7 +132,7 @@ def test_micro_batches_hold_whole_groups_and_every_row_once(groups: list[int], p
 
 def test_a_window_counts_the_tokens_of_each_update_and_survives_its_state_dict() -> None:
     rows = [judged(group, length, True) for group, length in ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5))]
-    experience = collate(rows, [torch.zeros(1, len(row.rollout.response_ids)) for row in rows])
+    experience = collate(rows, [Relevance(torch.zeros(1, len(row.rollout.response_ids))) for row in rows])
     advantages = torch.arange(5.0)[:, None].expand(5, 6)
     ids = [row.sample.id for row in rows]
     window = make_window(7, experience, advantages, 2, 2, total_tokens=lambda n: n, prompt_ids=ids)
