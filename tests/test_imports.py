@@ -19,7 +19,7 @@ LAYERS = (
     {"datamodules"},
     {"modules", "reports"},
     {"callbacks"},
-    {"commands"},
+    {"commands", "policy"},
     {"cli"},
     {"__main__"},
 )

@@ -1,53 +1,123 @@
-"""What arguments give, read before the parser reads them: each ``--config`` and flag as nested dictionaries."""
+"""Arguments before the parser reads them: what each ``--config`` and flag says, and what is said otherwise for it."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rtt_lightning.commands.configs import FOLDER
+
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 DEFAULT_MODEL = "rtt_lightning.modules.PolicyModule"
 
 
-def with_model_class(args: Sequence[str]) -> list[str]:
-    """Arguments with ``--model=CLASS`` right after the subcommand, so that files compose in any order.
+@dataclass(frozen=True)
+class Given:
+    """A flag with its value, or another word.
+
+    Attributes:
+        words: As the parser will read it.
+        flag: Its name; empty for another word, and for a flag without a value.
+        value: Its value as YAML reads it, of ``--config`` the content of the file.
+        place: The file, or the flag, for messages.
+    """
+
+    words: tuple[str, ...]
+    flag: str = ""
+    value: Any = None
+    place: str = ""
+
+    @cached_property
+    def tree(self) -> dict[str, Any]:
+        """What it sets, nested as in a YAML file."""
+        value = self.value
+        if self.flag != "--config":
+            for key in reversed(self.flag.removeprefix("--").split(".")):
+                value = {key: value}
+        return value if self.flag and isinstance(value, dict) else {}
+
+    def saying(self, flag: str, value: Any) -> "Given":
+        """Another flag, or ``--config`` with inline YAML, in its place."""
+        text = value if isinstance(value, str) else json.dumps(value)
+        return Given((flag, text), flag, value, self.place)
+
+
+def read(args: Sequence[str]) -> list[Given]:
+    """Arguments, whether flags are written with "=" or as two words. What is no YAML is left to the parser."""
+    left, found = list(args), list[Given]()
+    while left:
+        word = left.pop(0)
+        flag, equals, text = word.partition("=")
+        flag = "--config" if flag == "-c" else flag
+        if not flag.startswith("--") or not (equals or (left and (flag == "--config" or not left[0].startswith("--")))):
+            found.append(Given((word,)))
+            continue
+        text = text if equals else left.pop(0)
+        value = _file(text) if flag == "--config" else _loaded(text)
+        found.append(Given((word,) if equals else (word, text), flag, value, _place(flag, text)))
+    return found
+
+
+def written(given: Sequence[Given]) -> list[str]:
+    """The arguments again."""
+    return [word for each in given for word in each.words]
+
+
+def with_model_class(given: Sequence[Given]) -> list[Given]:
+    """``--model=CLASS`` put right after the subcommand, so that files compose in any order.
 
     The class is the one that is named last, `DEFAULT_MODEL` where none is. A default of the parser would not do:
     jsonargparse (4.53) hands the default values of a default class on to a class that is named later.
     """
-    at = next((index + 1 for index, arg in enumerate(args) if arg in SUBCOMMANDS), None)
+    words = [each.words[0] for each in given]
+    at = next((index + 1 for index, word in enumerate(words) if word in SUBCOMMANDS), None)
     if at is None:
-        return list(args)
-    named = [class_of(tree.get("model")) for _, tree in given(args)]
-    model = next((name for name in reversed(named) if name), DEFAULT_MODEL)
-    return [*args[:at], f"--model={model}", *args[at:]]
+        return list(given)
+    return [*given[:at], Given((f"--model={model_class(given)}",)), *given[at:]]
 
 
-def given(args: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each ``--config`` and each flag that has a value: how a user knows it, and what it sets. Later ones count."""
-    subcommand = next((arg for arg in args if arg in SUBCOMMANDS), "")
-    for name, value in flags(args):
-        if name in ("--config", "-c"):
-            tree = _tree(value)
-            yield value, tree.get(subcommand) or tree  # a file before the subcommand names it
-        elif name.startswith("--"):
-            loaded = _loaded(value)
-            for key in reversed(name.removeprefix("--").split(".")):
-                loaded = {key: loaded}
-            yield name, loaded
+def model_class(given: Sequence[Given]) -> str:
+    """The class that is named last for the model."""
+    named = [class_of(settings["model"]) for each in given for settings in runs_in(each.tree)]
+    return next((name for name in reversed(named) if name), DEFAULT_MODEL)
 
 
-def flags(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The name and value of each flag, whether it is written with "=" or as two arguments."""
-    for index, arg in enumerate(args):
-        name, equals, value = arg.partition("=")
-        if not arg.startswith("-") or (index and args[index - 1] in ("--config", "-c")):
-            continue
-        if equals:
-            yield name, value
-        elif index + 1 < len(args) and not args[index + 1].startswith("--"):
-            yield name, args[index + 1]
+def different_algorithms(given: Sequence[Given]) -> list[str]:
+    """A line for files and flags that name different algorithms: that the last one counts."""
+    named: list[tuple[str, str]] = []
+    for each in given:
+        for settings in runs_in(each.tree):
+            path = algorithm_in(settings["model"]) or ""
+            name = path.rpartition(".")[2] if path.startswith("rtt_lightning.") else path
+            if name and (not named or named[-1][1] != name):
+                named.append((each.place, name))
+    said = ", ".join(f"{place} {'' if index else 'names '}{name}" for index, (place, name) in enumerate(named))
+    return [f"{said}: the {'latter' if len(named) == 2 else 'last'} counts"] if len(named) > 1 else []
+
+
+def runs_in(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings that a model is among: all, or those of a subcommand in a file that stands before it."""
+    for settings in (tree, *(tree.get(name) for name in SUBCOMMANDS)):
+        if isinstance(settings, dict) and "model" in settings:
+            yield settings
+
+
+def algorithm_in(model: Any) -> str | None:
+    """The class of algorithm that the value of ``model`` names."""
+    return class_of(arguments_of(model).get("algorithm"))
+
+
+def arguments_of(value: Any) -> dict[str, Any]:
+    """Those of the class that a value names: its ``init_args``, which a flag may leave out."""
+    if not isinstance(value, dict):
+        return {}
+    inner = value.get("init_args")
+    outer = {name: value[name] for name in value if name not in ("class_path", "init_args")}
+    return outer | (inner if isinstance(inner, dict) else {})
 
 
 def class_of(value: Any) -> str | None:
@@ -56,17 +126,24 @@ def class_of(value: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _tree(config: str) -> dict[str, Any]:
-    """A YAML file or inline YAML; nothing where it is no mapping: the parser says what is wrong."""
+def _place(flag: str, text: str) -> str:
+    if flag != "--config" or not text.endswith(".yaml"):
+        return flag
+    return next(
+        (str(Path(text).relative_to(near)) for near in (FOLDER, Path.cwd()) if near in Path(text).parents), text
+    )
+
+
+def _file(config: str) -> Any:
+    """The content of a YAML file, or inline YAML."""
     try:
-        loaded = _loaded(Path(config).read_text(encoding="utf-8"))
+        return _loaded(Path(config).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        loaded = _loaded(config)
-    return loaded if isinstance(loaded, dict) else {}
+        return _loaded(config)
 
 
 def _loaded(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(text) if text.strip() else text
     except yaml.YAMLError:
         return text

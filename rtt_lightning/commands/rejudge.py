@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import binary_cohen_kappa
 
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
+from rtt_lightning.commands.given import read, written
 from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
 from rtt_lightning.reports.evaluation import accuracies, show_accuracies
 from rtt_lightning.runtime.terminal import counted, three_decimals
@@ -35,7 +36,7 @@ def rejudge_command(args: Sequence[str]) -> None:
     parser.add_argument("--gold", type=str | None, default=None, help="Compare with this file's verdicts instead.")
     parser.add_argument("--output", type=str | None, default=None, help="Parquet file for the new verdicts.")
     parser.add_argument("--fresh", action="store_true", help="Ask a judge again also about what it has judged before.")
-    config = parser.parse_args(nulls_as_yaml(find_configs(args)))
+    config = parser.parse_args(written(nulls_as_yaml(read(find_configs(args)))))
     made = parser.instantiate(config)
     rejudge(Path(config.path), made.rollout.verifier, config.gold, config.output, config.fresh)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -16,7 +17,8 @@ from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
-from rtt_lightning.commands.given import DEFAULT_MODEL, with_model_class
+from rtt_lightning.commands.given import DEFAULT_MODEL, different_algorithms, read, with_model_class, written
+from rtt_lightning.commands.renamed import renamed
 from rtt_lightning.commands.score import score
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.modules.training import TrainableModule
@@ -115,7 +117,10 @@ class RTTCommandLine(LightningCLI):
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
-    args = with_model_class(nulls_as_yaml(find_configs(sys.argv[1:] if args is None else args)))
+    given, said = renamed(read(find_configs(sys.argv[1:] if args is None else args)))
+    for line in (*said, *different_algorithms(given)):
+        rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
+    args = written(with_model_class(nulls_as_yaml(given)))
     if any(arg.partition("=")[0] == "--responses" for arg in args):
         args = [*args, f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"]  # it is not built
     return command_line(

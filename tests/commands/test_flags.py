@@ -4,6 +4,7 @@ import pytest
 
 from rtt_lightning.cli import main
 from rtt_lightning.commands.flags import nulls_as_yaml
+from rtt_lightning.commands.given import read, written
 
 JUDGE = "--rollout.verifier.init_args.judge.init_args"
 
@@ -21,7 +22,7 @@ JUDGE = "--rollout.verifier.init_args.judge.init_args"
     ],
 )
 def test_flags_with_null_become_yaml(given: list[str], expected: list[str]) -> None:
-    assert nulls_as_yaml(given) == expected
+    assert written(nulls_as_yaml(read(given))) == expected
 
 
 def test_null_arrives_two_classes_deep_and_within_options(capsys: pytest.CaptureFixture[str]) -> None:

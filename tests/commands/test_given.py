@@ -1,4 +1,4 @@
-"""The model class that arguments name, or the default one, comes first: files compose in any order."""
+"""Arguments as they are read before the parser: the model's class comes first, and different algorithms are said."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from rtt_lightning.cli import main
-from rtt_lightning.commands.given import with_model_class
+from rtt_lightning.commands.configs import find_configs
+from rtt_lightning.commands.given import different_algorithms, read, with_model_class, written
 
 OTHER = "a.Module"
 DEFAULT = "--model=rtt_lightning.modules.PolicyModule"
@@ -28,13 +29,27 @@ def model_of(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
     return yaml.safe_load(capsys.readouterr().out)["model"]
 
 
+def test_arguments_are_read_as_nested_settings_and_written_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("model: {init_args: {lora: null}}")
+    args = ["fit", f"--config={tmp_path}/mine.yaml", "--trainer.max_steps", "-1", "--print_config", "--data.seed="]
+    given = read(args)
+    assert written(given) == args
+    lora, steps, seed = (
+        {"model": {"init_args": {"lora": None}}},
+        {"trainer": {"max_steps": -1}},
+        {"data": {"seed": ""}},
+    )
+    assert [each.tree for each in given] == [{}, lora, steps, {}, seed]
+    assert read(["--config", "--no"])[0].tree == {}  # the parser says what is wrong
+
+
 @pytest.mark.parametrize(
     ("args", "first"),
     [
         ([], DEFAULT),
         (["--model.init_args.lora.rank=4", "--trainer.logger", "null"], DEFAULT),
         (["--config", "model: {init_args: {model: class_path}}"], DEFAULT),
-        (["--config", "model: ["], DEFAULT),  # the parser says what is wrong
+        (["--config", "model: ["], DEFAULT),
         (["--config", f"model: {{class_path: {OTHER}}}"], f"--model={OTHER}"),
         ([f"-c=model: {OTHER}"], f"--model={OTHER}"),
         ([f"--model={OTHER}"], f"--model={OTHER}"),
@@ -45,14 +60,14 @@ def model_of(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
     ],
 )
 def test_the_class_that_is_named_last_comes_first(args: list[str], first: str) -> None:
-    assert with_model_class(["fit", *args]) == ["fit", first, *args]
+    assert written(with_model_class(read(["fit", *args]))) == ["fit", first, *args]
 
 
 def test_a_file_names_the_class_also_before_the_subcommand(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(f"fit: {{model: {{class_path: {OTHER}}}}}")
     before = ["--config", f"{tmp_path}/mine.yaml", "fit"]
-    assert with_model_class(before) == [*before, f"--model={OTHER}"]
-    assert with_model_class(["--help"]) == ["--help"]
+    assert written(with_model_class(read(before))) == [*before, f"--model={OTHER}"]
+    assert written(with_model_class(read(["--help"]))) == ["--help"]
 
 
 def test_defaults_of_the_default_class_reach_no_other_class(
@@ -65,3 +80,33 @@ def test_defaults_of_the_default_class_reach_no_other_class(
     assert mine["class_path"] == "wide_scheme.Wide"
     assert mine["init_args"]["clip_high"] == 0.5
     assert mine["init_args"]["algorithm"]["class_path"] == "rtt_lightning.algorithms.GDPO"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--config=methods/rtt.yaml", "--config=demo/policy.yaml", "--config=methods/rtt-small.yaml"], []),
+        (
+            ["--config=methods/rtt.yaml", "--config=methods/gdpo.yaml"],
+            ["methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts"],
+        ),
+        (
+            ["--config", "configs/methods/rtt.yaml", "--model.algorithm=my.RTT", "--model.init_args.algorithm=GRPO"],
+            ["methods/rtt.yaml names RTT, --model.algorithm my.RTT, --model.init_args.algorithm GRPO: the last counts"],
+        ),
+        (["--model.algorithm.class_path=rtt_lightning.algorithms.rtt.RTT", "--config=methods/rtt.yaml"], []),
+    ],
+)
+def test_files_that_name_different_algorithms_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert different_algorithms(read(find_configs(["fit", *args]))) == said
+
+
+def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=methods/rtt.yaml", "--config=methods/gdpo.yaml", "--model.model=no", "--print_config"])
+    said = capsys.readouterr()
+    assert "rtt: methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts\n" in said.err
+    assert yaml.safe_load(said.out)["model"]["init_args"]["algorithm"]["class_path"] == "rtt_lightning.algorithms.GDPO"

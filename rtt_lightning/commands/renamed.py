@@ -1,0 +1,95 @@
+"""Spellings of version 0.1, read for one release more: then this file goes, with the line of `run.py` that calls it."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from rtt_lightning.commands.given import Given, algorithm_in, arguments_of, class_of, model_class, runs_in
+
+POLICY = "rtt_lightning.modules.PolicyModule"
+GRPO, RTT = "rtt_lightning.algorithms.GRPO", "rtt_lightning.algorithms.RTT"
+
+MODELS = {"rtt_lightning.policy.RTT": RTT, "RTT": RTT, "rtt_lightning.policy.PolicyModule": GRPO}
+"""The old policies, and the algorithm of each."""
+OF_GRPO = ("response_reward", "scale_rewards")
+OF_RTT = (*OF_GRPO, "partition", "combine", "alpha", "beta", "std_floor", "advantage_clip")
+"""Arguments of the model that are the algorithm's now."""
+OURS = {POLICY, "rtt_lightning.modules.policy.PolicyModule", "PolicyModule", *MODELS}
+CLASSES = {
+    "rtt_lightning.discriminator.DiscriminatorModule": "rtt_lightning.modules.DiscriminatorModule",
+    "rtt_lightning.checkpoints.CheckpointFiles": "rtt_lightning.runtime.checkpoints.CheckpointFiles",
+    "rtt_lightning.strategies.FSDP": "rtt_lightning.runtime.strategies.FSDP",
+    "rtt_lightning.models.Lora": "rtt_lightning.lm.loading.Lora",
+    "rtt_lightning.engines.transformers.TransformersEngine": "rtt_lightning.engines.TransformersEngine",
+    "rtt_lightning.engines.vllm_server.VLLMServerEngine": "rtt_lightning.engines.vllm.VLLMServerEngine",
+    "rtt_lightning.engines.handover.FolderHandover": "rtt_lightning.engines.vllm.handover.FolderHandover",
+    "rtt_lightning.engines.nccl_handover.NCCLHandover": "rtt_lightning.engines.vllm.nccl_handover.NCCLHandover",
+    "rtt_lightning.relevance.base.UniformRelevance": "rtt_lightning.relevance.UniformRelevance",
+    "rtt_lightning.relevance.base.RandomRelevance": "rtt_lightning.relevance.RandomRelevance",
+    "rtt_lightning.relevance.base.RuleSpans": "rtt_lightning.relevance.RuleSpans",
+}
+
+
+def renamed(given: Sequence[Given]) -> tuple[list[Given], list[str]]:
+    """Arguments in today's spelling, and a line to say what was another one.
+
+    Arguments of the old policies go to the algorithm that is named last; where none is, to `RTT` if any of them is its
+    own, else to `GRPO`. A model class of the user's keeps its arguments.
+    """
+    said: dict[str, str] = {}
+    given = [_classes(each, said) for each in given]
+    models = [settings["model"] for each in given for settings in runs_in(each.tree)]
+    named = [algorithm_in(model) or MODELS.get(class_of(model) or "") for model in models]
+    theirs = {name for model in models for name in _moved(model)}
+    algorithm = next((name for name in reversed(named) if name), RTT if theirs - {*OF_GRPO} else GRPO)
+    if model_class(given) not in OURS:
+        algorithm = ""
+    given = [_models(each, algorithm, said) for each in given]
+    changes = "; ".join(f"{old} is now {new}" for old, new in said.items())
+    return given, [f"spelt as in version 0.1, which the next release will not read: {changes}"] if said else []
+
+
+def _classes(each: Given, said: dict[str, str]) -> Given:
+    """With the new names of classes."""
+
+    def new(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: new(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [new(inner) for inner in value]
+        if isinstance(value, str) and value in CLASSES:
+            said[value] = CLASSES[value]
+            return CLASSES[value]
+        return value
+
+    value = new(each.value)
+    return each if value == each.value else each.saying(each.flag, value)
+
+
+def _models(each: Given, algorithm: str, said: dict[str, str]) -> Given:
+    """With the arguments of its models where they belong."""
+    tree = deepcopy(each.tree)
+    for settings in runs_in(tree):
+        settings["model"] = _model(settings["model"], algorithm, said)
+    return each if tree == each.tree else each.saying("--config", tree)
+
+
+def _model(model: Any, algorithm: str, said: dict[str, str]) -> Any:
+    own, moved = MODELS.get(class_of(model) or ""), _moved(model)
+    if not own and not (moved and algorithm):
+        return model
+    if own:
+        said[class_of(model) or ""] = f"{POLICY} with {own} as model.init_args.algorithm"
+    arguments = {name: value for name, value in arguments_of(model).items() if name not in moved}
+    path = algorithm_in(model) or own or algorithm
+    if moved:
+        said[f"model.init_args.{', '.join(moved)}"] = f"in model.init_args.algorithm.init_args, of {path}"
+    scheme = {"class_path": path, "init_args": moved | arguments_of(arguments.get("algorithm"))}
+    return {"class_path": POLICY, "init_args": arguments | {"algorithm": scheme}}
+
+
+def _moved(model: Any) -> dict[str, Any]:
+    """The arguments of a model of ours that are the algorithm's now."""
+    if (class_of(model) or POLICY) not in OURS:
+        return {}
+    return {name: value for name, value in arguments_of(model).items() if name in OF_RTT}
