@@ -1,12 +1,14 @@
 """A sized, stateful loader: resumes where it stopped, in the same order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
-Batch = dict[str, Any]
+from rtt_lightning.types.batches import Batch
+
 Item = TypeVar("Item")
 
 
@@ -62,7 +64,7 @@ class StatefulLoader:
         self._resuming = False
         for batch in self._make_batches(self._epoch)[self._position :]:
             self._position += 1
-            yield dict(batch)
+            yield copy(batch)  # which is filled in
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "position": self._position, "settings": self._settings}

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from rtt_lightning.datamodules.loaders import ALL, Batch, Item, Share, StatefulLoader, shuffled
+from rtt_lightning.datamodules.loaders import ALL, Item, Share, StatefulLoader, shuffled
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import Split
+from rtt_lightning.types.batches import Pair, PairBatch, PromptBatch
 
 
 class View(ABC):
@@ -67,16 +68,16 @@ class PromptWindows(View):
                 f"updates without one; raise prompts above {share.ranks * (self.updates - 1)}, or lower updates"
             )
 
-        def batches(epoch: int) -> list[Batch]:
+        def batches(epoch: int) -> list[PromptBatch]:
             order = shuffled(len(records), seed, epoch if reshuffle else 0)
             return [
-                {
-                    "window": epoch * windows + window,
-                    "prompts": share.of(order[window * self.prompts : (window + 1) * self.prompts]),
-                    "split": "train",
-                    "micro_batch": micro_batch,
-                    "updates": self.updates,
-                }
+                PromptBatch(
+                    window=epoch * windows + window,
+                    prompts=[*share.of(order[window * self.prompts : (window + 1) * self.prompts])],
+                    split="train",
+                    micro_batch=micro_batch,
+                    updates=self.updates,
+                )
                 for window in range(windows)
                 for micro_batch in range(accumulate * self.updates)
             ]
@@ -87,18 +88,15 @@ class PromptWindows(View):
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         index = range(len(records))
-        batches = [
-            {"prompts": list(share.of(chunk)), "split": split}
-            for chunk in _chunks(index, self.eval_prompts * share.ranks)
-        ]
+        chunks = _chunks(index, self.eval_prompts * share.ranks)
+        batches = [PromptBatch(prompts=[*share.of(chunk)], split=split) for chunk in chunks]
         return StatefulLoader(lambda epoch: batches)
 
 
 class LabelledPairs(View):
     """(criterion, response) pairs with the characters that are relevant to them, for a discriminator.
 
-    Each training batch also holds the process's part of its ``update`` (all micro-batches of one optimiser step), for
-    the exact token mean. A pair of which it is not known what is relevant, or that is unscorable, is left out.
+    A pair of which it is not known what is relevant, or that is unscorable, is left out.
 
     Args:
         batch_size: Pairs per micro-batch and process.
@@ -118,24 +116,25 @@ class LabelledPairs(View):
     ) -> StatefulLoader:
         pairs = self._thinned(labelled_pairs(records), seed)
 
-        def batches(epoch: int) -> list[Batch]:
-            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch if reshuffle else 0)]
-            return [
-                _columns(share.of(micro_batch)) | {"update": _columns(share.of(update))}
-                for update in _chunks(order, self.batch_size * share.ranks * accumulate)
-                for micro_batch in _chunks(update, self.batch_size * share.ranks)
-            ]
-
         together = self.batch_size * share.ranks
+
+        def batches(epoch: int) -> list[PairBatch]:
+            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch if reshuffle else 0)]
+            found: list[PairBatch] = []
+            for update in _chunks(order, together * accumulate):
+                first, *others = [_batch(share.of(micro_batch)) for micro_batch in _chunks(update, together)]
+                found += [{**first, "update": [*share.of(update)]}, *others]
+            return found
+
         settings = {"pairs per micro-batch of all processes": together, "micro-batches per update": accumulate}
         return StatefulLoader(batches, {"training pairs": len(pairs), **settings}, together=accumulate)
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
         chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)
-        batches = [_columns(share.of(chunk)) for chunk in chunks]
+        batches = [_batch(share.of(chunk)) for chunk in chunks]
         return StatefulLoader(lambda epoch: batches)
 
-    def _thinned(self, pairs: list[Batch], seed: int) -> list[Batch]:
+    def _thinned(self, pairs: list[Pair], seed: int) -> list[Pair]:
         """All mixed pairs, and the configured share of the uniform ones, drawn once."""
         uniform = [index for index, pair in enumerate(pairs) if _is_uniform(pair)]
         order = shuffled(len(uniform), seed, epoch=0)
@@ -148,22 +147,14 @@ class LabelledPairs(View):
         return kept
 
 
-PAIR_FIELDS = ("prompt_id", "criterion", "response", "spans")
-
-
-def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
-    """One ``{"prompt_id", "criterion", "response", "spans"}`` per decided criterion with known relevant characters.
+def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
+    """One per decided criterion with known relevant characters.
 
     Raises:
         ValueError: If there is none.
     """
     pairs = [
-        {
-            "prompt_id": record.sample.id,
-            "criterion": criterion.text,
-            "response": record.response,
-            "spans": spans,
-        }
+        Pair(prompt_id=record.sample.id, criterion=criterion.text, response=record.response, spans=spans)
         for record in records
         if record.response
         for criterion, verdict in zip(record.sample.criteria, record.verdicts, strict=True)
@@ -177,7 +168,7 @@ def labelled_pairs(records: Sequence[Record]) -> list[Batch]:
     return pairs
 
 
-def _is_uniform(pair: Batch) -> bool:
+def _is_uniform(pair: Pair) -> bool:
     """Whether the criterion's spans hold all characters of the response, or none."""
     relevant = sum(end - start for start, end in pair["spans"])
     return relevant in (0, len(pair["response"]))
@@ -187,5 +178,5 @@ def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _columns(pairs: Sequence[Batch]) -> Batch:
-    return {field: [pair[field] for pair in pairs] for field in PAIR_FIELDS}
+def _batch(pairs: Sequence[Pair]) -> PairBatch:
+    return PairBatch(pairs=[*pairs], prompt_id=[pair["prompt_id"] for pair in pairs])

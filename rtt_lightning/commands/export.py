@@ -1,25 +1,21 @@
 """`rtt export`: a checkpoint to a Hugging Face folder that plain `transformers` loads."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from rtt_lightning.commands.cards import discriminator_card, policy_card
 from rtt_lightning.engines.base import end_token_ids
 from rtt_lightning.lm.fingerprint import fingerprint
 from rtt_lightning.lm.folders import appearing, write_adapters, write_model
-from rtt_lightning.lm.loading import Lora, add_adapters, load_model, trainable_names
+from rtt_lightning.lm.loading import Lora, add_adapters, fill, load_model
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.modules.policy import POLICY_KEY
-from rtt_lightning.relevance.discriminator.network import RelevanceModel
-from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_from_plain, load_weights
-from rtt_lightning.runtime.checkpoints import BASE_KEY, check_fits, read_checkpoint
+from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, config_of, restored, save
+from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint
 from rtt_lightning.runtime.hub import means_a_folder
 from rtt_lightning.runtime.resume import find_checkpoint
 
@@ -90,7 +86,7 @@ def _export_policy(
         _check_same(state, base)
         if lora:
             policy = add_adapters(policy, lora, "CAUSAL_LM")
-        _load(policy, {name.removeprefix("model."): weight for name, weight in state["state_dict"].items()})
+        fill(policy, state["state_dict"], "model.")
         return policy
 
     apart = lora is not None and not merge
@@ -122,24 +118,10 @@ def _export_discriminator(
         raise ValueError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
     if trust_remote_code:
         raise ValueError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
-    config = config_from_plain(state[CHECKPOINT_KEY])
-    config = replace(config, model=located(state, config.model, base))
-    model = RelevanceModel(config)
+    config = config_of(state, located(state, state[CHECKPOINT_KEY]["model"], base))
+    model = restored(state, config, accept_mismatch=True)
     _check_same(state, config.model)
-
-    def trained() -> Any:
-        load_weights(model, state["state_dict"])
-        return model.network
-
-    def load(lora: Lora | None, source: str | None = None) -> Any:
-        if source is None:
-            return RelevanceModel(replace(config, lora=lora)).network
-        return load_model(AutoModelForTokenClassification, source, lora)
-
-    write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
-    relevance = {"template": config.template, "max_length": config.max_length}
-    (folder / "relevance.json").write_text(json.dumps(relevance, indent=2) + "\n")
-    model.tokenizer.save_pretrained(folder)
+    save(model, folder, getattr(torch, dtype or "bfloat16"))
     (folder / "README.md").write_text(discriminator_card(name, config.model, state["global_step"], config.template))
 
 
@@ -166,8 +148,3 @@ def _check_same(state: Mapping[str, Any], base: str) -> None:
             f"{base} is not the model that was trained from: the fingerprint of its weights is {found}, that of the "
             f"checkpoint {expected}; give the same model with --base"
         )
-
-
-def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    check_fits(weights, trainable_names(model))
-    model.load_state_dict(weights, strict=False)

@@ -1,6 +1,6 @@
 """Language models: a frozen base under fp32 adapters, or fp32 weights in full; how the former merge is in `merging`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
+from rtt_lightning.runtime.checkpoints import check_fits
 from rtt_lightning.runtime.hub import reading
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "adapters_merged",
     "add_adapters",
     "checkpoint_activations",
+    "fill",
     "load_model",
     "load_reference",
     "merged_weights",
@@ -173,6 +175,17 @@ def _recomputed(layer: nn.Module, forward: Callable[..., Any], *args: Any) -> An
 def trainable_names(module: nn.Module) -> set[str]:
     """Names of the parameters that an optimiser moves: what a checkpoint holds."""
     return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Give a network the weights that a LightningModule trained, and held under this prefix.
+
+    Raises:
+        ValueError: If they are not exactly those that the network trains.
+    """
+    weights = {name.removeprefix(prefix): weight for name, weight in state.items()}
+    check_fits(weights, trainable_names(module))
+    module.load_state_dict(weights, strict=False)
 
 
 def refuse_unusual_head(model: PreTrainedModel) -> None:

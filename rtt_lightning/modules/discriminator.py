@@ -1,5 +1,8 @@
 """The discriminator as a LightningModule: token-wise binary cross entropy over response tokens (RTT, Eq. 5)."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,16 +12,23 @@ from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
 from rtt_lightning.lm.loading import Lora
+from rtt_lightning.lm.sequences import padded
 from rtt_lightning.metrics import UpdateMeans
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
-from rtt_lightning.relevance.discriminator.network import TEMPLATE, EncodedPairs, RelevanceConfig, RelevanceModel
-from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain
+from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
+from rtt_lightning.relevance.discriminator.network import (
+    TEMPLATE,
+    EncodedPairs,
+    RelevanceConfig,
+    RelevanceModel,
+    TokenPair,
+)
 from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.runtime.sharding import shard
+from rtt_lightning.types.batches import Pair, PairBatch
 
-Batch = dict[str, Any]
 IGNORED = -1
 
 
@@ -56,6 +66,8 @@ class DiscriminatorModule(TrainableModule):
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
         self._means, self._log_figures = UpdateMeans(), FigureLog()
+        self._update: Iterator[TokenPair] = iter(())  # the pairs of the update that are still to come
+        self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
 
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
@@ -66,18 +78,22 @@ class DiscriminatorModule(TrainableModule):
                 low_precision = self.base_dtype == torch.bfloat16
                 shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        pairs, labels = self._encode(batch)
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        if "update" in batch:
+            update = self._tokenised(batch["update"])
+            self._update, self._update_tokens = iter(update), _total(len(pair.offsets) for pair in update)
+        tokens = list(islice(self._update, len(batch["pairs"])))
+        pairs, labels = self._padded(tokens, batch["pairs"])
         loss = binary_cross_entropy(self.relevance(pairs), labels)
         mask = pairs.mask.to(loss.device)
-        tokens = self._update_tokens(batch, int(mask.sum()))
         self._means.add(mask, loss=loss)
         self._log_figures(self, "train", self._means.pop(), prog_bar=True, batch_size=len(mask))
-        self.log("train/cut_tokens", sum_over_ranks(torch.tensor(float(pairs.cut))), batch_size=len(mask))
-        return token_mean(loss, mask, tokens, self.trainer.accumulate_grad_batches, self.trainer.world_size)
+        self.log("train/cut_tokens", _total(pair.cut for pair in tokens), batch_size=len(mask))
+        micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
+        return token_mean(loss, mask, self._update_tokens, micro_batches, world)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        pairs, labels = self._encode(batch)
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        pairs, labels = self._padded(self._tokenised(batch["pairs"]), batch["pairs"])
         p, mask = self.relevance(pairs).sigmoid(), pairs.mask.to(labels.device)
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
         has_both = (labels & mask).any(1) & (~labels & mask).any(1)
@@ -100,27 +116,25 @@ class DiscriminatorModule(TrainableModule):
         for metric in (self.f1, self.average_precision):
             metric.reset()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         self.on_validation_epoch_end()
 
     def defined_by(self) -> tuple[str, dict[str, Any]]:
-        return CHECKPOINT_KEY, config_to_plain(self.config)
+        return CHECKPOINT_KEY, asdict(self.config)
 
-    def _encode(self, batch: Batch) -> tuple[EncodedPairs, Tensor]:
-        """Tokens of the pairs and their labels, ``[batch token]`` bool."""
-        pairs = self.relevance.encode(batch["criterion"], batch["response"])
-        labels = torch.zeros_like(pairs.mask)
-        for row, (spans, offsets) in enumerate(zip(batch["spans"], pairs.offsets, strict=True)):
-            labels[row, : len(offsets)] = spans_to_tokens(spans, offsets)
-        return pairs, labels.to(self.device)
+    def _tokenised(self, pairs: Sequence[Pair]) -> list[TokenPair]:
+        return self.relevance.tokenise([pair["criterion"] for pair in pairs], [pair["response"] for pair in pairs])
 
-    def _update_tokens(self, batch: Batch, own: int) -> Tensor:
-        """Response tokens in all micro-batches of the update on all ranks: the denominator of the token mean."""
-        tokens = own
-        if self.trainer.accumulate_grad_batches > 1:
-            update = batch["update"]
-            tokens = int(self.relevance.encode(update["criterion"], update["response"]).mask.sum())
-        return sum_over_ranks(torch.tensor(float(tokens)))
+    def _padded(self, tokens: Sequence[TokenPair], pairs: Sequence[Pair]) -> tuple[EncodedPairs, Tensor]:
+        """Pairs for the network, and their labels, ``[batch token]`` bool on the device."""
+        both = zip(pairs, tokens, strict=True)
+        labels = [spans_to_tokens(pair["spans"], read.offsets).tolist() for pair, read in both]
+        return EncodedPairs.of(tokens), padded(labels, torch.bool).to(self.device)
+
+
+def _total(counts: Iterable[int]) -> Tensor:
+    """Over all ranks."""
+    return sum_over_ranks(torch.tensor(float(sum(counts))))

@@ -36,27 +36,27 @@ class Sequences(TypedDict):
     sampler_logprobs: Tensor
 
 
-class ResponseBatch(PromptBatch, Sequences):
-    """What the policy gets: a `PromptBatch` that the rollout callback has filled.
+class ResponseBatch(Sequences, total=False):
+    """What the rollout callback adds to a `PromptBatch`: the policy gets both in one.
 
-    ``full_vocabulary`` says whether responses were drawn from the full softmax. In training: ``advantages [batch
-    token]``; ``old_logprobs [batch token]`` where the window is trained on in several updates; ``update_tokens``, the
-    response tokens of the update on all processes; ``micro_batches`` of it; whether this is its last one; the
-    ``prompt_id`` of each row; and what in it is not finite (``nonfinite``). In evaluation: ``met``, ``scorable`` and
-    ``weights``, all ``[batch rubric]``.
+    ``full_vocabulary`` says whether responses were drawn from the full softmax. In training, as a window keeps it and a
+    checkpoint within the window: ``advantages [batch token]``; ``old_logprobs [batch token]`` where the window is
+    trained on in several updates; ``update_tokens``, the response tokens of the update on all processes; how many
+    ``micro_batches`` it has; whether this is its ``last_of_update``; the ``prompt_id`` of each row; and what in it is
+    not finite (``nonfinite``). In evaluation: ``met``, ``scorable`` and ``weights``, all ``[batch rubric]``.
     """
 
     full_vocabulary: bool
-    advantages: NotRequired[Tensor]
-    old_logprobs: NotRequired[Tensor]
-    update_tokens: NotRequired[Tensor]
-    micro_batches: NotRequired[int]
-    last_of_update: NotRequired[bool]
-    prompt_id: NotRequired[list[str]]
-    nonfinite: NotRequired[list[str]]
-    met: NotRequired[Tensor]
-    scorable: NotRequired[Tensor]
-    weights: NotRequired[Tensor]
+    advantages: Tensor
+    old_logprobs: Tensor
+    update_tokens: Tensor
+    micro_batches: int
+    last_of_update: bool
+    prompt_id: list[str]
+    nonfinite: list[str]
+    met: Tensor
+    scorable: Tensor
+    weights: Tensor
 
 
 class Pair(TypedDict):
@@ -69,12 +69,15 @@ class Pair(TypedDict):
 
 
 class PairBatch(TypedDict):
-    """Of a loader, for the discriminator: this process's pairs of one micro-batch.
+    """Of a loader, for the discriminator: this process's ``pairs`` of one micro-batch, and the prompt of each.
 
-    In training also those of the whole ``update``, for the exact token mean, and the ``micro_batch``'s number in it.
+    The first one of an update also has those of the whole ``update``, in the order in which its micro-batches come.
     """
 
     pairs: list[Pair]
     prompt_id: list[str]
     update: NotRequired[list[Pair]]
-    micro_batch: NotRequired[int]
+
+
+Batch = PromptBatch | PairBatch
+"""Of a loader."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from rtt_lightning.functional.rewards import (
     weighted_mean,
 )
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans, UniformRelevance
+from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig
-from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain
 from rtt_lightning.types import Credited, Criterion, Experience, OutsideFailure, RubricSample
 from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.judge import Budget, Limits
@@ -129,7 +130,7 @@ def test_criteria_that_no_span_can_be_had_of_are_counted() -> None:
 
 def test_a_discriminator_is_blind_to_criteria_that_leave_it_no_room(tmp_path: Path, tiny_model: str) -> None:
     config = RelevanceConfig(tiny_model, max_length=40)
-    torch.save({CHECKPOINT_KEY: config_to_plain(config)}, tmp_path / "it.ckpt")
+    torch.save({CHECKPOINT_KEY: asdict(config)}, tmp_path / "it.ckpt")
     long = Criterion("Mention tea, " * 20, "judge")
     relevance = DiscriminatorRelevance(str(tmp_path / "it.ckpt"))
     said = without_credit([with_rules(long)], relevance, RuleVerifier())

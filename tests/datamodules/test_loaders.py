@@ -98,7 +98,8 @@ def test_every_pair_is_seen_once_an_epoch_with_its_whole_update() -> None:
     records = labelled()
     total = sum(len(r.verdicts) for r in records)
     batches = list(LabelledPairs(batch_size=4).train_loader(records, accumulate=3, seed=0))
-    assert sum(len(b["criterion"]) for b in batches) == total
-    assert all(len(b["update"]["criterion"]) <= 12 for b in batches)
-    assert batches[0]["update"]["criterion"][:4] == batches[0]["criterion"]
-    assert batches[1]["update"] == batches[0]["update"]
+    assert sum(len(b["pairs"]) for b in batches) == total
+    firsts = [number for number, b in enumerate(batches) if "update" in b]
+    assert firsts == list(range(0, len(batches), 3))
+    for first in firsts:
+        assert batches[first]["update"] == [pair for b in batches[first : first + 3] for pair in b["pairs"]]

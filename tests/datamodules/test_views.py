@@ -1,7 +1,9 @@
 """What a batch is: windows of prompts for a policy, labelled pairs for a discriminator."""
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,10 @@ def record(response: str | None, *verdicts: Verdict) -> Record:
 
 def pairs(count: int) -> list[Record]:
     return [record(f"response {i}", Verdict(True, "", ((0, i),))) for i in range(count)]
+
+
+def responses_of(batches: Iterable[Any]) -> list[str]:
+    return [pair["response"] for batch in batches for pair in batch["pairs"]]
 
 
 @settings(max_examples=30, deadline=None)
@@ -127,7 +133,7 @@ def test_uniform_pairs_are_thinned_in_training_alone() -> None:
 
     def responses(share: float, seed: int = 0) -> list[str]:
         loader = LabelledPairs(4, uniform_share=share).train_loader(records, 1, seed)
-        epochs = [[response.strip() for batch in loader for response in batch["response"]] for _ in range(2)]
+        epochs = [[response.strip() for response in responses_of(loader)] for _ in range(2)]
         assert sorted(epochs[0]) == sorted(epochs[1])  # the same pairs in every epoch
         return epochs[0]
 
@@ -137,7 +143,7 @@ def test_uniform_pairs_are_thinned_in_training_alone() -> None:
     assert len(set(kept)) > 1
     assert set(responses(0.0)) == {"mixed"}
     evaluated = LabelledPairs(4, uniform_share=0.0).eval_loader(records, "val")
-    assert sum(len(batch["response"]) for batch in evaluated) == 30
+    assert len(responses_of(evaluated)) == 30
 
 
 def test_no_pair_left_and_a_share_beyond_one_are_refused() -> None:
@@ -157,20 +163,17 @@ def test_each_pair_comes_once_an_epoch_and_in_the_update_of_its_batch(count: int
         assert (
             len(batches) == len(loader) == -(-count // size)
         )  # the last update may be short, its batches are not empty
-        assert sorted(response for batch in batches for response in batch["response"]) == sorted(
-            f"response {i}" for i in range(count)
-        )
+        assert sorted(responses_of(batches)) == sorted(f"response {i}" for i in range(count))
         for first in range(0, len(batches), accumulate):
             together = batches[first : first + accumulate]
-            for column in ("criterion", "response", "spans"):
-                joined = [value for batch in together for value in batch[column]]
-                assert all(batch["update"][column] == joined for batch in together)
+            assert together[0]["update"] == [pair for batch in together for pair in batch["pairs"]]
+            assert not any("update" in batch for batch in together[1:])
 
 
 def test_pairs_are_shuffled_anew_and_evaluated_in_order() -> None:
     loader = LabelledPairs(20).train_loader(pairs(20), 1, seed=0)
     [first], [second] = list(loader), list(loader)
-    assert first["response"] != second["response"]
+    assert responses_of([first]) != responses_of([second])
     batches = list(LabelledPairs(8).eval_loader(pairs(20), "val"))
-    assert [len(batch["spans"]) for batch in batches] == [8, 8, 4]
-    assert [response for batch in batches for response in batch["response"]] == [f"response {i}" for i in range(20)]
+    assert [len(batch["pairs"]) for batch in batches] == [8, 8, 4]
+    assert responses_of(batches) == [f"response {i}" for i in range(20)]

@@ -82,7 +82,7 @@ class Journal(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self._updates = trainer.global_step if self._updates is None else self._updates
-        self._prompts.append(list(batch.get("prompts", batch.get("criterion", []))))
+        self._prompts.append(batch["prompts"] if "prompts" in batch else [pair["criterion"] for pair in batch["pairs"]])
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         if trainer.global_step == self._updates:

@@ -16,7 +16,7 @@ from rtt_lightning.lm.origin import differences
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.modules.policy import POLICY_KEY, PolicyModule
 from rtt_lightning.modules.training import TrainableModule
-from rtt_lightning.relevance.discriminator.source import load_relevance_model
+from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint
 
 LORA = Lora(rank=4, alpha=8)
@@ -134,14 +134,14 @@ def test_a_discriminator_knows_its_body(tiny_model: str, tmp_path: Path) -> None
     module.configure_model()
     torch.save({**saved(module), "pytorch-lightning_version": "2"}, tmp_path / "d.ckpt")
     path = str(tmp_path / "d.ckpt")
-    load_relevance_model(path)
+    load(path)
     (tmp_path / "body").rename(tmp_path / "moved")
-    load_relevance_model(path, body=str(tmp_path / "moved"))
+    load(path, body=str(tmp_path / "moved"))
     one_number(copy(tiny_model, tmp_path / "body"))
     with pytest.raises(ValueError, match=r"other base weights .*accept_mismatch of DiscriminatorRelevance"):
-        load_relevance_model(path)
+        load(path)
     with pytest.warns(UserWarning, match="other base weights"):
-        load_relevance_model(path, accept_mismatch=True)
+        load(path, accept_mismatch=True)
     longer = DiscriminatorModule(str(tmp_path / "moved"), layers=2, template="{criterion}|")
     longer.configure_model()
     with pytest.raises(ValueError, match=r"layers 1, now 2; template Identify.*, now \{criterion\}\|"):

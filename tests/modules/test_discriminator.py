@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.cli import main
 from rtt_lightning.relevance import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.source import score
 
 WORDS = ("tea", "owl", "sea", "red", "sky", "map")
 
@@ -98,9 +103,7 @@ def test_its_checkpoint_alone_makes_a_relevance_source(tmp_path: Path, tiny_mode
     path = tmp_path / "d.ckpt"
     run.trainer.save_checkpoint(path, weights_only=True)
     source = DiscriminatorRelevance(str(path))
-    from rtt_lightning.relevance.discriminator.source import load_relevance_model, score
-
-    loaded = load_relevance_model(source.checkpoint)
+    loaded = load(source.checkpoint)
     assert loaded.config == run.model.config
     pairs = [("Use tea.", "a cup of tea"), ("Use owl.", "no")]
     run.model.relevance.eval()
@@ -119,25 +122,34 @@ def test_accumulation_gives_the_mean_over_all_tokens_of_the_update(tmp_path: Pat
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_each_pair_is_tokenised_once_an_epoch(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    tokenise = PreTrainedTokenizerBase.__call__
+
+    def counted(self: Any, text: Any, **kwargs: Any) -> Any:
+        texts.extend([text] if isinstance(text, str) else text)
+        return tokenise(self, text, **kwargs)
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "__call__", counted)
+    flags = ("--trainer.max_epochs=2", "--trainer.accumulate_grad_batches=2", "--trainer.limit_val_batches=0")
+    run = fit(tmp_path, tiny_model, "--data.view.init_args.batch_size=4", *flags)
+    pairs = len(run.datamodule.records["train"])
+    assert run.trainer.global_step == 2 * -(-pairs // 8)
+    for start in ("We saw", "Identify which tokens"):
+        counts = Counter(text for text in texts if text.startswith(start))
+        assert sum(counts.values()) == 2 * pairs
+    assert set(Counter(text for text in texts if text.startswith("We saw")).values()) == {2}
+
+
 def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model))
-    pairs = model.encode(["{criterion} {response}"], ["x"])
-    assert "{criterion} {response}" in model.tokenizer.decode(pairs.ids[0])
+    [pair] = model.tokenise(["{criterion} {response}"], ["x"])
+    assert "{criterion} {response}" in model.tokenizer.decode(pair.ids)
 
 
 def test_an_overlong_criterion_is_kept_and_the_cut_is_counted(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model, max_length=40))
-    pairs = model.encode(["Use tea."], ["word " * 60])
-    assert "Use tea." in model.tokenizer.decode(pairs.ids[0])
-    assert pairs.cut > 0
-    assert pairs.mask.sum() + pairs.starts[0] == 40
-
-
-def test_wrong_files_are_refused(tmp_path: Path) -> None:
-    from rtt_lightning.relevance.discriminator.source import load_relevance_model
-
-    with pytest.raises(ValueError, match="no discriminator checkpoint"):
-        load_relevance_model(str(tmp_path / "none.ckpt"))
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="not a discriminator"):
-        load_relevance_model(str(tmp_path / "other.ckpt"))
+    [pair] = model.tokenise(["Use tea."], ["word " * 60])
+    assert "Use tea." in model.tokenizer.decode(pair.ids)
+    assert pair.cut > 0
+    assert len(pair.offsets) + pair.start == len(pair.ids) == 40

@@ -140,5 +140,5 @@ def test_predict_makes_labelled_pairs_of_the_training_prompts(policy_args, tmp_p
     ]
     [batch] = LabelledPairs(batch_size=1000).eval_loader(records, "train")
     answered = [record for record in records if record.response]
-    assert len(batch["criterion"]) == sum(len(record.verdicts) for record in answered)
-    assert set(batch["response"]) == {record.response for record in answered}
+    assert len(batch["pairs"]) == sum(len(record.verdicts) for record in answered)
+    assert {pair["response"] for pair in batch["pairs"]} == {record.response for record in answered}

@@ -1,5 +1,6 @@
 """Checkpoint files are whole or absent, and say what to do when they are damaged."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import pytest
 import torch
 
 from rtt_lightning.commands.export import export
+from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, load
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig
-from rtt_lightning.relevance.discriminator.source import CHECKPOINT_KEY, config_to_plain, load_relevance_model
 from rtt_lightning.runtime.checkpoints import newest, point_to, read_checkpoint, write_file, write_shards
 from rtt_lightning.runtime.resume import find_checkpoint
 
@@ -152,12 +153,12 @@ def test_a_checkpoint_with_numbers_that_are_not_finite_is_refused_by_whoever_rea
     older, newer = save(tmp_path, 1, 2)
     weight, average = torch.ones(2), torch.ones(2)
     broken: dict[str, Any] = {"state_dict": {"w": weight}, "optimizer_states": [{"state": {0: {"exp_avg": average}}}]}
-    broken[CHECKPOINT_KEY] = config_to_plain(RelevanceConfig("body"))  # as of a discriminator
+    broken[CHECKPOINT_KEY] = asdict(RelevanceConfig("body"))  # as of a discriminator
     (weight if part == "state_dict" else average)[1] = value
     write_file(broken, newer)
     with pytest.raises(ValueError, match=rf"not finite, in {part}/.*; the next older one is {older}"):
         read_checkpoint(newer)
-    for reader in (partial(export, folder=tmp_path / "model"), lambda path: load_relevance_model(str(path))):
+    for reader in (partial(export, folder=tmp_path / "model"), lambda path: load(str(path))):
         with pytest.raises(ValueError, match="holds numbers that are not finite"):
             reader(newer)
     write_shards(broken, tmp_path / "step-00000003.ckpt", 0, 1, lambda: None)

@@ -25,7 +25,6 @@ from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig
-from rtt_lightning.relevance.discriminator.source import read_config as read_config_of_discriminator
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.runtime.strategies import FSDP
 
@@ -118,13 +117,14 @@ def _policy_job(
         evaluated = view.eval_prompts * rollout.evaluation.n if validates else 0
         rows = min(rollout.collector.engine.batch_size, max(prompts * sampling.n, evaluated))
         job = replace(job, sampled=rows, merge=rollout.collector.engine.merge_adapters)
-    if not isinstance(rollout.collector.relevance, DiscriminatorRelevance):
+    relevance = rollout.collector.relevance
+    if not isinstance(relevance, DiscriminatorRelevance):
         return job
-    config = read_config_of_discriminator(rollout.collector.relevance.checkpoint)
+    config = relevance.config
     return replace(
         job,
         scorer=(read_shape(config.model, config.layers), config.lora),
-        scored=rollout.collector.relevance.batch_size,
+        scored=relevance.batch_size,
         scored_tokens=min(config.max_length, job.prompt + job.response),  # criteria are parts of their prompts
     )
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModelForTokenClassification
 
 from rtt_lightning.lm.loading import Lora, add_adapters, load_model
 from rtt_lightning.lm.origin import adapted_layers, base_of
+from rtt_lightning.lm.sequences import padded
 from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
 from rtt_lightning.types import Span
 
@@ -51,28 +51,47 @@ class RelevanceConfig:
 
 
 @dataclass(frozen=True)
-class EncodedPairs:
-    """Tokenised (criterion, response) pairs.
+class TokenPair:
+    """A (criterion, response) pair in tokens, within the longest input.
 
     Attributes:
-        ids: ``[batch sequence]`` right-padded.
+        ids: What is read: the prefix with the criterion, then the response.
+        start: Tokens of the whole prefix.
+        offsets: The characters of the response that each of its tokens carries.
+        cut: Response tokens that fell beyond ``max_length``.
+    """
+
+    ids: list[int]
+    start: int
+    offsets: list[Span]
+    cut: int
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs in tokens, right-padded.
+
+    Attributes:
+        ids: ``[batch sequence]``.
         attention: ``[batch sequence]``.
         starts: ``[batch]`` position of the first response token.
         mask: ``[batch token]`` bool, response tokens.
-        offsets: Per pair, the characters of the response that each of its tokens carries.
-        cut: Response tokens that fell beyond ``max_length``.
     """
 
     ids: Tensor
     attention: Tensor
     starts: Tensor
     mask: Tensor
-    offsets: list[list[Span]]
-    cut: int
 
-
-_EMPTY = torch.zeros(0, 1, dtype=torch.long)
-NO_PAIRS = EncodedPairs(_EMPTY, _EMPTY, _EMPTY[:, 0], _EMPTY.bool(), [], 0)
+    @classmethod
+    def of(cls, pairs: Sequence[TokenPair]) -> "EncodedPairs":
+        """On the CPU; there may be none."""
+        return cls(
+            ids=padded([pair.ids for pair in pairs], torch.long),
+            attention=padded([[1] * len(pair.ids) for pair in pairs], torch.long),
+            starts=torch.tensor([pair.start for pair in pairs], dtype=torch.long),
+            mask=padded([[True] * len(pair.offsets) for pair in pairs], torch.bool),
+        )
 
 
 class RelevanceModel(nn.Module):
@@ -87,7 +106,7 @@ class RelevanceModel(nn.Module):
         super().__init__()
         self.config = config
         self.tokenizer = load_tokenizer(config.model)
-        extra: dict[str, Any] = {} if config.layers is None else {"num_hidden_layers": config.layers}
+        extra = {} if config.layers is None else _first_layers(config.model, config.layers)
         body = load_model(AutoModelForTokenClassification, config.model, config.lora, base_dtype, num_labels=1, **extra)
         # Dropout would make the relevance of a response depend on chance.
         for module in body.modules():
@@ -99,37 +118,25 @@ class RelevanceModel(nn.Module):
         """What its weights continue, as a checkpoint keeps it."""
         return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
-    def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> EncodedPairs:
-        """Tokenise pairs. Criterion and response are data: what looks like a template in them is not expanded.
+    def tokenise(self, criteria: Sequence[str], responses: Sequence[str]) -> list[TokenPair]:
+        """Pairs in tokens. Criterion and response are data: what looks like a template in them is not expanded.
 
         Raises:
             ValueError: For a token beyond the embedding of the body.
         """
         if not criteria:
-            return NO_PAIRS
-        prefixes = self.config.prefixes(self.tokenizer, criteria)
+            return []
+        prefixes, longest = self.config.prefixes(self.tokenizer, criteria), self.config.max_length
         encoded = self.tokenizer(list(responses), add_special_tokens=False, return_offsets_mapping=True)
-        sequences, masks, offsets, cut = [], [], [], 0
+        pairs = []
         for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            room = max(0, self.config.max_length - len(prefix))
-            cut += max(0, len(ids) - room)
-            sequences.append(torch.tensor([*prefix, *ids[:room]][: self.config.max_length]))
-            masks.append(torch.ones(len(ids[:room]), dtype=torch.bool))
-            offsets.append(spans[:room])
-        padded = pad_sequence(sequences, batch_first=True)
-        highest, rows = int(padded.max()), self.network.get_input_embeddings().weight.shape[0]
-        if highest >= rows:
+            read = spans[: max(0, longest - len(prefix))]
+            pairs.append(TokenPair([*prefix, *ids][:longest], len(prefix), read, len(ids) - len(read)))
+        highest = max(token for pair in pairs for token in pair.ids)
+        if highest >= (rows := self.network.get_input_embeddings().weight.shape[0]):
             reason = without_embedding(self.tokenizer, highest, rows)
             raise ValueError(f"the discriminator cannot read a token: {reason}")
-        attention = pad_sequence([torch.ones_like(s) for s in sequences], batch_first=True)
-        return EncodedPairs(
-            ids=padded,
-            attention=attention,
-            starts=torch.tensor([len(prefix) for prefix in prefixes]),
-            mask=pad_sequence(masks, batch_first=True),
-            offsets=offsets,
-            cut=cut,
-        )
+        return pairs
 
     def forward(self, pairs: EncodedPairs) -> Tensor:
         """Logits ``[batch token]`` fp32 of the response tokens; 0 outside ``pairs.mask``.
@@ -148,3 +155,9 @@ class RelevanceModel(nn.Module):
     def _run(self, ids: Tensor, attention: Tensor) -> Tensor:
         """Logits ``[batch sequence]`` fp32."""
         return self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
+
+
+def _first_layers(model: str, layers: int) -> dict[str, Any]:
+    """What of a model's configuration changes with the number of its layers."""
+    kinds = getattr(AutoConfig.from_pretrained(model), "layer_types", None)
+    return {"num_hidden_layers": layers} | ({"layer_types": kinds[:layers]} if kinds else {})

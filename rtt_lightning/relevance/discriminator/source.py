@@ -1,38 +1,28 @@
 """Relevance from a trained discriminator."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rtt_lightning.functional.alignment import spans_to_tokens, transfer
-from rtt_lightning.lm.loading import Lora, trainable_names
-from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
-from rtt_lightning.runtime.checkpoints import BASE_KEY, META, check_fits, read_checkpoint
+from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
+from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceConfig, RelevanceModel
 from rtt_lightning.types import Criterion, JudgedRollout, Span
-
-CHECKPOINT_KEY = "relevance_config"
-PREFIX = "relevance."
-"""Where `DiscriminatorModule` keeps the `RelevanceModel`."""
 
 
 class DiscriminatorRelevance(RelevanceSource):
-    """Rates the tokens of each response for each criterion with a checkpoint of `DiscriminatorModule`.
+    """Rates the tokens of each response for each criterion with a trained discriminator.
 
     Args:
-        checkpoint: A ``.ckpt`` file.
+        checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, or a folder that `rtt export` made of one.
         batch_size: Pairs per forward pass.
-        model: Folder or hub name of its body, where that has moved; null for where it was trained from.
+        model: Folder or hub name of the body of a ``.ckpt``, where that has moved; null for where it was trained from.
         accept_mismatch: Use it with another body or tokenizer than it was trained with, and only name the differences.
     """
 
@@ -43,10 +33,15 @@ class DiscriminatorRelevance(RelevanceSource):
         self.body, self.accept_mismatch = model, accept_mismatch
         self._model: RelevanceModel | None = None
 
+    @property
+    def config(self) -> RelevanceConfig:
+        """What defines the discriminator; its weights stay on the disk."""
+        return read_config(self.checkpoint, self.body)
+
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
         """Those that leave no room for a response within the length that the discriminator reads."""
-        config = read_config(self.checkpoint)
-        prefixes = config.prefixes(load_tokenizer(self.body or config.model), [c.text for c in criteria])
+        config = self.config
+        prefixes = config.prefixes(load_tokenizer(config.model), [c.text for c in criteria])
         return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
 
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
@@ -54,7 +49,7 @@ class DiscriminatorRelevance(RelevanceSource):
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-            self._model = load_relevance_model(self.checkpoint, self.body, self.accept_mismatch).to(device)
+            self._model = load(self.checkpoint, self.body, self.accept_mismatch).to(device)
         pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
         scored = iter(score(self._model, pairs, self.batch_size))
         return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
@@ -87,73 +82,8 @@ def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: i
     results = []
     for start in range(0, len(pairs), batch_size):
         criteria, responses = zip(*pairs[start : start + batch_size], strict=True)
-        encoded = model.encode(criteria, responses)
+        tokens = model.tokenise(criteria, responses)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):  # few CPUs compute in bf16
-            p = model(encoded).sigmoid().float().cpu()
-        results += [(row[mask], spans) for row, mask, spans in zip(p, encoded.mask, encoded.offsets, strict=True)]
+            p = model(EncodedPairs.of(tokens)).sigmoid().float().cpu()
+        results += [(row[: len(pair.offsets)], pair.offsets) for row, pair in zip(p, tokens, strict=True)]
     return results
-
-
-def load_relevance_model(checkpoint: str, body: str | None = None, accept_mismatch: bool = False) -> RelevanceModel:
-    """The frozen network of a discriminator checkpoint, with the template and limits that it was trained with.
-
-    Args:
-        checkpoint: Its file or folder.
-        body: Where its body lies now, if it has moved.
-        accept_mismatch: Whether to warn only of another body.
-
-    Raises:
-        ValueError: For a missing file or one that no `DiscriminatorModule` wrote, and for another body than it was
-            trained with.
-    """
-    config = read_config(checkpoint)
-    state = read_checkpoint(Path(checkpoint))
-    model = RelevanceModel(config if body is None else replace(config, model=body))
-    check_origin(state.get(BASE_KEY, {}), model.base(), accept_mismatch)
-    load_weights(model, state["state_dict"])
-    return model.requires_grad_(False).eval()
-
-
-def read_config(checkpoint: str) -> RelevanceConfig:
-    """What defines the discriminator of a checkpoint; its weights stay on the disk.
-
-    Raises:
-        ValueError: For a missing file or one that no `DiscriminatorModule` wrote.
-    """
-    path = Path(checkpoint)
-    file = path / META if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"no discriminator checkpoint at {checkpoint}; train one with `rtt fit` and a discriminator")
-    try:
-        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it cannot be read as one") from error
-    return config_of(state, checkpoint)
-
-
-def config_of(state: Mapping[str, Any], checkpoint: str | Path) -> RelevanceConfig:
-    """What defines the discriminator of a checkpoint that was read.
-
-    Raises:
-        ValueError: If no `DiscriminatorModule` wrote it.
-    """
-    if CHECKPOINT_KEY not in state:
-        raise ValueError(f"{checkpoint} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
-    return config_from_plain(state[CHECKPOINT_KEY])
-
-
-def load_weights(model: RelevanceModel, state: Mapping[str, Tensor]) -> None:
-    """Fill a network with the weights that a `DiscriminatorModule` trained."""
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items()}
-    check_fits(weights, trainable_names(model))
-    model.load_state_dict(weights, strict=False)
-
-
-def config_to_plain(config: RelevanceConfig) -> dict[str, Any]:
-    """As numbers and strings, which load with ``weights_only``."""
-    return asdict(config)
-
-
-def config_from_plain(plain: dict[str, Any]) -> RelevanceConfig:
-    lora = plain["lora"] and Lora(**plain["lora"])
-    return RelevanceConfig(**{**plain, "lora": lora})

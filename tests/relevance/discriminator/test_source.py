@@ -15,8 +15,9 @@ from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import RolloutBuilder
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
-from rtt_lightning.relevance.discriminator.source import load_relevance_model, score
+from rtt_lightning.relevance.discriminator.checkpoint import load
+from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.source import score
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
 END = "<end>"
@@ -135,9 +136,9 @@ def test_each_criterion_has_a_row_and_padding_leaves_no_trace(owls, policy_token
 
 @pytest.mark.parametrize("response", ["", END])
 def test_an_empty_response_alone(owls, policy_tokenizer, response: str) -> None:
-    [found] = owls.weigh([judged(policy_tokenizer, response, "One.", "Two.")])
-    assert found.p.shape == (2, len(response) > 0)
-    assert not found.p.any()
+    relevance = owls.weigh([judged(policy_tokenizer, response, "One.", "Two.")])[0].p
+    assert relevance.shape == (2, len(response) > 0)
+    assert not relevance.any()
 
 
 def test_nothing_to_weigh_gives_nothing(owls) -> None:
@@ -146,9 +147,9 @@ def test_nothing_to_weigh_gives_nothing(owls) -> None:
 
 def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_path: Path, policy_tokenizer) -> None:
     item = judged(policy_tokenizer, f"an owl an owl{END}")
-    prefix = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
+    [pair] = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).tokenise(["Use owl."], ["x"])
     # Room for "an" and " owl", not for " an" and the second " owl".
-    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=int(prefix.starts[0]) + 2)
+    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=pair.start + 2)
     relevance = source.weigh([item])[0].p
     assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids)[5:8] == ["a", "nĠ", "o"]
     close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
@@ -158,14 +159,15 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
     tiny_model: str, tmp_path: Path, policy_tokenizer
 ) -> None:
     short, long = "Use owl.", "Use owl, and speak of the birds of the night."
-    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
-    starts = model.encode([short, long], ["x", "x"]).starts.tolist()
+    model = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
+    starts = [pair.start for pair in model.tokenise([short, long], ["x", "x"])]
     item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
     source = by_token(
         tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
     )  # "an", " owl" beside the long one
     [found] = source.weigh([item])
     relevance, read = found.p, found.read
+    assert read is not None
     first = item.rollout.answer_tokens.index(True)
     assert read.tolist() == [False] * first + [True] * 4 + [False] * 6  # a, "n ", o, wl | space, a, "n ", o, wl, end
     close(relevance[:, first : first + 4], *[[0, 0.5, 1, 1]] * 2)
@@ -175,15 +177,14 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
     full = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=starts[1])  # the long one takes all of the room
     with pytest.warns(UserWarning, match="the criterion 'Use owl, and .*' leaves the discriminator no room"):
         [found] = full.weigh([item])
-    relevance, read = found.p, found.read
-    assert read.tolist() == item.rollout.answer_tokens
-    assert relevance[0].any()
-    assert not relevance[1].any()
+    assert found.read.tolist() == item.rollout.answer_tokens
+    assert found.p[0].any()
+    assert not found.p[1].any()
 
 
 def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
-    model = load_relevance_model(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
-    pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
+    model = load(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
+    pairs = EncodedPairs.of(model.tokenise(["A criterion of more than eight tokens.", "Too."], ["a response", ""]))
     assert pairs.ids.shape[1] == 8
     assert not pairs.mask.any()
     assert model(pairs).shape == pairs.mask.shape
@@ -195,9 +196,9 @@ def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) 
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
     tokenizer.save_pretrained(tmp_path)
     model = RelevanceModel(RelevanceConfig(str(tmp_path), layers=1))
-    model.encode(["Use owl."], ["an owl"])
+    model.tokenise(["Use owl."], ["an owl"])
     with pytest.raises(ValueError, match=r"the discriminator cannot read a token: '<\|turn\|>' has id 49152"):
-        model.encode(["Use owl."], ["an <|turn|> owl"])
+        model.tokenise(["Use owl."], ["an <|turn|> owl"])
 
 
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
@@ -229,6 +230,6 @@ def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_mod
     """With the discriminator's own tokenizer as the policy's, nothing is carried over: token by token the same."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
-    ((expected, spans),) = score(load_relevance_model(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
+    ((expected, spans),) = score(load(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
     assert tuple(spans) == item.rollout.offsets
     torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected[None])

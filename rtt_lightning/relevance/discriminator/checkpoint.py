@@ -1,0 +1,112 @@
+"""A discriminator on the disk: the checkpoint of a `DiscriminatorModule`, and the folder that `rtt export` makes of it.
+
+The folder is a plain token classifier of `transformers` with its tokenizer, and `RELEVANCE` beside them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from rtt_lightning.lm.folders import write_model
+from rtt_lightning.lm.loading import Lora, fill
+from rtt_lightning.lm.origin import check_origin
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
+
+CHECKPOINT_KEY = "relevance_config"
+"""Where a checkpoint keeps the `RelevanceConfig`, in numbers and strings."""
+PREFIX = "relevance."
+"""Where `DiscriminatorModule` keeps the `RelevanceModel`."""
+RELEVANCE = "relevance.json"
+"""In a folder: the input template and the longest input."""
+
+
+def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
+    """Write a discriminator as a folder, adapters merged, and read it again; the network may be rounded by that.
+
+    Raises:
+        ValueError: See `write_model`.
+    """
+    config = model.config
+
+    def load_plain(_: None, source: str = config.model) -> Any:
+        return RelevanceModel(replace(config, model=source, lora=None)).network
+
+    model.tokenizer.save_pretrained(folder)  # which is read again with the network
+    write_model(lambda: model.network, load_plain, folder, dtype)
+    relevance = {"template": config.template, "max_length": config.max_length}
+    (folder / RELEVANCE).write_text(json.dumps(relevance, indent=2) + "\n")
+
+
+def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> RelevanceModel:
+    """The frozen network of a checkpoint or folder, with the template and limits that it was trained with.
+
+    Args:
+        path: The file or folder of a checkpoint, or a folder that `save` wrote.
+        body: Where the body of a checkpoint lies now, if it has moved.
+        accept_mismatch: Whether to warn only of another body.
+
+    Raises:
+        ValueError: For a missing path or one of something else, and for another body than it was trained with.
+    """
+    config = read_config(path, body)
+    if _is_folder(path):
+        model = RelevanceModel(config)
+    else:
+        model = restored(read_checkpoint(Path(path)), config, accept_mismatch)
+    return model.requires_grad_(False).eval()
+
+
+def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch: bool = False) -> RelevanceModel:
+    """The network of a checkpoint that was read.
+
+    Raises:
+        ValueError: For another body than it was trained with, and for other weights than the network trains.
+    """
+    model = RelevanceModel(config)
+    saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
+    check_origin(saved, asdict(config) | model.base(), accept_mismatch)
+    fill(model, state["state_dict"], PREFIX)
+    return model
+
+
+def read_config(path: str, body: str | None = None) -> RelevanceConfig:
+    """What defines the discriminator of a checkpoint or folder, see `load`; its weights stay on the disk.
+
+    Raises:
+        ValueError: For a missing path or one of something else.
+    """
+    if _is_folder(path):
+        if body is not None:
+            raise ValueError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
+        return RelevanceConfig(path, **json.loads((Path(path) / RELEVANCE).read_text()))
+    file = Path(path) / META if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        found = f", a folder without {META} or {RELEVANCE}" if Path(path).is_dir() else ""
+        raise ValueError(
+            f"no discriminator checkpoint at {path}{found}; give the .ckpt of a discriminator that `rtt fit` trained, "
+            "or a folder that `rtt export` made of one"
+        )
+    try:
+        state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        raise ValueError(f"{path} is not a discriminator's checkpoint; it cannot be read as one") from error
+    if CHECKPOINT_KEY not in state:
+        raise ValueError(f"{path} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
+    return config_of(state, body)
+
+
+def config_of(state: Mapping[str, Any], body: str | None = None) -> RelevanceConfig:
+    """What defines the discriminator of a checkpoint that was read."""
+    plain = state[CHECKPOINT_KEY]
+    lora = plain["lora"] and Lora(**plain["lora"])
+    return RelevanceConfig(**{**plain, "lora": lora, "model": body or plain["model"]})
+
+
+def _is_folder(path: str) -> bool:
+    return (Path(path) / RELEVANCE).is_file()
