@@ -4,26 +4,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 
 from rtt_lightning.callbacks.start import refuse_long, refuse_undecidable, say_what_is_ignored
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import RolloutEngine, Sampling
-from rtt_lightning.relevance import Relevance, RelevanceSource, UniformRelevance
+from rtt_lightning.relevance import RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
 from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.reports.outputs import set_aside_later
 from rtt_lightning.rollout.collect import Collector
-from rtt_lightning.rollout.experience import collate
+from rtt_lightning.rollout.experience import evaluated
 from rtt_lightning.rollout.window import Window, make_window, on_device
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
-from rtt_lightning.runtime.processes import gather, mean_over_ranks, sum_over_ranks
+from rtt_lightning.runtime.processes import gather, mean_over_ranks
 from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks
 from rtt_lightning.types.batches import PromptBatch
 from rtt_lightning.verifiers.base import Verifier
@@ -80,7 +78,7 @@ class RolloutCallback(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._window, self.collector.version = None, None
-        self._writes_to, self._is_first = None if trainer.fast_dev_run else self.output, True
+        self._folder = None if trainer.fast_dev_run else self.output
         if isinstance(trainer.datamodule.view, PromptWindows):
             refuse_undecidable(trainer.datamodule, self.collector.verifier)
             if stage == TrainerFn.FITTING:
@@ -111,18 +109,16 @@ class RolloutCallback(Callback):
 
     def _collect_window(self, trainer: Trainer, policy: Any, batch: Any) -> Window:
         started, number = time.monotonic(), batch["window"]
-        if self._is_first and self._writes_to and trainer.is_global_zero:  # the others wait for it before they write
-            set_aside_later(self._writes_to, number, trainer.global_step)
-        self._is_first = False
+        if self._folder and trainer.is_global_zero:  # the others wait for it before they write
+            set_aside_later(self._folder, number, trainer.global_step)
         judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
         sampled = time.monotonic()
         experience = self.collector.experience(judged, policy)
         credited = self.credited = policy.credit(experience)
-        ids = [item.sample.id for item in judged]
-        split = batch["updates"], trainer.accumulate_grad_batches
-        window = make_window(number, experience, credited.advantages, *split, sum_over_ranks, ids)
-        if batch["updates"] > 1:
-            with torch.no_grad(), trainer.precision_plugin.train_step_context():
+        ids, updates = [item.sample.id for item in judged], batch["updates"]
+        window = make_window(number, experience, credited.advantages, ids, updates, trainer.accumulate_grad_batches)
+        if updates > 1:
+            with trainer.precision_plugin.train_step_context():
                 window.anchor(policy)
         policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
         seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
@@ -132,9 +128,9 @@ class RolloutCallback(Callback):
         return window
 
     def _show(self, trainer: Trainer, number: int, experience: Experience, credited: Credited) -> None:
-        if self._writes_to:
+        if self._folder:
             part = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
-            path = self._writes_to / f"window-{number:06d}{part}.parquet"
+            path = self._folder / f"window-{number:06d}{part}.parquet"
             write_completions(path, self.judged, experience.relevance, credited.advantages)
         if trainer.is_global_zero and self.table_every and number % self.table_every == 0:
             print_window(number, self.judged, credited, rows=min(self.sampling.n, 4))
@@ -151,10 +147,7 @@ class RolloutCallback(Callback):
             return
         judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW, self.loose)
         self._evaluated += judged
-        of = collate(judged, [Relevance(torch.zeros(len(item.verdicts), 0)) for item in judged])
-        verdicts: dict[str, Tensor] = {"met": of.met, "scorable": of.scorable, "weights": of.weights}
-        batch |= on_device({**of.sequences, **verdicts}, pl_module.device)
-        batch["full_vocabulary"] = self.evaluation.full_vocabulary
+        batch |= on_device(evaluated(judged), pl_module.device) | {"full_vocabulary": self.evaluation.full_vocabulary}
 
     def on_validation_end(self, trainer: Any, pl_module: LightningModule) -> None:
         judged, self._evaluated = self._evaluated, []
@@ -165,7 +158,7 @@ class RolloutCallback(Callback):
             stage = trainer.state.fn or TrainerFn.VALIDATING
             name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
             figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-            report(everywhere, name, self._writes_to, figures)
+            report(everywhere, name, self._folder, figures)
 
     on_test_start = on_predict_start = on_validation_start
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start

@@ -20,6 +20,12 @@ def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) ->
     return met, scorable, padded(weights, torch.float)
 
 
+def evaluated(judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
+    """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
+    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
+    return {**sequences([item.rollout for item in judged]), "met": met, "scorable": scorable, "weights": weights}
+
+
 def collate(
     judged: Sequence[JudgedRollout],
     weighed: Sequence[Relevance],

@@ -1,6 +1,6 @@
 """A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -40,6 +40,7 @@ class Window:
             )
         return cls(states[rank]["number"], states[rank]["micro_batches"]) if states else None
 
+    @torch.no_grad()
     def anchor(self, policy: Any) -> None:
         """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""
         for micro_batch in self.micro_batches:
@@ -57,23 +58,21 @@ def make_window(
     number: int,
     experience: Experience,
     advantages: Tensor,
+    prompt_ids: Sequence[str],
     updates: int,
     micro_batches_per_update: int,
-    total_tokens: Callable[[Tensor], Tensor],
-    prompt_ids: Sequence[str],
 ) -> Window:
-    """Divide a window among its micro-batches; groups stay whole.
+    """Divide a window among its micro-batches; groups stay whole. A collective.
 
     A micro-batch with relevance or advantages that are not finite says so under ``nonfinite`` and holds zeros for them.
 
     Args:
         number: Number of the window in the run.
-        experience: All rows of the window.
+        experience: All rows of this process.
         advantages: ``[batch token]``.
+        prompt_ids: Of each row.
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
-        total_tokens: Sums a count over all ranks.
-        prompt_ids: Of each row.
     """
     rows = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
@@ -84,7 +83,7 @@ def make_window(
     micro_batches = []
     for update in range(updates):
         mine = parts[update * micro_batches_per_update : (update + 1) * micro_batches_per_update]
-        tokens = total_tokens(experience.response_mask[torch.cat(mine)].sum())
+        tokens = experience.reduce(experience.response_mask[torch.cat(mine)].sum())
         micro_batches += [
             {name: values[part] for name, values in rows.items()}
             | {
