@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from rtt_lightning.callbacks.start import refuse_long, refuse_undecidable, say_what_is_ignored
+from rtt_lightning.callbacks.start import look_at_data, refuse_long
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import RolloutEngine, Sampling
@@ -79,11 +79,7 @@ class RolloutCallback(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._window, self.collector.version = None, None
         self._folder = None if trainer.fast_dev_run else self.output
-        if isinstance(trainer.datamodule.view, PromptWindows):
-            refuse_undecidable(trainer.datamodule, self.collector.verifier)
-            if stage == TrainerFn.FITTING:
-                train = [record.sample for record in trainer.datamodule.records["train"]]
-                say_what_is_ignored(pl_module, train, self.collector)
+        look_at_data(trainer.datamodule, pl_module, self.collector, training=stage == TrainerFn.FITTING)
 
     # -- training ------------------------------------------------------------------------------------------------
 

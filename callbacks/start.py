@@ -21,6 +21,19 @@ SHOWN = 60
 """Characters of a criterion in a message."""
 
 
+def look_at_data(data: RubricDataModule, policy: Any, collector: Collector, *, training: bool) -> None:
+    """Refuse prompts whose criteria cannot be decided, and in training say what the reward scheme makes nothing of.
+
+    Raises:
+        ValueError, OutsideFailure: See `refuse_undecidable`.
+    """
+    if not isinstance(data.view, PromptWindows):  # pairs, for a discriminator
+        return
+    refuse_undecidable(data, collector.verifier)
+    if training:
+        say_what_is_ignored(policy, [record.sample for record in data.records["train"]], collector)
+
+
 def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
     """Refuse data whose criteria the verifier cannot decide, also since a server that it asks is down.
 
@@ -46,7 +59,7 @@ def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
 
 def say_what_is_ignored(policy: Any, samples: Sequence[RubricSample], collector: Collector) -> None:
     """Warn of weights and criteria of the training data that the policy's reward scheme makes nothing of."""
-    if said := ignored_weights(policy.algorithm, samples):
+    if not policy.has_own_scheme and (said := ignored_weights(policy.algorithm, samples)):
         rank_zero_warn(said)
     if policy.token_credit and (said := without_credit(samples, collector.relevance, collector.verifier)):
         rank_zero_warn(said)

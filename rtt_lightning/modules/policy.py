@@ -84,6 +84,11 @@ class PolicyModule(TrainableModule):
     # -- the reward scheme ---------------------------------------------------------------------------------------
 
     @property
+    def has_own_scheme(self) -> bool:
+        """Whether a subclass says what the credit is, in the place of the algorithm."""
+        return type(self).advantages is not PolicyModule.advantages
+
+    @property
     def smallest_group(self) -> int:
         """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
         return self.algorithm.smallest_group
@@ -110,8 +115,8 @@ class PolicyModule(TrainableModule):
         Raises:
             ValueError: See `rtt_lightning.algorithms.checks.checked`.
         """
-        own = type(self).advantages is not PolicyModule.advantages
-        return checked(self.advantages(experience), experience, type(self if own else self.algorithm).__name__)
+        scheme = self if self.has_own_scheme else self.algorithm
+        return checked(self.advantages(experience), experience, type(scheme).__name__)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

@@ -11,9 +11,7 @@ from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
 
 
-def rollout_figures(
-    experience: Experience, judged: Sequence[JudgedRollout], credited: Credited
-) -> dict[str, Tensor]:
+def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
     Shares of criteria, of responses by their verdicts, and of answer tokens that the relevance source could not read

@@ -1,6 +1,7 @@
 """Judged rollouts to tensors."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) ->
     return met, scorable, padded(weights, torch.float)
 
 
-def evaluated(judged: Sequence[JudgedRollout]) -> dict[str, Tensor]:
+def evaluated(judged: Sequence[JudgedRollout]) -> dict[str, Any]:
     """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
     met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
     return {**sequences([item.rollout for item in judged]), "met": met, "scorable": scorable, "weights": weights}

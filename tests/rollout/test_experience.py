@@ -1,18 +1,15 @@
-"""Judged rollouts to tensors, and windows to micro-batches."""
+"""Judged rollouts to tensors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rtt_lightning.algorithms import RTT
 from rtt_lightning.functional.advantages import inter_sample, intra_sample, no_partition
 from rtt_lightning.functional.rewards import hard_times_soft, satisfaction_rate
 from rtt_lightning.relevance.base import Relevance
-from rtt_lightning.rollout.experience import collate
-from rtt_lightning.rollout.window import Window, make_window, split_groups
+from rtt_lightning.rollout.experience import collate, evaluated
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
@@ -120,25 +117,11 @@ def test_a_process_without_responses_has_an_experience_of_none() -> None:
     assert RTT()(experience).advantages.shape == (0, 1)
 
 
-@given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=20), parts=st.integers(1, 8))
-def test_micro_batches_hold_whole_groups_and_every_row_once(groups: list[int], parts: int) -> None:
-    ids = torch.tensor(groups)
-    found = split_groups(ids, parts)
-    assert len(found) == parts
-    assert sorted(torch.cat(found).tolist()) == list(range(len(groups)))
-    homes = [set(ids[rows].tolist()) for rows in found]
-    assert sum(len(home) for home in homes) == len(set(groups))
-
-
-def test_a_window_counts_the_tokens_of_each_update_and_survives_its_state_dict() -> None:
-    rows = [judged(group, length, True) for group, length in ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5))]
-    experience = collate(rows, [Relevance(torch.zeros(1, len(row.rollout.response_ids))) for row in rows])
-    advantages = torch.arange(5.0)[:, None].expand(5, 6)
-    ids = [row.sample.id for row in rows]
-    window = make_window(7, experience, advantages, 2, 2, total_tokens=lambda n: n, prompt_ids=ids)
-    assert [int(m["update_tokens"]) for m in window.micro_batches] == [9, 9, 11, 11]  # 2+3+4 and 5+6, ends included
-    assert [m["last_of_update"] for m in window.micro_batches] == [False, True, False, True]
-    assert [m["advantages"][:, 0].tolist() for m in window.micro_batches] == [[0, 1], [2], [3], [4]]
-    again = Window.resumed([window.state_dict()], rank=0, ranks=1)
-    assert again.number == 7
-    assert torch.equal(again.micro_batches[3]["response_ids"], window.micro_batches[3]["response_ids"])
+def test_an_evaluation_gets_tokens_and_verdicts_and_may_hold_nothing() -> None:
+    batch = evaluated([judged(0, 2, True, None, False), judged(1, 0, True)])
+    assert batch["met"].tolist() == [[True, False, False], [True, False, False]]
+    assert batch["scorable"].tolist() == [[True, False, True], [True, False, False]]
+    assert batch["weights"].tolist() == [[1, -1, 1], [1, 0, 0]]
+    assert batch["response_ids"].tolist() == [[10, 11, 2], [2, 0, 0]]
+    assert batch["response_mask"].tolist() == [[True, True, True], [True, False, False]]
+    assert {len(values) for values in evaluated([]).values()} == {0}

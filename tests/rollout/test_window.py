@@ -1,0 +1,108 @@
+"""Windows to micro-batches: what each update holds, counts and leaves out."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rtt_lightning.rollout.window import Window, make_window, split_groups
+from rtt_lightning.types import Experience
+
+NAN = math.nan
+
+
+def experience(groups: list[int], lengths: list[int], **more: Any) -> Experience:
+    """Responses of so many tokens, each with one criterion that is met."""
+    mask = torch.arange(max(lengths, default=0)) < torch.tensor(lengths)[:, None]
+    met = torch.ones(len(groups), 1, dtype=torch.bool)
+    relevance = torch.ones(len(groups), 1, mask.shape[1])
+    return Experience.by_hand(met, relevance, group_ids=torch.tensor(groups), response_mask=mask, **more)
+
+
+FIVE = experience([0, 0, 1, 2, 3], [2, 3, 4, 5, 6])
+NAMES = ["a", "a", "b", "c", "d"]
+COUNTED = torch.arange(5.0)[:, None].expand(5, 6)
+"""Advantages that tell the rows apart."""
+
+
+@given(groups=st.lists(st.integers(0, 5), min_size=1, max_size=20), parts=st.integers(1, 8))
+def test_micro_batches_hold_whole_groups_and_every_row_once(groups: list[int], parts: int) -> None:
+    ids = torch.tensor(groups)
+    found = split_groups(ids, parts)
+    assert len(found) == parts
+    assert sorted(torch.cat(found).tolist()) == list(range(len(groups)))
+    homes = [set(ids[rows].tolist()) for rows in found]
+    assert sum(len(home) for home in homes) == len(set(groups))
+
+
+def test_each_update_counts_its_tokens_and_knows_its_last_micro_batch() -> None:
+    window = make_window(7, FIVE, COUNTED, NAMES, updates=2, micro_batches_per_update=2)
+    assert window.number == 7
+    assert [int(part["update_tokens"]) for part in window.micro_batches] == [9, 9, 11, 11]  # 2 + 3 + 4 and 5 + 6
+    assert [part["last_of_update"] for part in window.micro_batches] == [False, True, False, True]
+    assert {part["micro_batches"] for part in window.micro_batches} == {2}
+    assert [part["advantages"][:, 0].tolist() for part in window.micro_batches] == [[0, 1], [2], [3], [4]]
+    assert [part["prompt_id"] for part in window.micro_batches] == [["a", "a"], ["b"], ["c"], ["d"]]
+    assert window.nonfinite() == []
+
+
+def test_tokens_of_other_processes_count_also_where_this_one_has_none() -> None:
+    """The mean is over the tokens of the update on all processes; a part without groups is trained on all the same."""
+    shared = experience([5, 5], [1, 2], reduce=lambda tokens: tokens + 10)
+    window = make_window(0, shared, torch.ones(2, 2), ["a", "a"], updates=2, micro_batches_per_update=1)
+    assert [len(part["response_ids"]) for part in window.micro_batches] == [0, 2]
+    assert [int(part["update_tokens"]) for part in window.micro_batches] == [10, 13]
+
+
+def test_it_survives_its_state_dict_in_a_file_that_may_hold_nothing_but_tensors(tmp_path: Path) -> None:
+    window = make_window(7, FIVE, COUNTED, NAMES, 2, 2)
+    torch.save([window.state_dict()], tmp_path / "state")
+    again = Window.resumed(torch.load(tmp_path / "state", weights_only=True), rank=0, ranks=1)
+    assert again is not None
+    assert again.number == 7
+    assert str(again.micro_batches) == str(window.micro_batches)  # also where there is NaN
+
+
+def test_each_process_goes_on_with_its_own_part_and_another_number_of_them_is_refused() -> None:
+    states = [{"number": 3, "micro_batches": [{"of": rank}]} for rank in (0, 1)]
+    resumed = Window.resumed(states, rank=1, ranks=2)
+    assert resumed is not None
+    assert resumed.micro_batches == [{"of": 1}]
+    assert Window.resumed([], rank=1, ranks=2) is None
+    with pytest.raises(ValueError, match=r"a window that 2 processes share; 1 cannot go on .* resume with 2, or from"):
+        Window.resumed(states, rank=0, ranks=1)
+
+
+def test_what_is_not_finite_is_named_with_its_prompts_and_trained_on_as_zero() -> None:
+    relevance = torch.ones(5, 1, 6)
+    relevance[1, 0, 0] = NAN
+    advantages = COUNTED.clone()
+    advantages[2, 1], advantages[3, 0] = math.inf, NAN
+    rows = experience([0, 0, 1, 2, 3], [2, 3, 4, 5, 6])
+    holed = Experience(**{**vars(rows), "relevance": relevance})
+    window = make_window(0, holed, advantages, NAMES, 1, 4)
+    assert window.nonfinite() == [("relevance", ["a", "a"]), ("advantages", ["b"]), ("advantages", ["c"])]
+    trained = torch.cat([part["advantages"] for part in window.micro_batches])
+    assert trained[2].tolist() == [2, 0, 2, 2, 2, 2]
+    assert trained[3].tolist() == [0, 3, 3, 3, 3, 3]
+
+
+def test_the_anchor_is_what_the_policy_says_now() -> None:
+    class Policy:
+        """The log-prob of a token is minus its row's advantage; that of a row with 3 cannot be computed."""
+
+        device = torch.device("cpu")
+
+        def response_logprobs(self, batch: dict[str, Tensor]) -> tuple[Tensor, None]:
+            assert not torch.is_grad_enabled()
+            return torch.where(batch["advantages"] == 3, NAN, -batch["advantages"]), None
+
+    window = make_window(0, FIVE, COUNTED, NAMES, 2, 2)
+    window.anchor(Policy())
+    assert [part["old_logprobs"][:, 0].tolist() for part in window.micro_batches] == [[0, -1], [-2], [0], [-4]]
+    assert window.nonfinite() == [("log-probs", ["c"])]
