@@ -1,13 +1,16 @@
-"""Runs of `rtt` in processes of their own, forked from one that has imported everything: they start in a second."""
+"""Processes of their own for `rtt` and functions, forked from one that has imported everything: started in a second."""
 
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Callable, Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from rtt_lightning.cli import run
 from rtt_lightning.runtime.processes import free_port
@@ -16,9 +19,7 @@ from rtt_lightning.runtime.processes import free_port
 def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> ForkServerProcess:
     """One process of `rtt`; what it prints goes to the end of ``log``, which is there from the start."""
     log.touch()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
-    process = context.Process(target=_rtt, args=(list(arguments), log, environment or {}))
+    process = _context().Process(target=_rtt, args=(list(arguments), log, environment or {}))
     process.start()
     return process
 
@@ -28,6 +29,32 @@ def start_all(arguments: Sequence[str], log: Path, processes: int) -> list[ForkS
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "NODE_RANK": "0"}
     arguments = [*arguments, f"--trainer.devices={processes}"]
     return [start(arguments, log, common | {"LOCAL_RANK": str(rank)}) for rank in range(processes)]
+
+
+def in_group(work: Callable[[int], Any], processes: int = 2) -> list[Any]:
+    """What ``work(rank)``, a function of a module, returns on each process of a group that talks over gloo."""
+    context, port = _context(), free_port()
+    found: Queue[tuple[int, Any]] = context.Queue()
+    started = [context.Process(target=_member, args=(work, rank, processes, port, found)) for rank in range(processes)]
+    for process in started:
+        process.start()
+    results = dict(found.get(timeout=120) for _ in started)
+    for process in started:
+        process.join()
+    return [results[rank] for rank in range(processes)]
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
+    return context
+
+
+def _member(work: Callable[[int], Any], rank: int, processes: int, port: int, found: "Queue[tuple[int, Any]]") -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=processes)
+    found.put((rank, work(rank)))
+    dist.destroy_process_group()
 
 
 def _rtt(arguments: list[str], log: Path, environment: dict[str, str]) -> None:

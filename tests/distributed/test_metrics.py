@@ -1,14 +1,10 @@
 """Figures of an evaluation that two processes share are those of one process that has all responses."""
 
-import multiprocessing
-from multiprocessing.queues import Queue
-
 import pytest
 import torch
-import torch.distributed as dist
 
 from rtt_lightning.metrics import Evaluation
-from rtt_lightning.runtime.processes import free_port
+from tests.processes import in_group
 
 SHARES = (slice(0, 3), slice(3, 8))
 """Uneven shares; the second one alone has undecided criteria, and samples of another engine without a full softmax."""
@@ -27,26 +23,14 @@ def evaluated(*parts: slice) -> dict[str, float]:
     return {name: value.item() for name, value in evaluation.pop().items()}
 
 
-def process(rank: int, port: int, found: "Queue[dict[str, float]]") -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    found.put(evaluated(SHARES[rank]))
-    dist.destroy_process_group()
+def of_share(rank: int) -> dict[str, float]:
+    return evaluated(SHARES[rank])
 
 
 @pytest.mark.slow
 def test_two_processes_say_what_one_says() -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
-    found: Queue[dict[str, float]] = context.Queue()
-    port = free_port()
-    processes = [context.Process(target=process, args=(rank, port, found)) for rank in range(2)]
-    for each in processes:
-        each.start()
-    shared = [found.get(timeout=120) for _ in processes]
-    for each in processes:
-        each.join()
     one = evaluated(*SHARES)
-    assert shared == [pytest.approx(one), pytest.approx(one)]
+    assert in_group(of_share) == [pytest.approx(one), pytest.approx(one)]
     assert "instruction_accuracy" not in one
     assert {"instruction_accuracy_lower_bound", "instruction_accuracy_wholly_decided", "reference_gap"} <= one.keys()
     assert "instruction_accuracy" in evaluated(SHARES[0])  # alone the first process would know
