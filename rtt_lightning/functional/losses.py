@@ -1,6 +1,8 @@
 """Per-token losses and their one aggregation."""
 
+from collections.abc import Callable
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from rtt_lightning.types.axes import Bool, Float
 
 PerToken = Float[Tensor, "batch token"]
 Mask = Bool[Tensor, "batch token"]
+Distance = Callable[[Tensor, Tensor], Any]
+"""(logprobs, reference) -> KL [batch token]; for jsonargparse said to return anything, see `advantages.Combine`."""
 
 
 def clipped_surrogate(

@@ -1,6 +1,6 @@
 """The policy: a language model, and the loss that moves it by the advantages of an algorithm."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.algorithms import GRPO, Algorithm
 from rtt_lightning.algorithms.checks import Returned, checked
-from rtt_lightning.functional.losses import clipped_surrogate, kl_k3, token_mean
+from rtt_lightning.functional.losses import Distance, clipped_surrogate, kl_k3, token_mean
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
 from rtt_lightning.lm.origin import base_of, template_and_targets
@@ -60,7 +60,7 @@ class PolicyModule(TrainableModule):
         clip_low: float = 0.2,
         clip_high: float = 0.2,
         kl_coef: float = 0.0,
-        kl: Callable[[Tensor, Tensor], Tensor] = kl_k3,
+        kl: Distance = kl_k3,
         entropy_coef: float = 0.0,
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
