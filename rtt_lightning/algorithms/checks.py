@@ -1,12 +1,14 @@
-"""What comes back from a reward scheme, looked at once."""
+"""What goes into a reward scheme and what comes back from it, looked at once."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from rtt_lightning.types import Credited, Experience
 
+F = TypeVar("F", bound=Callable[..., Any])
 Returned = Credited | tuple[Tensor, Mapping[str, Tensor]]
 """What a scheme may return; the pair, of advantages and metrics, is for one that has no rewards to show."""
 
@@ -52,3 +54,20 @@ def checked(returned: Any, experience: Experience, scheme: str) -> Credited:
             f"row {row} at token {token}; multiply advantages by experience.response_mask"
         )
     return Credited(advantages, rewards, known, metrics)
+
+
+def taking(function: F, *given: str) -> F:
+    """A function that a user may have written, if it can be called with what it is ``given``.
+
+    Raises:
+        ValueError: For one that takes something else, as in version 0.1.
+    """
+    try:
+        signature(function).bind(*given)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(
+            f"{name}{signature(function)} cannot be called with ({', '.join(given)}), as since version 0.2: {error}; "
+            "rtt_lightning.functional.rewards and .advantages have examples"
+        ) from error
+    return function

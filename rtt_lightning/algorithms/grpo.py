@@ -1,6 +1,7 @@
 """GRPO (arXiv 2402.03300) over rubrics: one reward per response, compared within its group."""
 
 from rtt_lightning.algorithms.base import Algorithm
+from rtt_lightning.algorithms.checks import taking
 from rtt_lightning.functional.advantages import flat_groups, group_normalize
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.types import Credited, Experience
@@ -15,7 +16,7 @@ class GRPO(Algorithm):
     """
 
     def __init__(self, response_reward: ResponseReward = satisfaction_rate, scale_rewards: bool = True) -> None:
-        self.response_reward, self.scale_rewards = response_reward, scale_rewards
+        self.response_reward, self.scale_rewards = taking(response_reward, "experience"), scale_rewards
 
     def __call__(self, experience: Experience) -> Credited:
         rewards, known = self.response_reward(experience)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from rtt_lightning.algorithms.base import Algorithm
+from rtt_lightning.algorithms.checks import taking
 from rtt_lightning.algorithms.grpo import GRPO
 from rtt_lightning.functional.advantages import Combine, Partition, add, intra_sample
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
@@ -35,7 +36,8 @@ class RTT(Algorithm):
         advantage_clip: float | None = None,
     ) -> None:
         self.response_level = GRPO(response_reward, scale_rewards)
-        self.partition, self.combine = partition, combine
+        self.partition = taking(partition, "experience", "std_floor")
+        self.combine = taking(combine, "response", "token", "alpha", "beta")
         self.alpha, self.beta, self.std_floor, self.advantage_clip = alpha, beta, std_floor, advantage_clip
         self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
         self.token_credit = beta != 0

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
+from torch import Tensor
 
+from rtt_lightning import algorithms
 from rtt_lightning.cli import main
 from rtt_lightning.commands.given import read, written
 from rtt_lightning.commands.renamed import CLASSES, GRPO, MODELS, OF_GRPO, OF_RTT, POLICY, RTT, renamed
@@ -134,3 +136,21 @@ def test_old_imports_work_or_say_what_to_write() -> None:
         old.RTT  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         old.other  # noqa: B018
+
+
+def reward(met: Tensor, scorable: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    return (met & scorable).float().mean(1), weights.any(1)
+
+
+def combine(response: Tensor, token: Tensor, response_mask: Tensor, alpha: float, beta: float) -> Tensor:
+    return response[:, None] * response_mask * alpha + beta * token
+
+
+def test_functions_of_the_users_that_take_what_they_took_are_refused_at_once() -> None:
+    called = r"reward\(met: .* cannot be called with \(experience\), as since version 0.2: .* argument: 'scorable'"
+    with pytest.raises(ValueError, match=called):
+        algorithms.GRPO(response_reward=reward)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"cannot be called with \(response, token, alpha, beta\)"):
+        algorithms.RTT(combine=combine)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"cannot be called with \(experience, std_floor\)"):
+        algorithms.RTT(partition=reward)  # pyright: ignore[reportArgumentType]
