@@ -8,16 +8,15 @@ from rtt_lightning.datamodules import LabelledPairs, PromptWindows
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record
-from rtt_lightning.types import JudgedRollout, Rollout, Verdict
+from rtt_lightning.types import Verdict
 
 RECORDS = [Record(sample) for sample in sample_prompts(10, seed=0, kinds=TRAIN_KINDS)]
 
 
 def labelled() -> list[Record]:
     return [
-        Record(sample, JudgedRollout(sample, Rollout.of_text(sample.id, f"response {i}"), verdicts))
-        for i, sample in enumerate(record.sample for record in RECORDS)
-        for verdicts in [(Verdict(True, "", ((0, 3),)),) * len(sample.criteria)]
+        Record(r.sample, f"response {i}", tuple(Verdict(True, "", ((0, 3),)) for _ in r.sample.criteria))
+        for i, r in enumerate(RECORDS)
     ]
 
 

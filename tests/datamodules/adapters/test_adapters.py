@@ -209,7 +209,7 @@ def test_advancedif(tmp_path: Path) -> None:
         ("Is it brief?", "judge"),
         ("Does it greet?", "judge"),
     ]
-    assert record.judged is None
+    assert record.response is None
 
 
 @pytest.mark.parametrize(
