@@ -9,8 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
-from rtt_lightning.lm.sequences import sequences
-from rtt_lightning.rollout.window import on_device
+from rtt_lightning.lm.sequences import on_device, sequences
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import OutsideFailure, Rollout
 

@@ -11,6 +11,7 @@ from rtt_lightning.callbacks.start import look_at_data, refuse_long
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import RolloutEngine, Sampling
+from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.relevance import RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
@@ -18,7 +19,7 @@ from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.reports.outputs import set_aside_later
 from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.rollout.experience import evaluated
-from rtt_lightning.rollout.window import Window, make_window, on_device
+from rtt_lightning.rollout.window import Window, make_window
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import gather, mean_over_ranks

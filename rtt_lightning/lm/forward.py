@@ -5,7 +5,6 @@ prompt and itself, at the positions that it would have alone; so the results are
 of the work: of 8 responses of 48 tokens to a prompt of 100, 484 tokens are computed instead of 1,184.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -17,13 +16,14 @@ from transformers.cache_utils import DynamicLayer
 
 from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm.merging import without_adapters
+from rtt_lightning.types.batches import Sequences
 
 LONGEST_SHARED = 2048
 """Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Layout:
     """What the body reads, and where in it each response stands.
 
     Attributes:
@@ -45,13 +45,12 @@ class Sequences:
     row_start: Tensor
 
 
-def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = True) -> tuple[Tensor, Tensor]:
+def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple[Tensor, Tensor]:
     """Run the body on prompts + responses and the head on just the states that predict response tokens.
 
     Args:
         model: A causal language model, with or without adapters.
-        batch: ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``,
-            ``response_mask [batch token]``, ``temperature [batch]``.
+        batch: Rows.
         share: Compute a prompt once for its responses, where `may_share` has nothing against it.
 
     Returns:
@@ -69,14 +68,14 @@ def response_logprobs(model: Any, batch: Mapping[str, Tensor], share: bool = Tru
         return nothing, nothing
     if longest_rows(causal.config):
         refuse_long_rows(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
-    sequences = _sequences(batch, may_share=share and may_share(causal))
-    positions = {} if sequences.positions is None else {"position_ids": sequences.positions}
+    layout = _layout(batch, may_share=share and may_share(causal))
+    positions = {} if layout.positions is None else {"position_ids": layout.positions}
     hidden = causal.base_model(
-        input_ids=sequences.ids, attention_mask=sequences.mask, use_cache=False, **positions
+        input_ids=layout.ids, attention_mask=layout.mask, use_cache=False, **positions
     ).last_hidden_state
     row, token = mask.nonzero(as_tuple=True)
-    before = torch.where(token == 0, sequences.row_prompt_end[row], sequences.row_start[row] + token - 1)
-    states = hidden[sequences.row_sequence[row], before]  # the state before a token predicts it
+    before = torch.where(token == 0, layout.row_prompt_end[row], layout.row_start[row] + token - 1)
+    states = hidden[layout.row_sequence[row], before]  # the state before a token predicts it
     head = causal.get_output_embeddings().weight
     logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
     zeros = torch.zeros(mask.shape, device=mask.device)
@@ -149,7 +148,7 @@ def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
         )
 
 
-def _sequences(batch: Mapping[str, Tensor], may_share: bool) -> Sequences:
+def _layout(batch: Sequences, may_share: bool) -> Layout:
     prompts, starts = batch["prompt_ids"], batch["prompt_lengths"]
     padded = torch.arange(prompts.shape[1], device=prompts.device) >= starts[:, None]
     keys = torch.cat([starts[:, None], prompts.masked_fill(padded, 0)], dim=1)
@@ -164,7 +163,7 @@ def _sequences(batch: Mapping[str, Tensor], may_share: bool) -> Sequences:
     return _laid_out(batch, sequence, row_start, int(total.max()))
 
 
-def _laid_out(batch: Mapping[str, Tensor], sequence: Tensor, row_start: Tensor, width: int) -> Sequences:
+def _laid_out(batch: Sequences, sequence: Tensor, row_start: Tensor, width: int) -> Layout:
     """Write prompts and responses to their places. ``sequence`` and ``row_start``: ``[batch]``."""
     starts, mask = batch["prompt_lengths"], batch["response_mask"]
     shape = (int(sequence.max()) + 1, width)
@@ -178,6 +177,6 @@ def _laid_out(batch: Mapping[str, Tensor], sequence: Tensor, row_start: Tensor, 
     place = sequence[row], row_start[row] + token
     ids[place], positions[place], owner[place] = batch["response_ids"][mask], starts[row] + token, row
     if shape[0] == len(starts):  # plain sequences: causal attention needs to know the padding alone
-        return Sequences(ids, None, (owner != -2).long(), sequence, starts - 1, row_start)
+        return Layout(ids, None, (owner != -2).long(), sequence, starts - 1, row_start)
     sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
-    return Sequences(ids, positions, sees.tril()[:, None], sequence, starts - 1, row_start)
+    return Layout(ids, positions, sees.tril()[:, None], sequence, starts - 1, row_start)

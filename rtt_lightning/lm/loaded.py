@@ -1,7 +1,6 @@
 """A plain model as a policy: what engines and relevance sources ask of one, without a trainer."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,9 +8,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import merged_weights
-from rtt_lightning.lm.sequences import logprobs_after
+from rtt_lightning.lm.sequences import logprobs_after, on_device
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.types import Rollout
+from rtt_lightning.types.batches import Sequences
 
 
 class LoadedModel:
@@ -40,7 +40,7 @@ class LoadedModel:
         """See `rtt_lightning.lm.sequences.logprobs_after`."""
         device = self.model.device
 
-        def logprobs(rows: Any) -> Tensor:
-            return response_logprobs(self.model, {name: value.to(device) for name, value in rows.items()})[0]
+        def logprobs(rows: Sequences) -> Tensor:
+            return response_logprobs(self.model, on_device(rows, device))[0]
 
         return logprobs_after(logprobs, rollouts, prompts)

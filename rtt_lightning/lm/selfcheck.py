@@ -14,10 +14,13 @@ from transformers import PreTrainedTokenizerBase
 from rtt_lightning.lm.forward import may_share, response_logprobs
 from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.lm.modes import in_evaluation
+from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.runtime.sharding import as_forward_method
+from rtt_lightning.types.batches import Sequences
 
-Batch = Mapping[str, Tensor]
+Logprobs = Callable[[Sequences, bool], tuple[Tensor, Tensor]]
+"""`response_logprobs` of a model: rows, and whether to share prompts."""
 FORWARD_KEY = "forward_check"
 """Where a checkpoint keeps what the check found."""
 PROMPT, RESPONSES = 8, (16, 12)
@@ -57,7 +60,7 @@ class CheckedForward:
         self._found: dict[str, Any] = {}  # under which circumstances, and what
         self._share: bool | None = None
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Sequences) -> tuple[Tensor, Tensor]:
         """See `response_logprobs`."""
         return self._logprobs(batch, self.shares())
 
@@ -114,7 +117,7 @@ def ordinary_words(tokenizer: PreTrainedTokenizerBase, model: Any) -> list[int]:
     return [token for token in range(known) if token not in special] or list(range(known))
 
 
-def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> Sequences:
     """Two responses to one prompt, as `response_logprobs` reads them; the same ones each time.
 
     Args:
@@ -125,18 +128,19 @@ def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> 
     longest = max(RESPONSES)
     drawn = torch.tensor(list(words))[torch.randint(len(words), (PROMPT + 2 * longest,), generator=generator)]
     mask = torch.arange(longest) < torch.tensor(RESPONSES)[:, None]
-    batch = {
-        "prompt_ids": drawn[:PROMPT].expand(2, PROMPT),
-        "prompt_lengths": torch.full((2,), PROMPT),
-        "response_ids": drawn[PROMPT:].reshape(2, longest) * mask,
-        "response_mask": mask,
-        "temperature": torch.ones(2),
-    }
-    return {name: value.to(device) for name, value in batch.items()}
+    batch = Sequences(
+        prompt_ids=drawn[:PROMPT].expand(2, PROMPT),
+        prompt_lengths=torch.full((2,), PROMPT),
+        response_ids=drawn[PROMPT:].reshape(2, longest) * mask,
+        response_mask=mask,
+        temperature=torch.ones(2),
+        sampler_logprobs=torch.full(mask.shape, torch.nan),
+    )
+    return on_device(batch, torch.device(device))
 
 
 @torch.no_grad()
-def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Tensor]], batch: Batch) -> Found:
+def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> Found:
     """Compare our log-probs, as they are trained on, with those of each row alone by the model's own logits.
 
     Four forward passes at most. All processes decide alike. What so few tokens cannot show, such as attention windows,
@@ -144,7 +148,7 @@ def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Te
 
     Args:
         model: To check, in the mode that it is trained in.
-        logprobs: `response_logprobs` of it: a batch, and whether to share prompts.
+        logprobs: Ours of it.
         batch: Of two responses to one prompt.
 
     Raises:
@@ -173,7 +177,7 @@ def check_forward(model: Any, logprobs: Callable[[Batch, bool], tuple[Tensor, Te
     return Found(False, plain, rounding)
 
 
-def _ours(logprobs: Callable[[Batch, bool], tuple[Tensor, Tensor]], model: Any, batch: Batch, share: bool) -> Tensor:
+def _ours(logprobs: Logprobs, model: Any, batch: Sequences, share: bool) -> Tensor:
     try:
         return logprobs(batch, share)[0]
     except (AttributeError, TypeError) as error:
@@ -198,7 +202,7 @@ def _refusal(model: Any, error: float, rounding: float, in_evaluation: float) ->
     )
 
 
-def _own_logprobs(model: Any, batch: Batch) -> tuple[Tensor, float]:
+def _own_logprobs(model: Any, batch: Sequences) -> tuple[Tensor, float]:
     """Log-probs ``[batch token]`` by the model's logits for each row alone, and the nats that rounding explains."""
     causal: Any = without_adapters(model)
     result = torch.zeros(batch["response_mask"].shape, device=batch["response_mask"].device)

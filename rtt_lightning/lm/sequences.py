@@ -1,6 +1,7 @@
 """Rollouts as padded tensors, and the log-probs of their responses after other prompts."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import Rollout
 from rtt_lightning.types.batches import Sequences
 
+Tokens = TypeVar("Tokens", bound=Sequences)
 ROWS = 16
 """Responses per forward pass."""
 
@@ -31,6 +33,12 @@ def sequences(rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]] | No
         temperature=torch.tensor([row.temperature for row in rollouts]),
         sampler_logprobs=padded([row.logprobs or [torch.nan] * len(row.response_ids) for row in rollouts], torch.float),
     )
+
+
+def on_device(batch: Tokens, device: torch.device) -> Tokens:
+    """A batch with its tensors on a device."""
+    moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    return cast(Tokens, moved)
 
 
 def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:

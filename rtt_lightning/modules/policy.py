@@ -16,17 +16,16 @@ from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merge
 from rtt_lightning.lm.origin import base_of, template_and_targets
 from rtt_lightning.lm.policy_model import load_trained
 from rtt_lightning.lm.selfcheck import FORWARD_KEY, CheckedForward
-from rtt_lightning.lm.sequences import logprobs_after
+from rtt_lightning.lm.sequences import logprobs_after, on_device
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
-from rtt_lightning.rollout.window import on_device
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Credited, Experience, Rollout
+from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
 
-Batch = dict[str, Any]
 POLICY_KEY = "policy_config"
 """Where a checkpoint keeps the model and the adapters that it continues."""
 
@@ -150,12 +149,12 @@ class PolicyModule(TrainableModule):
         """Every weight under its Hugging Face name, adapters merged, one full tensor at a time."""
         return merged_weights(self.model)
 
-    def response_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def response_logprobs(self, batch: Sequences) -> tuple[Tensor, Tensor]:
         """Log-probs of the response tokens and entropies, ``[batch token]`` fp32, 0 outside ``response_mask``."""
         return self._logprobs(batch)
 
     @torch.no_grad()
-    def reference_logprobs(self, batch: Batch) -> Tensor:
+    def reference_logprobs(self, batch: Sequences) -> Tensor:
         """Log-probs under the reference, ``[batch token]``: the adapters off, or a frozen copy of the start."""
         if self.lora is not None:
             with self.model.disable_adapter():
@@ -175,7 +174,7 @@ class PolicyModule(TrainableModule):
 
     # -- the loss ------------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ResponseBatch, batch_idx: int) -> Tensor:
         mask, advantages = batch["response_mask"], batch["advantages"]
         logprobs, entropy = self.response_logprobs(batch)
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
@@ -183,7 +182,7 @@ class PolicyModule(TrainableModule):
         figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
-            name = reference_distance_name(batch["full_vocabulary"])
+            name = reference_distance_name(batch.get("full_vocabulary", False))
             figures[name] = kl
             self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
             loss = loss + self.kl_coef * kl
@@ -197,10 +196,10 @@ class PolicyModule(TrainableModule):
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: VerdictBatch, batch_idx: int) -> None:
         self.evaluation.update(batch["met"], batch["scorable"], batch["weights"])
         kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
-        self.evaluation.reference.update(kl, batch["response_mask"], batch["full_vocabulary"])
+        self.evaluation.reference.update(kl, batch["response_mask"], batch.get("full_vocabulary", False))
 
     def on_validation_epoch_end(self) -> None:
         self._log_figures(self, "val", self.evaluation.pop(), sync_dist=True)
@@ -208,7 +207,7 @@ class PolicyModule(TrainableModule):
     def on_test_epoch_end(self) -> None:
         self._log_figures(self, "test", self.evaluation.pop(), sync_dist=True)
 
-    def _kl(self, batch: Batch) -> Tensor:
+    def _kl(self, batch: Sequences) -> Tensor:
         """``[batch token]`` estimate of the KL to the reference."""
         logprobs = batch["sampler_logprobs"]
         # All processes run the policy or none does: one without data must not wait in its collectives alone.
@@ -218,5 +217,5 @@ class PolicyModule(TrainableModule):
 
     test_step = validation_step
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+    def predict_step(self, batch: VerdictBatch, batch_idx: int) -> None:
         """Nothing to compute: the rollout callback samples, judges and writes the completions."""

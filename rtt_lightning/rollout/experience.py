@@ -1,7 +1,6 @@
 """Judged rollouts to tensors."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from rtt_lightning.lm.sequences import padded, sequences
 from rtt_lightning.relevance.base import Relevance
 from rtt_lightning.types import Criterion, Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types.batches import VerdictBatch
 from rtt_lightning.types.experience import of_one_process
 from rtt_lightning.verifiers.checks import JUDGE
 
@@ -21,10 +21,10 @@ def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) ->
     return met, scorable, padded(weights, torch.float)
 
 
-def evaluated(judged: Sequence[JudgedRollout]) -> dict[str, Any]:
+def evaluated(judged: Sequence[JudgedRollout]) -> VerdictBatch:
     """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
     met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
-    return {**sequences([item.rollout for item in judged]), "met": met, "scorable": scorable, "weights": weights}
+    return VerdictBatch(**sequences([item.rollout for item in judged]), met=met, scorable=scorable, weights=weights)
 
 
 def collate(

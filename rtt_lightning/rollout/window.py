@@ -1,14 +1,16 @@
 """A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.types import Experience
+from rtt_lightning.types.batches import ResponseBatch
 
 
 class Window:
@@ -19,7 +21,7 @@ class Window:
         micro_batches: What each training step gets.
     """
 
-    def __init__(self, number: int, micro_batches: list[dict[str, Any]]) -> None:
+    def __init__(self, number: int, micro_batches: list[ResponseBatch]) -> None:
         self.number, self.micro_batches = number, micro_batches
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,25 +76,25 @@ def make_window(
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
     """
-    rows = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
+    rows: dict[str, Any] = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
         "relevance": ~experience.relevance.isfinite().flatten(1).all(1),
         "advantages": ~advantages.isfinite().all(1),
     }
     parts = split_groups(experience.group_ids, updates * micro_batches_per_update)
-    micro_batches = []
+    micro_batches: list[ResponseBatch] = []
     for update in range(updates):
         mine = parts[update * micro_batches_per_update : (update + 1) * micro_batches_per_update]
         tokens = experience.reduce(experience.response_mask[torch.cat(mine)].sum())
         micro_batches += [
-            {name: values[part] for name, values in rows.items()}
-            | {
-                "prompt_id": [prompt_ids[row] for row in part.tolist()],
-                "nonfinite": [what for what, at in nonfinite.items() if at[part].any()],
-                "update_tokens": tokens,
-                "micro_batches": micro_batches_per_update,
-                "last_of_update": number_in_update + 1 == micro_batches_per_update,
-            }
+            ResponseBatch(
+                **{name: values[part] for name, values in rows.items()},
+                prompt_id=[prompt_ids[int(row)] for row in part],
+                nonfinite=[what for what, at in nonfinite.items() if at[part].any()],
+                update_tokens=tokens,
+                micro_batches=micro_batches_per_update,
+                last_of_update=number_in_update + 1 == micro_batches_per_update,
+            )
             for number_in_update, part in enumerate(mine)
         ]
     return Window(number, micro_batches)
@@ -108,8 +110,3 @@ def split_groups(group_ids: Tensor, parts: int) -> list[Tensor]:
     groups = group_ids.unique()
     bounds = [len(groups) * part // parts for part in range(parts + 1)]
     return [torch.isin(group_ids, groups[a:b]).nonzero()[:, 0] for a, b in pairwise(bounds)]
-
-
-def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """A batch with its tensors on a device."""
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}

@@ -1,4 +1,7 @@
-"""What loaders, the rollout callback and modules exchange: three kinds of batches, and the tokens in one of them."""
+"""What loaders, the rollout callback and modules exchange: batches of prompts, of their responses, and of pairs.
+
+Plain dicts of plain values, which Lightning moves between devices and checkpoints load with ``weights_only``.
+"""
 
 from typing import NotRequired, TypedDict
 
@@ -36,27 +39,33 @@ class Sequences(TypedDict):
     sampler_logprobs: Tensor
 
 
-class ResponseBatch(Sequences, total=False):
-    """What the rollout callback adds to a `PromptBatch`: the policy gets both in one.
+class ResponseBatch(Sequences):
+    """What the rollout callback adds to the `PromptBatch` of a window, for the policy to train on.
 
-    ``full_vocabulary`` says whether responses were drawn from the full softmax. In training, as a window keeps it and a
-    checkpoint within the window: ``advantages [batch token]``; ``old_logprobs [batch token]`` where the window is
-    trained on in several updates; ``update_tokens``, the response tokens of the update on all processes; how many
-    ``micro_batches`` it has; whether this is its ``last_of_update``; the ``prompt_id`` of each row; and what in it is
-    not finite (``nonfinite``). In evaluation: ``met``, ``scorable`` and ``weights``, all ``[batch rubric]``.
+    ``advantages [batch token]``; ``old_logprobs [batch token]`` where the window is trained on in several updates;
+    ``update_tokens``, the response tokens of the update on all processes; how many ``micro_batches`` it has; whether
+    this is its ``last_of_update``; the ``prompt_id`` of each row; what in it is not finite (``nonfinite``). A window
+    keeps these, and so does a checkpoint within it. When they are handed out there is also whether responses were drawn
+    from the ``full_vocabulary``, all of the softmax.
     """
 
-    full_vocabulary: bool
     advantages: Tensor
-    old_logprobs: Tensor
+    old_logprobs: NotRequired[Tensor]
     update_tokens: Tensor
     micro_batches: int
     last_of_update: bool
     prompt_id: list[str]
     nonfinite: list[str]
+    full_vocabulary: NotRequired[bool]
+
+
+class VerdictBatch(Sequences):
+    """What it adds to that of an evaluation: ``met``, ``scorable`` and ``weights``, all ``[batch rubric]``."""
+
     met: Tensor
     scorable: Tensor
     weights: Tensor
+    full_vocabulary: NotRequired[bool]
 
 
 class Pair(TypedDict):
