@@ -16,7 +16,7 @@ from rtt_lightning.relevance import Relevance, ScoresResponses, UniformRelevance
 from rtt_lightning.runtime.checkpoints import checkpoints
 from rtt_lightning.runtime.finite import nonfinite_names, tensors_in
 from rtt_lightning.types import Credited, Experience, JudgedRollout
-from tests.callbacks.test_rollout import RAGGED, brief
+from tests.callbacks.ragged import RAGGED, brief
 from tests.runtime.test_resume import saving
 
 HERE = "tests.callbacks.test_finite"

@@ -109,7 +109,7 @@ def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Arg
         (GRPO,),
         (GRPO, "--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"),  # neither teaches the rubric
         ("--model.init_args.algorithm.init_args.alpha=0", UNIFORM),  # all credit from cells, of which none is live
-        ("--model=tests.modules.test_policy.Lenient",),
+        ("--model=tests.modules.test_schemes.Lenient",),
     ],
     ids=["grpo", "with-kl", "dead-cells", "own-scheme"],
 )

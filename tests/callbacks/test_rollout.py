@@ -2,49 +2,18 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from rtt_lightning.cli import main
-from rtt_lightning.engines.base import SampleRequest, Sampling
-from rtt_lightning.engines.embedded.engine import TransformersEngine
 from rtt_lightning.modules import PolicyModule
-from rtt_lightning.types import Rollout, RubricSample, Verdict
+from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
-
-FP32_SGD = (
-    "--model.init_args.lora=null",
-    "--model.init_args.optimizer=torch.optim.SGD",
-    "--model.init_args.optimizer.init_args={lr: 1.0}",
-)
-ASKED = {"text": "A question.", "checker": "rtt:question"}
-RAGGED = "--rollout.engine=tests.callbacks.test_rollout.Ragged"
-
-
-class Ragged(TransformersEngine):
-    """Responses of 1 to 8 tokens; those of an even sample index count as finished, the others as cut off."""
-
-    def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
-        for row in super().generate(requests, sampling, policy_version):
-            length = 1 + (5 * row.group_id + 3 * row.sample_index) % 8
-            text = row.text[: row.offsets[length - 1][1]]
-            assert row.logprobs is not None
-            yield replace(
-                row,
-                response_ids=row.response_ids[:length],
-                offsets=row.offsets[:length],
-                logprobs=row.logprobs[:length],
-                text=text,
-                answer_span=(0, len(text)),
-                finish_reason="length" if row.sample_index % 2 else "stop",
-            )
+from tests.callbacks.ragged import ASKED, FP32_SGD, RAGGED, brief, rows_of
 
 
 class Seen(PolicyModule):
@@ -71,23 +40,6 @@ class Moody(RuleVerifier):
     @staticmethod
     def broken(answer: str) -> Verdict:
         raise RuntimeError("[red]no mood[/red]")
-
-
-def brief(folder: Path, *more: dict[str, Any]) -> str:
-    """Data of 4 prompts for answers of at most 3 words, which some of the ragged responses are."""
-    criteria = [{"text": "At most 3 words.", "checker": "rtt:max_words", "kwargs": {"n": 3}}, *more]
-    rows = [{"id": str(n), "prompt": f"Prompt {n}.", "criteria": criteria} for n in range(4)]
-    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    arguments = {"train": str(folder / "data.jsonl")}
-    return (
-        f"--data.source={json.dumps({'class_path': 'rtt_lightning.datamodules.RecordFiles', 'init_args': arguments})}"
-    )
-
-
-def rows_of(folder: Path, name: str = "window-000000") -> list[dict[str, Any]]:
-    """Rows of a completions file, with the verdicts of a row in ``met``."""
-    rows = pq.read_table(folder / f"completions/{name}.parquet").to_pylist()
-    return [row | {"met": [criterion["met"] for criterion in json.loads(row["criteria"])]} for row in rows]
 
 
 # -- what is logged and written ------------------------------------------------------------------------------------
@@ -275,44 +227,3 @@ def test_a_resumed_run_ends_with_the_weights_of_the_unbroken_one(policy_args, tm
         for (name, one), (_, other) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
             assert torch.equal(one, other), (step, name)
         assert sorted(path.name for path in folder.iterdir()) == [f"window-{n:06d}.parquet" for n in sampled]
-
-
-# -- validation and test -------------------------------------------------------------------------------------------
-
-
-def test_two_validations_of_the_same_weights_are_equal(policy_args, tmp_path: Path) -> None:
-    flags = ("--trainer.limit_val_batches=1.0", "--trainer.val_check_interval=2")
-    main(policy_args("fit", *flags, "--model.init_args.optimizer.init_args.lr=0"))
-    main(policy_args("validate", "--trainer.limit_val_batches=1.0"))
-    names = ("val-000001", "val-000002", "validate")
-    without = {"policy_version": None}  # counts the updates, of which an lr of 0 makes none visible
-    first, *others = ([row | without for row in rows_of(tmp_path, name)] for name in names)
-    assert len(first) == 4
-    assert others == [first, first]
-    figures = [json.loads((tmp_path / f"completions/{name}.json").read_text()) for name in names]
-    assert len({figure["val/rubric_accuracy"] for figure in figures}) == 1
-
-
-def test_test_scores_the_test_prompts(policy_args, tmp_path: Path) -> None:
-    main(policy_args("test", "--data.source.init_args.test=5"))
-    rows = rows_of(tmp_path, "test")
-    assert [row["id"] for row in rows] == [f"constraints/0/{12 + n}" for n in range(5)]  # behind 8 + 4 others
-    figures = json.loads((tmp_path / "completions/test.json").read_text())
-    verdicts = [met for row in rows for met in row["met"]]
-    assert figures["test/rubric_accuracy"] == pytest.approx(sum(verdicts) / len(verdicts))
-    assert figures["test/instruction_accuracy"] == pytest.approx(sum(all(row["met"]) for row in rows) / 5)
-
-
-def test_validate_takes_the_folder_of_a_trained_model(policy_args, tmp_path: Path) -> None:
-    """The folder and the checkpoint hold the same weights, so they say the same; the base says something else."""
-    run = main(policy_args("fit", "--trainer.max_steps=1", *FP32_SGD))
-    run.trainer.save_checkpoint(tmp_path / "policy.ckpt", weights_only=True)
-    run.model.model.save_pretrained(tmp_path / "model")
-    run.model.tokenizer.save_pretrained(tmp_path / "model")
-    flags = ("--trainer.limit_val_batches=1.0", "--model.init_args.lora=null")
-    said = []
-    for more in ((), (f"--ckpt_path={tmp_path}/policy.ckpt",), (f"--model.init_args.model={tmp_path}/model",)):
-        main(policy_args("validate", *flags, *more))
-        said.append([row["response_ids"] for row in rows_of(tmp_path, "validate")])
-    base, from_checkpoint, from_folder = said
-    assert base != from_checkpoint == from_folder

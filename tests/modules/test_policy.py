@@ -10,21 +10,9 @@ from torch import Tensor
 
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules.records import read_records
-from rtt_lightning.functional.advantages import group_normalize
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import adapters_merged, merged_weights, trainable_names
 from rtt_lightning.modules import PolicyModule
-from rtt_lightning.types import Experience
-
-
-class Lenient(PolicyModule):
-    """A third-party reward scheme: response-level credit that forgives one unmet criterion."""
-
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
-        missed = (experience.exists & ~experience.as_desired).sum(1)
-        rewards = (missed <= 1).float()
-        advantages = group_normalize(rewards, experience.decided, experience.group_ids)
-        return advantages[:, None] * experience.response_mask, {"forgiven": (missed == 1).float().mean()}
 
 
 def moved(module: PolicyModule) -> float:
@@ -37,12 +25,6 @@ def test_fit_moves_the_adapters_and_nothing_else(policy_args) -> None:
     assert moved(module) > 0
     assert all("lora_" in name for name in trainable_names(module))
     assert all(p.dtype == torch.float32 for p in module.parameters() if p.requires_grad)
-
-
-def test_a_third_party_scheme_is_chosen_by_class_path(policy_args) -> None:
-    run = main(policy_args("fit", "--model", "tests.modules.test_policy.Lenient"))
-    assert isinstance(run.model, Lenient)
-    assert "rollout/forgiven" in run.trainer.logged_metrics
 
 
 @pytest.mark.parametrize(
