@@ -45,10 +45,14 @@ def main(windows: int = 24) -> None:
 
 def _gradients(alpha: float, beta: float, windows: int) -> Tensor:
     """``[window parameter]``: the same responses each time, as the seeds are the same and nothing is learned."""
-    credit = (f"--model.init_args.alpha={alpha}", f"--model.init_args.beta={beta}", "--model.init_args.kl_coef=0")
+    credit = (
+        f"--model.init_args.algorithm.init_args.alpha={alpha}",
+        f"--model.init_args.algorithm.init_args.beta={beta}",
+    )
     with tempfile.TemporaryDirectory() as folder:
         command_line = rtt([
-            "fit", "--config=configs/demo/policy.yaml", f"--trainer.max_steps={windows}", *credit,
+            "fit", "--config=configs/methods/rtt-demo.yaml", "--config=configs/demo/policy.yaml", *credit,
+            "--model.init_args.kl_coef=0", f"--trainer.max_steps={windows}",
             "--model.init_args.optimizer.init_args.lr=0", "--trainer.max_time=null", "--trainer.limit_val_batches=0",
             "--trainer.logger=false", f"--rollout.output={folder}", "--rollout.table_every=0",
             "--trainer.callbacks=[{class_path: benchmarks.credit.Gradients}]",

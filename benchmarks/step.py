@@ -35,7 +35,8 @@ def main(steps: int = 5) -> None:
         steps: How many.
     """
     run = rtt([
-        "fit", "--config=configs/demo/policy.yaml", f"--trainer.max_steps={steps}", "--trainer.max_time=null",
+        "fit", "--config=configs/methods/rtt-demo.yaml", "--config=configs/demo/policy.yaml",
+        f"--trainer.max_steps={steps}", "--trainer.max_time=null",
         "--model.init_args.optimizer.init_args.lr=0", "--rollout.relevance=rtt_lightning.relevance.RuleSpans",
         "--trainer.limit_val_batches=0", "--trainer.logger=false", "--rollout.output=null", "--rollout.table_every=0",
         "--trainer.callbacks=[{class_path: benchmarks.step.Clock}]",

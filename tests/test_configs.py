@@ -2,59 +2,159 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from itertools import product
+from argparse import ArgumentError
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rtt_lightning.cli import main
 from rtt_lightning.commands.configs import find_configs, list_configs
+from rtt_lightning.commands.doctor.dry_run import Parsed
+from rtt_lightning.commands.run import for_the_parser
 from rtt_lightning.runtime.processes import free_port
+from tests.conftest import ROOT
 from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMIF, TRL
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-METHODS, MODELS = sorted(CONFIGS.glob("methods/*.yaml")), sorted(CONFIGS.glob("models/*.yaml"))
-KINDS = ("clusters", "engines", "judges", "memory", "strategies")
-EXTRAS = sorted(path for kind in KINDS for path in CONFIGS.glob(f"{kind}/*.yaml"))
+CONFIGS = ROOT / "configs"
+METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
+DISCRIMINATOR = CONFIGS / "demo/discriminator.yaml"
+OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, DISCRIMINATOR})
+MINE = """
+from rtt_lightning.modules import PolicyModule
+
+class Mine(PolicyModule):
+    def __init__(self, model: str, temperature: float = 1.0, clip_high: float = 0.5, **kwargs):
+        super().__init__(model, clip_high=clip_high, **kwargs)
+"""
+MINE_YAML = "model: {class_path: my_own_policy.Mine, init_args: {temperature: 2.0}}"
 
 
-def parse(command: str, capsys: pytest.CaptureFixture[str], *files: Path) -> str:
-    """The composed configuration, without running anything."""
-    flags = [flag for file in files for flag in ("--config", str(file))]
-    with pytest.raises(SystemExit) as ended:
-        main([command, *flags, "--print_config"])
-    assert ended.value.code == 0
-    return capsys.readouterr().out
+@pytest.fixture(scope="module")
+def parse_command() -> Callable[..., dict[str, Any]]:
+    """The configuration of a command; one parser for all."""
+    parser = main(["fit", "--model.init_args.model=none"], Parsed)._parser("fit")
+
+    def parse_command(command: Sequence[str], defaults: bool = True) -> dict[str, Any]:
+        _, *args = for_the_parser(["fit", *command[1:]])
+        return parser.parse_args(args, defaults=defaults).clone(with_meta=False).as_dict() | {"config": None}
+
+    return parse_command
 
 
-@pytest.mark.parametrize(("method", "model"), product(METHODS, MODELS), ids=lambda path: path.stem)
-def test_paper_overlays_compose(method: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = parse("fit", capsys, method, model, CONFIGS / "data/paper.yaml")
-    assert "top_k: 100" in shown
-    assert "lr: 1.0e-06" in shown
-    assert ("clip_high: 0.2\n" if "llama" in model.stem else "clip_high: 0.27\n") in shown
+@pytest.fixture
+def parse(parse_command) -> Callable[..., dict[str, Any]]:
+    """The composed configuration of files or inline YAML."""
+
+    def parse(*configs: Path | str, defaults: bool = True) -> dict[str, Any]:
+        flags = [flag for config in configs for flag in ("--config", str(config))]
+        return parse_command(["fit", "--model.init_args.model=none", *flags], defaults)
+
+    return parse
+
+
+def holds(whole: Any, part: Any) -> bool:
+    """Whether what a file says is said in the whole as well; defaults may stand beside it."""
+    if isinstance(part, dict):
+        return all(name in whole and holds(whole[name], part[name]) for name in part)
+    return (f"{whole.__module__}.{whole.__name__}" if callable(whole) else whole) == part
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_method_composes_with_every_other_file_in_either_order(other: Path, parse) -> None:
+    parse = partial(parse, defaults=False)  # four times as fast
+    alone = parse(other)
+    for method in METHODS:
+        found, own = parse(method, other), yaml.safe_load(method.read_text())
+        assert found == parse(other, method), method.stem
+        assert holds(found["model"]["init_args"].pop("algorithm"), own["model"]["init_args"]["algorithm"]), method.stem
+        assert holds(found["rollout"].pop("relevance"), own["rollout"]["relevance"]), method.stem
+        found["rollout"] = found["rollout"] or None
+        assert found == {"rollout": None} | alone, method.stem  # the rest is as the other file has it alone
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_a_policy_of_ones_own_composes_with_every_method_in_any_order(
+    method: Path, parse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_own_policy.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    first, *others = (parse(*files) for files in permutations((MINE_YAML, method, CONFIGS / "demo/policy.yaml")))
+    assert all(other == first for other in others)
+    model, own = first["model"], yaml.safe_load(method.read_text())["model"]["init_args"]
+    assert model["class_path"] == "my_own_policy.Mine"
+    assert holds(model["init_args"], own | {"temperature": 2.0, "clip_high": 0.5, "kl_coef": 0.05, "warmup_steps": 2})
+
+
+def test_a_method_is_refused_for_a_discriminator_in_either_order(parse) -> None:
+    assert parse(DISCRIMINATOR)["model"]["init_args"]["lora"] is None
+    for files in permutations((METHODS[0], DISCRIMINATOR)):
+        with pytest.raises(ArgumentError, match=r"DiscriminatorModule':\n.*'algorithm\.class_path' is not accepted"):
+            parse(*files)
+
+
+def test_methods_alone_name_an_algorithm_and_name_no_model_class() -> None:
+    for path in CONFIGS.rglob("*.yaml"):
+        composed = yaml.safe_load(path.read_text())
+        model = composed.get("model", {})
+        assert ("algorithm" in model.get("init_args", {})) == (path in METHODS), path
+        assert ("class_path" in model) == (path == DISCRIMINATOR), path
+        if path in METHODS:
+            assert composed.keys() == {"model", "rollout"}, path
+            assert model["init_args"].keys() == {"algorithm"}, path
+            assert composed["rollout"].keys() == {"relevance"}, path
+
+
+@pytest.mark.parametrize(("model", "clip"), [("qwen3-4b", 0.27), ("qwen2.5-7b", 0.27), ("llama-3.2-3b", 0.2)])
+def test_the_paper_is_composed(model: str, clip: float, parse) -> None:
+    shown = parse(*(CONFIGS / f"{name}.yaml" for name in ("methods/rtt", f"models/{model}", "data/paper")))
+    assert shown["rollout"]["sampling"]["top_k"] == 100
+    policy = shown["model"]["init_args"]
+    assert (policy["clip_high"], policy["lora"], policy["optimizer"]["init_args"]["lr"]) == (clip, None, 1e-6)
+    assert policy["algorithm"]["init_args"]["beta"] == 0.5
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """The complete commands that the documents and the headers of files show, each with its place."""
+    documents = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *CONFIGS.rglob("*.yaml")]
+    for path in documents:
+        text = re.sub(r"\\?\n#?\s*(?=--)", " ", path.read_text())  # a line that begins with a flag goes on
+        for command in re.findall(r"\brtt +((?:fit|validate|predict|doctor) +--[^\n`]*)", text):
+            shown = re.sub(r"\s+#.*|\s+\(.*|; or .*", "", command)
+            if "..." not in shown and not re.search(r"--config [A-Z]", shown):
+                yield path.name, re.sub(r"\[(--.*?)\]", r"\1", shown)
+
+
+@pytest.mark.parametrize(("place", "command"), commands())
+def test_commands_that_are_shown_parse_in_todays_spelling(
+    place: str,
+    command: str,
+    parse_command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text((ROOT / "docs/clusters.md").read_text().split("```yaml\n")[1].split("```")[0])
+    parse_command(shlex.split(re.sub(r"\b(STEPS|SEED|LR|KL)\b", "1", command)))
+    assert "rtt: " not in capsys.readouterr().err
 
 
 def test_the_paper_trains_on_500_windows_of_two_updates() -> None:
     """Its `max_steps` counts windows, Lightning's counts updates."""
     paper = yaml.safe_load((CONFIGS / "data/paper.yaml").read_text())
     assert paper["trainer"]["max_steps"] / paper["data"]["view"]["init_args"]["updates"] == 500
-
-
-@pytest.mark.parametrize("extra", EXTRAS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_other_overlay_composes(extra: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse("fit", capsys, METHODS[0], MODELS[0], extra)
-
-
-@pytest.mark.parametrize("name", ["policy", "discriminator"])
-def test_demo_configs_parse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "SmolLM2-135M-Instruct" in parse("fit", capsys, CONFIGS / f"demo/{name}.yaml")
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("benchmarks/*.yaml")), ids=lambda path: path.stem)

@@ -117,12 +117,6 @@ class RTTCommandLine(LightningCLI):
 def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
     """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
     quieten()
-    given, said = renamed(read(find_configs(sys.argv[1:] if args is None else args)))
-    for line in (*said, *different_algorithms(given)):
-        rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
-    args = written(with_model_class(nulls_as_yaml(given)))
-    if any(arg.partition("=")[0] == "--responses" for arg in args):
-        args = [*args, f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"]  # it is not built
     return command_line(
         LightningModule,
         RubricDataModule,
@@ -130,9 +124,20 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=0,
-        args=args,
+        args=for_the_parser(sys.argv[1:] if args is None else args),
         parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False, "description": DESCRIPTION, "prog": "rtt"},
     )
+
+
+def for_the_parser(args: Sequence[str]) -> list[str]:
+    """The arguments in the words of the parser; a line on stderr for what a user should know of them."""
+    given, said = renamed(read(find_configs(args)))
+    for line in (*said, *different_algorithms(given)):
+        rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
+    given = with_model_class(nulls_as_yaml(given))
+    if any(each.words[0].partition("=")[0] == "--responses" for each in given):
+        given += read([f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"])  # it is not built
+    return written(given)
 
 
 def reason_of(error: BaseException) -> BaseException:

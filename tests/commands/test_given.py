@@ -85,7 +85,7 @@ def test_defaults_of_the_default_class_reach_no_other_class(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--config=methods/rtt.yaml", "--config=demo/policy.yaml", "--config=methods/rtt-small.yaml"], []),
+        (["--config=methods/rtt.yaml", "--config=demo/policy.yaml", "--config=methods/rtt-demo.yaml"], []),
         (
             ["--config=methods/rtt.yaml", "--config=methods/gdpo.yaml"],
             ["methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts"],

@@ -24,6 +24,7 @@ from tutorials.demo.model import FOLDER as MODEL
 
 FOLDER = Path("runs/demo")
 POLICY = "configs/demo/policy.yaml"
+METHOD = "configs/methods/rtt-demo.yaml"
 DISTANCES = ("kl", "kl_per_response", "reference_gap", "reference_gap_per_response")
 """What an evaluation says of the distance to the reference: the former two, or the latter."""
 # Threads that spin while they wait for each other are several times slower on a machine that does something else too.
@@ -68,7 +69,17 @@ PHASES = (
         "train the policy by RTT-GRPO",
         FOLDER / "rl/checkpoints/latest",
         # Lightning would validate once more when the time is up.
-        ("fit", "--config", POLICY, "--trainer.limit_val_batches", "0", "--ckpt_path", f"{FOLDER}/rl/checkpoints"),
+        (
+            "fit",
+            "--config",
+            METHOD,
+            "--config",
+            POLICY,
+            "--trainer.limit_val_batches",
+            "0",
+            "--ckpt_path",
+            f"{FOLDER}/rl/checkpoints",
+        ),
         600,
     ),
     Phase(
