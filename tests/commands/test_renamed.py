@@ -154,3 +154,11 @@ def test_functions_of_the_users_that_take_what_they_took_are_refused_at_once() -
         algorithms.RTT(combine=combine)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"cannot be called with \(experience, std_floor\)"):
         algorithms.RTT(partition=reward)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_changelog_lists_every_old_spelling() -> None:
+    listed = (ROOT / "CHANGELOG.md").read_text()
+    models = {old: f"{POLICY}` with algorithm `{path}" for old, path in MODELS.items() if "." in old}
+    arguments = {f"model.init_args.{name}": f"model.init_args.algorithm.init_args.{name}" for name in OF_RTT}
+    for old, new in (models | CLASSES | arguments).items():
+        assert f"| `{old}` | `{new}` |\n" in listed
