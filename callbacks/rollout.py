@@ -173,7 +173,7 @@ class RolloutCallback(Callback):
         self.collector.sync(policy, trainer.global_step)
         samples = [data.records[batch["split"]][index].sample for index in batch["prompts"]]
         with trainer.precision_plugin.forward_context():
-            self.judged = self.collector.collect(samples, sampling, window, loose, data.chat_template_kwargs)
+            self.judged = self.collector.collect(samples, sampling, window, loose)
         return self.judged
 
     def state_dict(self) -> dict[str, Any]:

@@ -25,12 +25,13 @@ def look_at_data(data: RubricDataModule, policy: Any, collector: Collector, *, t
     """Refuse prompts whose criteria cannot be decided, and in training say what the reward scheme makes nothing of.
 
     Raises:
-        ValueError, OutsideFailure: See `refuse_undecidable`.
+        ValueError, OutsideFailure: See `refuse_undecidable`; and `RubricDataModule.check_weighable`.
     """
     if not isinstance(data.view, PromptWindows):  # pairs, for a discriminator
         return
     refuse_undecidable(data, collector.verifier)
     if training:
+        data.check_weighable(collector.relevance.problems)
         say_what_is_ignored(policy, [record.sample for record in data.records["train"]], collector)
 
 

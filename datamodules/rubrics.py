@@ -1,6 +1,6 @@
 """`RubricDataModule`, which the policy and the discriminator share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -137,14 +137,12 @@ class RubricDataModule(LightningDataModule):
         Args:
             problems: What is wrong with a sample, in words; from the verifier.
         """
-        found: dict[str, list[str]] = {}
-        for sample in self.samples():
-            for problem in problems(sample):
-                found.setdefault(problem, []).append(sample.id)
-        if found:
-            commonest = sorted(found.items(), key=lambda item: -len(item[1]))
-            lines = [f"{problem} ({len(ids)} criteria, first in prompt {ids[0]!r})" for problem, ids in commonest]
-            raise ValueError(f"the data asks for checks that the verifier cannot make\n{listed(lines)}")
+        _refuse(self.samples(), problems, "the data asks for checks that the verifier cannot make", "criteria")
+
+    def check_weighable(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
+        """Refuse training prompts whose responses the relevance source cannot weigh; ``problems`` are from it."""
+        train = [record.sample for record in self.records["train"]]
+        _refuse(train, problems, "the relevance source cannot weigh responses to the training data", "prompts")
 
     def check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
         """Refuse prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
@@ -163,6 +161,20 @@ class RubricDataModule(LightningDataModule):
 
 def _adapter(format: Adapter | str) -> Adapter:
     return adapter_named(format) if isinstance(format, str) else format
+
+
+def _refuse(
+    samples: Iterable[RubricSample], problems: Callable[[RubricSample], Sequence[str]], what: str, of: str
+) -> None:
+    """Refuse samples with problems, each named once with how many ``of`` them have it, the commonest first."""
+    found: dict[str, list[str]] = {}
+    for sample in samples:
+        for problem in problems(sample):
+            found.setdefault(problem, []).append(sample.id)
+    if found:
+        commonest = sorted(found.items(), key=lambda item: -len(item[1]))
+        lines = [f"{problem} ({len(ids)} {of}, first in prompt {ids[0]!r})" for problem, ids in commonest]
+        raise ValueError(f"{what}\n{listed(lines)}")
 
 
 def held_out(record: Record, share: float, seed: int) -> bool:

@@ -2,45 +2,66 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import merged_weights
-from rtt_lightning.lm.sequences import logprobs_after, on_device
-from rtt_lightning.lm.tokenizers import load_tokenizer
-from rtt_lightning.types import Rollout
-from rtt_lightning.types.batches import Sequences
+from rtt_lightning.lm.modes import in_evaluation
+from rtt_lightning.lm.selfcheck import CheckedForward
+from rtt_lightning.lm.sequences import logprobs_after
+from rtt_lightning.lm.tokenizers import TemplateArguments, load_tokenizer, render_prompt
+from rtt_lightning.runtime.hub import reading
+from rtt_lightning.types import Message, Rollout
 
 
 class LoadedModel:
-    """A causal language model with its tokenizer, as `RolloutEngine.start` and `RelevanceSource.weigh` take it.
+    """A causal language model with its tokenizer, as `rtt_lightning.rollout.collect.Collector` takes it.
 
     Args:
-        model: With adapters or without.
+        model: On any device, with adapters or without.
         tokenizer: With a chat template.
+        chat_template_kwargs: Further arguments of that, such as ``{"enable_thinking": False}``.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        self.base_model: str = model.config._name_or_path
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template_kwargs: TemplateArguments | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.chat_template_kwargs = model, tokenizer, chat_template_kwargs
+        self._logprobs = CheckedForward(model, tokenizer)
 
     @classmethod
     def from_folder(cls, model: str) -> "LoadedModel":
-        """That of a folder or of the hub, in the dtype of its weights."""
-        return cls(AutoModelForCausalLM.from_pretrained(model, dtype="auto"), load_tokenizer(model))
+        """That of a folder or of the hub, on the CPU, in the dtype of its weights.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        tokenizer = load_tokenizer(model)
+        with reading("a model", model, "config.json and weights"):
+            return cls(AutoModelForCausalLM.from_pretrained(model, dtype="auto"), tokenizer)
+
+    @property
+    def base_model(self) -> str:
+        """Folder or hub name that the model came from, where an engine of its own reads its configuration."""
+        if not self.model.config._name_or_path:
+            raise ValueError(
+                f"this {type(self.model).__name__} was made in memory, and the engine reads a model from a folder: "
+                "save model and tokenizer with save_pretrained, load them from there, or use TransformersEngine"
+            )
+        return self.model.config._name_or_path
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every weight under its Hugging Face name, adapters merged."""
         return merged_weights(self.model)
 
-    @torch.no_grad()
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """See `rtt_lightning.lm.tokenizers.render_prompt`."""
+        return render_prompt(self.tokenizer, messages, self.chat_template_kwargs)
+
     def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         """See `rtt_lightning.lm.sequences.logprobs_after`."""
-        device = self.model.device
-
-        def logprobs(rows: Sequences) -> Tensor:
-            return response_logprobs(self.model, on_device(rows, device))[0]
-
-        return logprobs_after(logprobs, rollouts, prompts)
+        with in_evaluation(self.model):
+            return logprobs_after(self._logprobs, self.model.device, rollouts, prompts)

@@ -49,23 +49,28 @@ def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
     return pad(joined, (0, max(0, 1 - joined.shape[1])))
 
 
+@torch.no_grad()
 def logprobs_after(
-    logprobs: Callable[[Sequences], Tensor], rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]
+    response_logprobs: Callable[[Sequences], tuple[Tensor, Tensor]],
+    device: torch.device,
+    rollouts: Sequence[Rollout],
+    prompts: Sequence[Sequence[int]],
 ) -> list[Tensor]:
     """Log-probs of the tokens of each response, had it followed another prompt: ``[token]`` per row, on the CPU.
 
     A collective: processes of a sharded model run its forward equally often, whatever they hold.
 
     Args:
-        logprobs: ``[batch token]`` of rows, also of none.
+        response_logprobs: Of a model: log-probs and entropies, ``[batch token]``, of rows or of none.
+        device: The model's.
         rollouts: Rows.
-        prompts: Token ids of each.
+        prompts: Token ids of the prompt of each.
     """
     passes = max(gather(-(-len(rollouts) // ROWS)))
     found: list[Tensor] = []
     for start in range(0, passes * ROWS, ROWS):
         rows = rollouts[start : start + ROWS]
         batch = sequences(rows, prompts[start : start + ROWS])
-        values = logprobs(batch).float().cpu()
-        found += [row[mask] for row, mask in zip(values, batch["response_mask"], strict=True)]
+        values, _ = response_logprobs(on_device(batch, device))
+        found += [row[mask] for row, mask in zip(values.cpu(), batch["response_mask"], strict=True)]
     return found

@@ -1,6 +1,7 @@
 """The policy: a language model, and the loss that moves it by the advantages of an algorithm."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -16,14 +17,14 @@ from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merge
 from rtt_lightning.lm.origin import base_of, template_and_targets
 from rtt_lightning.lm.policy_model import load_trained
 from rtt_lightning.lm.selfcheck import FORWARD_KEY, CheckedForward
-from rtt_lightning.lm.sequences import logprobs_after, on_device
-from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.lm.sequences import logprobs_after
+from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import Credited, Experience, Rollout
+from rtt_lightning.types import Credited, Experience, Message, Rollout
 from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
 
 POLICY_KEY = "policy_config"
@@ -164,13 +165,15 @@ class PolicyModule(TrainableModule):
             self._reference = (load_reference(self.base_model, *kind).to(self.device),)
         return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 
-    @torch.no_grad()
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of a conversation up to where the response begins, with what the data tell the chat template."""
+        trainer: Any = self._trainer
+        return render_prompt(self.tokenizer, messages, trainer and trainer.datamodule.chat_template_kwargs)
+
     def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Log-probs of each response's tokens, had it followed another prompt; see `rtt_lightning.lm.sequences`."""
-        with self.trainer.precision_plugin.train_step_context():
-            return logprobs_after(
-                lambda rows: self.response_logprobs(on_device(rows, self.device))[0], rollouts, prompts
-            )
+        with nullcontext() if self._trainer is None else self.trainer.precision_plugin.train_step_context():
+            return logprobs_after(self.response_logprobs, self.device, rollouts, prompts)
 
     # -- the loss ------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.types import Criterion, JudgedRollout, Rollout
+from rtt_lightning.types import Criterion, JudgedRollout, Message, Rollout, RubricSample
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class Relevance:
         p: ``[rubric token]`` in [0, 1], how much each token matters to each criterion.
         read: ``[token]`` bool, the tokens that the source could read; ``None`` for all. The others are outside the
             token group, whatever their relevance.
-        contrast: ``[token]``, log-probs of the tokens after another prompt; ``None`` where the source asked for none.
+        contrast: ``[token]``, what the source found by comparing prompts, such as log-probs of the tokens after
+            another one; ``None`` where it compared none.
     """
 
     p: Tensor
@@ -30,8 +30,9 @@ class Relevance:
 class ScoresResponses(Protocol):
     """What a source may ask of the policy that sampled the responses."""
 
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of a conversation, as those of a prompt: up to where the response begins."""
+        ...
 
     def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
         """Log-probs of the tokens of each response, had it followed another prompt, see `rtt_lightning.lm.sequences`.
@@ -51,6 +52,10 @@ class RelevanceSource(ABC):
             judged: The responses of this process, if any.
             policy: For a source that needs it; all processes must then ask it, also those without responses.
         """
+
+    def problems(self, sample: RubricSample) -> list[str]:
+        """What keeps it from weighing responses to a sample, in words; asked before anything is sampled."""
+        return []
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
         """Those whose relevance cannot vary within a response: they earn no token-level credit.

@@ -1,10 +1,11 @@
 """From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, Sampling
+from rtt_lightning.engines import RolloutEngine, Sampling, TransformersEngine
+from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.lm.reasoning import checked_marks
-from rtt_lightning.lm.tokenizers import TemplateArguments
 from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.rollout.requests import make_requests
@@ -14,15 +15,20 @@ from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+
+class Policy(PolicyWeights, ScoresResponses, Protocol):
+    """What is sampled from and weighed with: `PolicyModule`, or in a notebook `rtt_lightning.lm.loaded.LoadedModel`."""
 
 
 class Collector:
     """Samples responses, has them judged, and weighs their tokens.
 
     Args:
-        engine: Samples responses.
-        verifier: Gives verdicts.
-        relevance: Weighs tokens.
+        engine: Samples responses; by default `TransformersEngine`.
+        verifier: Gives verdicts; by default `RuleVerifier`.
+        relevance: Weighs tokens; by default `UniformRelevance`.
         seed: Sampling seed of the run.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
         reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; ``None`` for those that the
@@ -31,33 +37,38 @@ class Collector:
 
     def __init__(
         self,
-        engine: RolloutEngine,
-        verifier: Verifier,
+        engine: RolloutEngine | None = None,
+        verifier: Verifier | None = None,
         relevance: RelevanceSource | None = None,
         seed: int = 0,
         mask_truncated: bool = False,
         reasoning: Sequence[Marks] | None = None,
     ) -> None:
-        self.engine, self.verifier, self.relevance = engine, verifier, relevance or UniformRelevance()
+        self.engine, self.verifier = engine or TransformersEngine(), verifier or RuleVerifier()
+        self.relevance = relevance or UniformRelevance()
         self.seed, self.mask_truncated, self.reasoning = seed, mask_truncated, checked_marks(reasoning)
         self.version: int | None = None
         """The weights that the engine samples from; ``None`` before it does, and to have it take them anew."""
-        self._policy: PolicyWeights | None = None
+        self._policy: Policy | None = None
 
-    def sync(self, policy: PolicyWeights, version: int = 0) -> None:
+    def sync(self, policy: Policy, version: int | None = None) -> None:
         """Have the engine sample from a policy's current weights. A collective.
 
         Args:
-            policy: In a notebook `rtt_lightning.lm.loaded.LoadedModel`.
-            version: Number of updates behind the weights; those of the same version are not handed over again.
+            policy: Has the weights; another model than before is begun with anew.
+            version: Number of updates behind the weights; those of the same version are not handed over again. By
+                default one more than before.
 
         Raises:
             FloatingPointError: If weights are not finite.
         """
+        if version is None:
+            version = 0 if self.version is None else self.version + 1
         if self.version == version:
             return
         refuse_nonfinite(trained(policy.model), "not handed to the engine: weights")
-        (self.engine.start if self._policy is None else self.engine.sync)(policy)
+        known = self._policy is not None and self._policy.model is policy.model
+        (self.engine.sync if known else self.engine.start)(policy)
         self._policy, self.version = policy, version
 
     def collect(
@@ -66,21 +77,24 @@ class Collector:
         sampling: Sampling,
         window: int = 0,
         loose: bool = False,
-        template: TemplateArguments | None = None,
     ) -> list[JudgedRollout]:
         """Sample responses and judge them, by prompt and sample index.
 
         Args:
             samples: Prompts with rubrics; the place of each is the group id of its responses.
             sampling: How responses are drawn.
-            window: Number that their seeds depend on, beside the run's seed, prompt id and sample index.
+            window: Number that their seeds depend on, beside the run's seed, prompt id and sample index: another one
+                gives other responses.
             loose: Also judge loosely.
-            template: Further arguments of the chat template.
+
+        Raises:
+            ValueError: If there are no weights to sample from.
         """
-        assert self._policy is not None, "sync first"
-        assert self.version is not None, "sync first"
-        draws = self.seed, window, sampling.n
-        requests = make_requests(samples, self._policy.tokenizer, template, self.reasoning, draws)
+        if self._policy is None or self.version is None:
+            raise ValueError(
+                "the engine has no weights yet: call sync(policy) before collect, and again whenever they have changed"
+            )
+        requests = make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
         rollouts = self.engine.generate(requests, sampling, self.version)
         if rank() == 0:
             rollouts = announced(rollouts, sampling.n * len(requests), "responses")
@@ -92,6 +106,6 @@ class Collector:
 
         Args:
             judged: Responses of this process, if any.
-            policy: For relevance sources that need it.
+            policy: For relevance sources that need it; by default the one that was sampled from.
         """
-        return collate(judged, self.relevance.weigh(judged, policy), sum_over_ranks)
+        return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks)

@@ -42,15 +42,14 @@ def collate(
     met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
     tokens = sequences([item.rollout for item in judged])
     token = tokens["response_ids"].shape[1]
-    relevance, contrast = torch.zeros(*weights.shape, token), torch.full((len(judged), token), torch.nan)
+    relevance, contrast = torch.zeros(*weights.shape, token), torch.zeros(len(judged), token)
     answers = padded([item.rollout.answer_tokens for item in judged], torch.bool)
     for row, (item, found) in enumerate(zip(judged, weighed, strict=True)):
         length = len(item.rollout.response_ids)
         relevance[row, : len(item.verdicts), : found.p.shape[1]] = found.p
         if found.read is not None:
             answers[row, :length] &= found.read
-        if found.contrast is not None:
-            contrast[row, :length] = found.contrast
+        contrast[row, :length] = torch.nan if found.contrast is None else found.contrast
     return Experience(
         group_ids=torch.tensor([item.rollout.group_id for item in judged], dtype=torch.long),
         weights=weights,

@@ -1,19 +1,15 @@
 """What an engine is asked for: a rendered prompt, and a seed for each response to it."""
 
-from collections.abc import Sequence
-
-from transformers import PreTrainedTokenizerBase
+from collections.abc import Callable, Sequence
 
 from rtt_lightning.engines.base import SampleRequest
-from rtt_lightning.lm.tokenizers import TemplateArguments, render_prompt
 from rtt_lightning.runtime.seeds import sampling_seed
-from rtt_lightning.types import Marks, RubricSample
+from rtt_lightning.types import Marks, Message, RubricSample
 
 
 def make_requests(
     samples: Sequence[RubricSample],
-    tokenizer: PreTrainedTokenizerBase,
-    arguments: TemplateArguments | None,
+    render: Callable[[Sequence[Message]], tuple[int, ...]],
     reasoning: tuple[Marks, ...] | None,
     draws: tuple[int, int, int],
 ) -> list[SampleRequest]:
@@ -21,8 +17,7 @@ def make_requests(
 
     Args:
         samples: Prompts.
-        tokenizer: Renders them.
-        arguments: Further ones of its chat template.
+        render: Conversation to token ids, the policy's.
         reasoning: Marks of reasoning, see `SampleRequest`.
         draws: Seed of the run, number of the window, and responses per prompt: what the responses' seeds depend on.
     """
@@ -31,7 +26,7 @@ def make_requests(
         SampleRequest(
             prompt_id=sample.id,
             group_id=group,
-            prompt_ids=render_prompt(tokenizer, sample.messages, arguments),
+            prompt_ids=render(sample.messages),
             seeds=tuple(sampling_seed(seed, window, sample.id, index) for index in range(count)),
             reasoning=reasoning,
         )

@@ -36,7 +36,8 @@ class Experience:
         response_ids: Right-padded.
         sampler_logprobs: NaN where the sampler gave none.
         temperature: The sampling temperature.
-        contrast: Log-probs of the same responses after other prompts, where the relevance source asked for them.
+        contrast: What the relevance source found by comparing prompts, such as log-probs of the same responses after
+            other ones; ``None`` where it compared none, NaN where it compared none for a response.
         reduce: Sum of a tensor over all processes, for an algorithm that needs the whole window. A collective.
     """
 
@@ -57,6 +58,18 @@ class Experience:
     temperature: Float[Tensor, " batch"]
     contrast: Float[Tensor, "batch token"] | None = None
     reduce: Callable[[Tensor], Tensor] = of_one_process
+
+    def __repr__(self) -> str:
+        batch, rubric, token = self.relevance.shape
+        read = self.relevance[self.exists[:, :, None] & self.answer_mask[:, None]]
+        lines = (
+            f"batch {batch} (groups {len(self.group_ids.unique())}), rubric {rubric}, token {token}",
+            f"criteria {self.exists.sum()}: {_share(self.as_desired, self.exists)} as desired, "
+            f"{_share(self.exists & ~self.scorable, self.exists)} undecided",
+            f"response tokens {self.response_mask.sum()}: {_share(self.answer_mask, self.response_mask)} in answers, "
+            f"mean relevance {read.mean():.3f}",
+        )
+        return _lines("Experience", *lines, *(["with contrast"] if self.contrast is not None else []))
 
     @property
     def exists(self) -> Bool[Tensor, "batch rubric"]:
@@ -162,3 +175,21 @@ class Credited:
     rewards: Float[Tensor, " batch"] | None
     known: Bool[Tensor, " batch"] | None
     metrics: Mapping[str, Tensor]
+
+    def __repr__(self) -> str:
+        batch, token = self.advantages.shape
+        given = self.advantages[self.advantages != 0]
+        lines = [f"batch {batch}, token {token}", f"advantages other than 0: {given.numel()}"]
+        if given.numel():
+            lines[1] += f", from {given.min():.3f} to {given.max():.3f}"
+        if self.rewards is not None and self.known is not None:
+            lines.append(f"rewards {self.known.sum()} known, mean {self.rewards[self.known].mean():.3f}")
+        return _lines("Credited", *lines, *(f"{name} {float(value):.3f}" for name, value in self.metrics.items()))
+
+
+def _share(part: Tensor, of: Tensor) -> str:
+    return f"{part.sum() / of.sum():.0%}"
+
+
+def _lines(name: str, *lines: str) -> str:
+    return "\n  ".join([f"{name}(", *lines]) + "\n)"

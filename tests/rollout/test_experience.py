@@ -107,8 +107,9 @@ def test_contrast_stands_where_a_source_asked_for_it() -> None:
     rows, p = [judged(0, 1, True), judged(0, 2, True)], torch.zeros(1, 3)
     experience = collate(rows, [Relevance(p[:, :2]), Relevance(p, contrast=torch.tensor([-1.0, -2.0, -3.0]))])
     assert experience.contrast is not None
-    assert experience.contrast[0].isnan().all()
-    assert experience.contrast[1].tolist() == [-1, -2, -3]
+    torch.testing.assert_close(
+        experience.contrast, torch.tensor([[torch.nan, torch.nan, 0], [-1, -2, -3]]), equal_nan=True
+    )
 
 
 def test_a_process_without_responses_has_an_experience_of_none() -> None:

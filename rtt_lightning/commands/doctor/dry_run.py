@@ -165,6 +165,7 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
     loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
     if isinstance(data.view, PromptWindows):
         data.check(rollout.collector.verifier.problems)
+        data.check_weighable(rollout.collector.relevance.problems)
     if isinstance(module, PolicyModule):
         vocabulary = read_config(module.base_model, module.trust_remote_code).vocab_size
         data.check_vocabulary(module.tokenizer, vocabulary)

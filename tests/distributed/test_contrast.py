@@ -1,0 +1,65 @@
+"""A relevance source asks a policy that processes hold together, each for its own responses."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from rtt_lightning.engines.base import SampleRequest, Sampling
+from rtt_lightning.relevance import Relevance, RelevanceSource, ScoresResponses
+from rtt_lightning.runtime.processes import gather, rank
+from rtt_lightning.types import JudgedRollout, Rollout
+from tests.distributed.conftest import DDP, FSDP, Run
+from tests.distributed.recorder import SeededEngine
+from tests.distributed.test_parity import assert_equal_runs, recorded
+from tests.relevance.test_contrast import METHOD, BareTask, records
+
+pytestmark = pytest.mark.slow
+
+
+class SeededLogprobs(SeededEngine):
+    """Says log-probs of its responses, made up from their tokens."""
+
+    def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        for row in super().generate(requests, sampling, policy_version):
+            rng = Random(sum(row.response_ids))
+            yield replace(row, logprobs=tuple(-10 * rng.random() for _ in row.response_ids))
+
+
+class OneAfterTheOther(BareTask):
+    """While a process asks for its responses, the others ask for none."""
+
+    def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
+        own = [judged if turn == rank() else [] for turn in range(len(gather(0)))]
+        return [row for asked in own for row in super(OneAfterTheOther, self).weigh(asked, policy)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "source"),
+    [(DDP, BareTask), (FSDP, BareTask), (FSDP, OneAfterTheOther)],
+    ids=["ddp", "fsdp", "fsdp-none-on-one"],
+)
+def test_two_processes_contrast_as_one_does(
+    rtt: Run, policy_args, tmp_path: Path, strategy: tuple[str, ...], source: type[RelevanceSource]
+) -> None:
+    tasks = (f"Of tea number {number}." for number in range(6))
+    arguments = policy_args(
+        "fit",
+        *METHOD,
+        records(tmp_path / "data.jsonl", *tasks),
+        f"--rollout.relevance={source.__module__}.{source.__name__}",
+        "--rollout.engine=tests.distributed.test_contrast.SeededLogprobs",
+        "--rollout.sampling={n: 9, max_new_tokens: 24}",  # the first process has more responses than one pass holds
+        "--model.init_args.lora=null",
+        "--model.init_args.optimizer.class_path=torch.optim.SGD",
+        "--model.init_args.optimizer.init_args={lr: 0.1}",
+        "--data.view.init_args.prompts=3",
+        "--canary={warn: 100, stop: 100}",
+        "--idle.stop=0",
+    )[1:]
+    one = recorded(rtt, tmp_path / "one.pt", *arguments)
+    two = recorded(rtt, tmp_path / "two.pt", *arguments, *strategy, processes=2)
+    assert_equal_runs(one, two)
+    assert all(gradient.any() for update in one["updates"] for gradient in update["gradients"].values())

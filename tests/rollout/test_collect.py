@@ -1,0 +1,149 @@
+"""From a plain model to credited responses, without a trainer: as in a notebook."""
+
+import asyncio
+import copy
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from rtt_lightning.algorithms import RTT
+from rtt_lightning.engines import ReplayEngine, Sampling, TransformersEngine
+from rtt_lightning.engines.base import PolicyWeights
+from rtt_lightning.lm.loaded import LoadedModel
+from rtt_lightning.relevance import RuleSpans
+from rtt_lightning.rollout.collect import Collector
+from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
+from rtt_lightning.verifiers.rules import RuleVerifier
+
+COMMAS, WORDS = Criterion("Use no commas.", "rtt:no_commas"), Criterion("At most 8 words.", "rtt:max_words", {"n": 8})
+SAMPLES = [
+    RubricSample("tea", ({"role": "user", "content": "Of tea."},), (COMMAS, WORDS)),
+    RubricSample("owls", ({"role": "user", "content": "Of owls, in a few words."},), (COMMAS,)),
+]
+FEW = Sampling(n=3, max_new_tokens=12)
+
+
+@pytest.fixture
+def policy(tiny_model: str) -> LoadedModel:
+    return LoadedModel(AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model))
+
+
+def collector(policy: LoadedModel, seed: int = 0) -> Collector:
+    made = Collector(verifier=RuleVerifier(workers=0), relevance=RuleSpans(), seed=seed)
+    made.sync(policy)
+    return made
+
+
+def responses(judged: list[JudgedRollout]) -> list[tuple[int, ...]]:
+    return [item.rollout.response_ids for item in judged]
+
+
+class Copying(TransformersEngine):
+    """Samples from a copy of the weights, as an engine in other memory does."""
+
+    def start(self, policy: PolicyWeights) -> None:
+        super().start(policy)
+        self._model = copy.deepcopy(policy.model)
+
+    def sync(self, policy: PolicyWeights) -> None:
+        self._model.load_state_dict(dict(policy.full_weights()), strict=False)
+
+
+def test_a_model_and_a_tokenizer_give_credited_responses_within_an_event_loop(policy: LoadedModel) -> None:
+    async def cell() -> None:  # of a notebook, which runs in a loop
+        collector = Collector(relevance=RuleSpans())
+        collector.sync(policy)
+        judged = collector.collect(SAMPLES, FEW)
+        assert [(item.sample.id, item.rollout.group_id, item.rollout.sample_index) for item in judged] == [
+            (sample.id, group, index) for group, sample in enumerate(SAMPLES) for index in range(3)
+        ]
+        for item in judged:
+            assert item.verdicts[0].met == ("," not in item.rollout.answer)
+        experience = collector.experience(judged)
+        own = policy.logprobs_after([item.rollout for item in judged], [item.rollout.prompt_ids for item in judged])
+        torch.testing.assert_close(experience.sampler_logprobs[experience.response_mask], torch.cat(own))
+        credited = RTT()(experience)
+        assert credited.advantages.shape == experience.response_mask.shape
+        assert credited.advantages.any()
+        for shown in (repr(experience), repr(credited)):
+            assert "batch 6" in shown
+            assert len(shown) < 300
+
+    asyncio.run(cell())
+
+
+def test_what_is_printed_counts(policy: LoadedModel) -> None:
+    collector = Collector(verifier=RuleVerifier(workers=0))
+    collector.sync(policy)
+    unknown = RubricSample("x", SAMPLES[0].messages, (COMMAS, Criterion("Be kind.", "judge")))
+    experience = collector.experience(collector.collect([unknown], Sampling(n=2, max_new_tokens=4)))
+    desired = int(experience.as_desired.sum())
+    assert f"criteria 4: {25 * desired}% as desired, 50% undecided" in repr(experience)
+    assert "batch 2 (groups 1), rubric 2, token 4" in repr(experience)
+    assert "mean relevance 1.000" in repr(experience)
+    assert "batch 0 (groups 0)" in repr(collector.experience([]))
+
+
+def test_responses_depend_on_the_seed_and_the_window_alone(policy: LoadedModel) -> None:
+    first = responses(collector(policy).collect(SAMPLES, FEW))
+    assert responses(collector(policy).collect(SAMPLES, FEW)) == first
+    assert responses(collector(policy).collect(SAMPLES[::-1], FEW)) == first[3:] + first[:3]
+    assert responses(collector(policy).collect(SAMPLES, FEW, window=1)) != first
+    assert responses(collector(policy, seed=1).collect(SAMPLES, FEW)) != first
+
+
+def test_weights_are_sampled_from_once_they_are_handed_over(policy: LoadedModel) -> None:
+    collector = Collector(Copying(), RuleVerifier(workers=0))
+    collector.sync(policy)
+    before = collector.collect(SAMPLES, FEW)
+    torch.nn.init.normal_(next(policy.model.parameters()), std=0.2)
+    assert responses(collector.collect(SAMPLES, FEW)) == responses(before)
+    collector.sync(policy, version=0)  # by its number they are the same weights
+    assert responses(collector.collect(SAMPLES, FEW)) == responses(before)
+    collector.sync(policy)
+    after = collector.collect(SAMPLES, FEW)
+    assert responses(after) != responses(before)
+    assert {item.rollout.policy_version for item in before + after} == {0, 1}
+
+
+def test_another_model_is_begun_with_anew(policy: LoadedModel) -> None:
+    other = LoadedModel(copy.deepcopy(policy.model), policy.tokenizer)
+    torch.nn.init.normal_(next(other.model.parameters()), std=0.2)
+    switched = collector(policy)
+    switched.sync(other)
+    assert responses(switched.collect(SAMPLES, FEW)) == responses(collector(other).collect(SAMPLES, FEW))
+
+
+def test_a_forgotten_sync_is_told(policy: LoadedModel) -> None:
+    with pytest.raises(ValueError, match=r"no weights yet: call sync\(policy\) before collect"):
+        Collector().collect(SAMPLES, FEW)
+
+
+def test_recorded_responses_need_no_sampling(policy: LoadedModel) -> None:
+    recorded = collector(policy).collect(SAMPLES, FEW)
+    replayed = Collector(ReplayEngine(item.rollout for item in recorded), RuleVerifier(workers=0), RuleSpans())
+    replayed.sync(policy)
+    again = replayed.collect(SAMPLES, FEW)
+    assert again == recorded
+    assert torch.equal(replayed.experience(again).relevance, collector(policy).experience(recorded).relevance)
+
+
+def test_a_model_in_bf16_and_in_training_mode_stays_as_it_is(tiny_model: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16, attention_dropout=0.5).train()
+    policy = LoadedModel(model, AutoTokenizer.from_pretrained(tiny_model))
+    [judged] = collector(policy).collect(SAMPLES[:1], Sampling(n=1, max_new_tokens=12))
+    [logprobs] = policy.logprobs_after([judged.rollout], [judged.rollout.prompt_ids])
+    gap = (logprobs - torch.tensor(judged.rollout.logprobs)).abs().mean()
+    assert gap < 0.1  # with half of its attention dropped it is more
+    assert model.training
+    assert next(model.parameters()).dtype == torch.bfloat16
+
+
+def test_folders_that_cannot_be_read_and_models_without_one_are_told(policy: LoadedModel) -> None:
+    with pytest.raises(ValueError, match="cannot read a tokenizer from '/nowhere/model'"):
+        LoadedModel.from_folder("/nowhere/model")
+    small = LlamaConfig(vocab_size=10, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    made = LoadedModel(LlamaForCausalLM(small), policy.tokenizer)
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM was made in memory.* save_pretrained"):
+        _ = made.base_model
