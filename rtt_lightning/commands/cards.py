@@ -30,7 +30,7 @@ tags: [rtt-lightning, rubrics]
 
 A token-level relevance discriminator (arXiv 2604.02795) trained with rtt-lightning, from {base}; {updates} updates.
 The sigmoid of a response token's logit says how much it decides the criterion. `relevance.json` holds the input
-template and the longest input.
+template and the longest input; `DiscriminatorRelevance` of rtt-lightning takes this folder as its checkpoint.
 
 ```python
 from transformers import AutoModelForTokenClassification, AutoTokenizer
