@@ -1,6 +1,5 @@
 """Arguments before the parser reads them: what each ``--config`` and flag says, and what is said otherwise for it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,8 +41,8 @@ class Given:
 
     def saying(self, flag: str, value: Any) -> "Given":
         """Another flag, or ``--config`` with inline YAML, in its place."""
-        text = value if isinstance(value, str) else json.dumps(value)
-        return Given((flag, text), flag, value, self.place)
+        text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, sort_keys=False)
+        return Given((flag, text.rstrip("\n")), flag, value, self.place)
 
 
 def read(args: Sequence[str]) -> list[Given]:

@@ -12,9 +12,9 @@ JUDGE = "--rollout.verifier.init_args.judge.init_args"
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (["--a.init_args.b", "null"], ["--config", '{"a": {"init_args": {"b": null}}}']),
-        (["--a.init_args.b=~", "--c", "null"], ["--config", '{"a": {"init_args": {"b": null}}}', "--c", "null"]),
-        (["--a.init_args.b={x: [1, null]}"], ["--config", '{"a": {"init_args": {"b": {"x": [1, null]}}}}']),
+        (["--a.init_args.b", "null"], ["--config", "{a: {init_args: {b: null}}}"]),
+        (["--a.init_args.b=~", "--c", "null"], ["--config", "{a: {init_args: {b: null}}}", "--c", "null"]),
+        (["--a.init_args.b={x: [1, null]}"], ["--config", "{a: {init_args: {b: {x: [1, null]}}}}"]),
         (["--a.init_args.b", "None"], ["--a.init_args.b", "None"]),  # a text, in YAML
         (["--a.init_args.b="], ["--a.init_args.b="]),
         (["--a.init_args.b", "{x: ["], ["--a.init_args.b", "{x: ["]),

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 OLD = ROOT / "tests/assets/v0.1.0/config.yaml"
 """What version 0.1.0 printed for `rtt fit --config configs/demo/policy.yaml`, as it saved it beside logs."""
+OLD_DISCRIMINATOR = "rtt_lightning.discriminator.DiscriminatorModule"
 NO_MODEL = "--model.init_args.model=none"
 
 
@@ -88,6 +89,14 @@ def test_arguments_of_old_policies_become_those_of_an_algorithm(args: list[str],
     assert given[-1].tree == expected
     assert given[:-1] == read(["fit", *args])[:-1]
     assert said.startswith("spelt as in version 0.1, which the next release will not read: ")
+
+
+def test_values_of_a_file_with_old_spellings_are_those_of_yaml(tmp_path: Path) -> None:
+    values = "{a: 1.0e-06, b: 2026-11-28, c: .inf, d: 'null', e: null, f: 'é: [', g: 00:00:12:00, h: {'x y': [1, two]}}"
+    (tmp_path / "old.yaml").write_text(f"model: {{class_path: {OLD_DISCRIMINATOR}}}\nvalues: {values}\n")
+    [_, given], _ = renamed(read(["fit", f"--config={tmp_path}/old.yaml"]))
+    assert yaml.safe_load(given.words[1]) == given.tree
+    assert given.tree["values"] == yaml.safe_load(values)
 
 
 def test_a_method_that_is_named_later_takes_the_place_of_an_old_policy(
