@@ -10,9 +10,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import refuse_undecidable
 from rtt_lightning.datamodules import PromptWindows
+from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import Criterion, JudgedRollout, Verdict
+from rtt_lightning.types import JudgedRollout
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judging import judge_again
 
 
 class RewardWatch(Callback):
@@ -82,28 +84,16 @@ class RewardWatch(Callback):
         return drift
 
     def _second_opinion(self, judge: Verifier, judged: list[JudgedRollout]) -> dict[str, float]:
-        found = judge.verify_all([(item.sample, item.rollout.answer) for item in judged])
-        pairs = [
-            desired
-            for item, verdicts in zip(judged, found, strict=True)
-            for desired in map(_as_desired, item.sample.criteria, item.verdicts, verdicts)
-            if None not in desired
-        ]
-        counts = [
-            len(pairs),
-            sum(a == b for a, b in pairs),
-            sum(bool(a) for a, _ in pairs),
-            sum(bool(b) for _, b in pairs),
-        ]
-        total, agreed, training, other = map(float, sum_over_ranks(torch.tensor(counts, dtype=torch.float)))
-        if not total:
+        both = sum(agreements(judged, judge_again(judge, judged)).values(), Agreement())
+        both = Agreement(sum_over_ranks(both.counts))
+        if not both.decided:
             return {}
-        optimism = (training - other) / total
+        optimism = both.optimism
         rise = optimism - self._first.setdefault("optimism", optimism)
         if rise > self.alarm:
             reason = f"training counts {rise:.0%} more criteria as desired, beside the held-out judge, than at first"
             self._warn("optimism", reason, "watch.alarm", self.alarm)
-        return {"optimism": optimism, "agreement": agreed / total}
+        return {"optimism": optimism, "agreement": both.accuracy}
 
     def _warn(self, name: str, reason: str, argument: str, limit: float) -> None:
         if name not in self._warned:
@@ -117,7 +107,3 @@ class RewardWatch(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._first, self._warned = dict(state_dict["first"]), set(state_dict["warned"])
-
-
-def _as_desired(criterion: Criterion, one: Verdict, other: Verdict) -> tuple[bool | None, bool | None]:
-    return one.as_desired(criterion), other.as_desired(criterion)

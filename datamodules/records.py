@@ -5,15 +5,17 @@ A record is a prompt with its rubric, and optionally one judged response to it:
     id        string, optional: defaults to "<file name>:<line>"
     messages  list of {"role", "content"}, which a user's turn ends; or `prompt`, a string, for a single user message
     task      string, optional: the bare task without its criteria
-    criteria  list of {"text", "checker", "kwargs"?, "weight"?, "met"?, "reason"?, "spans"?, "scope"?}; in parquet also
-              as JSON
+    criteria  list of {"text", "checker", "kwargs"?, "weight"?, "hard"?, "met"?, "reason"?, "spans"?, "scope"?,
+              "flags"?, "value"?, "confidence"?}; in parquet also as JSON. `hard` is true or false where the data says
+              whether a criterion can be decided objectively
     response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may: [start,
-              end] pairs of its characters, end excluded; `scope` is "local", or "global" where all are relevant
+              end] pairs of its characters, end excluded; `scope` is "local", or "global" where all are relevant;
+              `value`, to which degree it is met, and `confidence` are numbers in [0, 1]
 
-The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data.
+The completions that `rtt validate` and `rtt predict` write follow it, so they can be read again as labelled data. They
+also hold the tokens of each response, see `rtt_lightning.types.JudgedRollout.to_row`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +26,39 @@ from rtt_lightning.datamodules.adapters.base import Adapter, Native
 from rtt_lightning.datamodules.conversations import conversation, refuse_tools
 from rtt_lightning.datamodules.fields import arguments, number, text
 from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
-from rtt_lightning.types import Criterion, Message, RubricSample, Verdict
+from rtt_lightning.types import Criterion, JudgedRollout, Message, RubricSample
+from rtt_lightning.types.response import RECORDED, SAMPLED
 
 MAX_LISTED = 20
+SHARES = ("value", "confidence")
+NEW = ("group_id", "prompt_ids", "answer_span", "logprobs")
+"""Fields of a sampled response that version 0.1.0 did not write; the last is not always known."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A prompt with its rubric; with ``response`` also one judged response, a verdict per criterion."""
+    """A row of data: a prompt with its rubric, and perhaps a judged response to it."""
 
     sample: RubricSample
-    response: str | None = None
-    verdicts: tuple[Verdict, ...] = ()
+    judged: JudgedRollout | None = None
 
 
 def read_records(path: str | Path, adapter: Adapter | None = None) -> list[Record]:
     """All records of a file or dataset, see `rtt_lightning.datamodules.rows` and `parse_rows`."""
     return parse_rows(read_rows(path), adapter or Native())
+
+
+def read_judged(path: str | Path) -> list[JudgedRollout]:
+    """The judged responses of a file, or of all parquet files of a folder, in order.
+
+    Raises:
+        ValueError: If there are none, or for what `parse_rows` refuses.
+    """
+    files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
+    judged = [record.judged for file in files for record in read_records(file) if record.judged]
+    if not judged:
+        raise ValueError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")
+    return judged
 
 
 def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
@@ -75,7 +93,7 @@ def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:
         try:
             record = _adapted(row, adapter, f"{rows.name}:{line}")
             seen = first.setdefault(record.sample.id, line)
-            if seen != line and record.response is None:
+            if seen != line and record.judged is None:
                 raise ValueError(f"field `id` is {record.sample.id!r}, as on line {seen}; each prompt needs its own")
             records.append(record)
         except KeyError as error:
@@ -127,43 +145,26 @@ def parse_record(row: Any, default_id: str) -> Record:
         raise ValueError(f"not JSON: {row.reason}")
     if not isinstance(row, Mapping):
         raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
-    criteria = _criteria(row)
-    sample = RubricSample(
-        id=_id(row.get("id"), default_id),
-        messages=_messages(row),
-        criteria=tuple(_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(criteria)),
-        task=text(row, "task", optional=True),
-    )
-    response = text(row, "response", optional=True)
+    entries = _criteria(row)
+    known = {
+        "id": _id(row.get("id"), default_id),
+        "messages": _messages(row),
+        "criteria": [_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(entries)],
+        "task": text(row, "task", optional=True),
+    }
+    sample, response = RubricSample.from_row(known), text(row, "response", optional=True)
     if response is None:
         return Record(sample)
-    verdicts = (_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(criteria))
-    return Record(sample, response, tuple(verdicts))
+    verdicts = [_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(entries)]
+    known["criteria"] = [criterion | verdict for criterion, verdict in zip(known["criteria"], verdicts, strict=True)]
+    judged = JudgedRollout.from_row({**known, **_tokens(row, response), "response": response})
+    return Record(sample, judged)
 
 
-def criterion_row(criterion: Criterion, verdict: Verdict | None = None) -> dict[str, Any]:
-    """A criterion, with its verdict where a response was judged, as `parse_record` reads it again."""
-    row = {
-        "text": criterion.text,
-        "checker": criterion.checker,
-        "kwargs": dict(criterion.kwargs),
-        "weight": criterion.weight,
-    }
-    if verdict is None:
-        return row
-    said = {"met": verdict.met, "reason": verdict.reason, "spans": verdict.spans, "flags": verdict.flags}
-    return row | said | {"scope": verdict.scope}
-
-
-def criteria_json(criteria: Sequence[Criterion], verdicts: Sequence[Verdict]) -> str:
-    """A rubric with a response's verdicts as one JSON text: parquet wants arguments of all checkers to be alike."""
-    return json.dumps([criterion_row(c, verdict) for c, verdict in zip(criteria, verdicts, strict=True)])
-
-
-def sample_row(sample: RubricSample) -> dict[str, Any]:
-    """A prompt with its rubric, as `parse_record` reads it again."""
-    criteria = [criterion_row(criterion) for criterion in sample.criteria]
-    return {"id": sample.id, "messages": list(sample.messages), "task": sample.task, "criteria": criteria}
+def _tokens(row: Mapping[str, Any], response: str) -> dict[str, Any]:
+    """What the row of a sampled response says of it; nothing where the row is another's, or its response another."""
+    whole = all(row.get(name) is not None for name in SAMPLED if name not in NEW)
+    return {name: row.get(name) for name in SAMPLED + RECORDED} if whole and row["text"].endswith(response) else {}
 
 
 def _id(value: Any, default: str) -> str:
@@ -194,19 +195,23 @@ def _criteria(row: Mapping[str, Any]) -> list[Any]:
     return criteria
 
 
-def _criterion(entry: Any, where: str) -> Criterion:
+def _criterion(entry: Any, where: str) -> dict[str, Any]:
+    """As `Criterion.from_row` reads it."""
     if not isinstance(entry, Mapping):
         raise ValueError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
     said, checker = text(entry, "text", where), text(entry, "checker", where)
-    kwargs = arguments(entry.get("kwargs"), f"{where}.kwargs")
+    kwargs, hard = arguments(entry.get("kwargs"), f"{where}.kwargs"), entry.get("hard")
     weight = 1.0 if entry.get("weight") is None else number(entry["weight"], f"{where}.weight")
+    if not (hard is None or isinstance(hard, bool)):
+        raise ValueError(f"field `{where}.hard` must be true, false or null, got {hard!r:.80}")
     try:
-        return Criterion(str(said), str(checker), kwargs, weight)
+        return Criterion(str(said), str(checker), kwargs, weight, hard).to_row()
     except ValueError as error:
         raise ValueError(f"field `{where}`: {error}") from error
 
 
-def _verdict(entry: Mapping[str, Any], where: str, length: int) -> Verdict:
+def _verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str, Any]:
+    """As `Verdict.from_row` reads it."""
     met, spans, flags = entry.get("met"), entry.get("spans"), entry.get("flags") or ()
     if "met" not in entry or not (met is None or isinstance(met, bool)):
         raise ValueError(f"field `{where}.met` must be true, false or null beside a `response`, got {met!r}")
@@ -220,8 +225,16 @@ def _verdict(entry: Mapping[str, Any], where: str, length: int) -> Verdict:
     scope = entry.get("scope") or "local"
     if scope not in ("global", "local"):
         raise ValueError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
-    ranges = None if spans is None else tuple((start, end) for start, end in spans)
-    return Verdict(met, str(entry.get("reason") or ""), ranges, tuple(flags), scope)
+    said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags, "scope": scope}
+    said |= {name: _share(entry[name], f"{where}.{name}") for name in SHARES if entry.get(name) is not None}
+    loose = entry.get("loose")
+    return said | {"loose": _verdict(loose, f"{where}.loose", length)} if isinstance(loose, Mapping) else said
+
+
+def _share(value: Any, label: str) -> float:
+    if not 0 <= (share := number(value, label)) <= 1:
+        raise ValueError(f"field `{label}` must be between 0 and 1, got {value}")
+    return share
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
-from rtt_lightning.datamodules.records import sample_row
 from rtt_lightning.datamodules.rows import Rows, read_rows
+from rtt_lightning.types import RubricSample
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -71,4 +71,4 @@ class ConstraintPrompts(RecordSource):
         first = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
         kinds = self.test_kinds if split == "test" else self.kinds
         samples = sample_prompts(self.counts[split], seed=self.seed, kinds=kinds, start=first, withheld=self.withheld)
-        return Rows(f"constraints/{self.seed}", enumerate(map(sample_row, samples), start=first + 1))
+        return Rows(f"constraints/{self.seed}", enumerate(map(RubricSample.to_row, samples), start=first + 1))

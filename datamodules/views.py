@@ -154,11 +154,11 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
         ValueError: If there is none.
     """
     pairs = [
-        Pair(prompt_id=record.sample.id, criterion=criterion.text, response=record.response, spans=spans)
+        Pair(prompt_id=record.sample.id, criterion=criterion.text, response=answer, spans=spans)
         for record in records
-        if record.response
-        for criterion, verdict in zip(record.sample.criteria, record.verdicts, strict=True)
-        if verdict.met is not None and (spans := verdict.relevant(len(record.response))) is not None
+        if record.judged and (answer := record.judged.rollout.answer)
+        for criterion, verdict in record.judged.decisions
+        if verdict.met is not None and (spans := verdict.relevant(len(answer))) is not None
     ]
     if not pairs:
         raise ValueError(

@@ -4,54 +4,33 @@
 with all criteria as desired, or bounds of it. IFEval calls these instruction-level and prompt-level.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures, rubric_counts
+from rtt_lightning.functional.accuracy import accuracy_counts, accuracy_figures
 from rtt_lightning.functional.losses import masked_sum
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import RubricSample, Verdict
 
 
-class RubricAccuracy(Metric):
-    """Share of scorable criteria that are as desired, in [0, 1]; NaN before the first scorable criterion."""
+class Accuracy(Metric):
+    """Shares of criteria and of responses as desired, by name: bounds of the latter, and what can be said beside them.
 
-    counts: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("counts", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
-        """All ``[batch rubric]``; a weight of 0 is padding, a negative one an unwanted criterion."""
-        self.counts += rubric_counts(met, scorable, weights).sum(0)
-
-    def compute(self) -> Tensor:
-        desired, scorable = self.counts
-        return desired.float() / scorable
-
-
-class InstructionAccuracy(Metric):
-    """Share of responses with every criterion as desired, by name: bounds of it, and what can be said beside them.
-
-    See `rtt_lightning.functional.accuracy.instruction_figures`; nothing before the first response.
+    See `rtt_lightning.functional.accuracy.accuracy_figures`; nothing before the first response.
     """
 
     counts: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("counts", torch.zeros(6, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(8, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
         """All ``[batch rubric]``; a weight of 0 is padding, a negative one an unwanted criterion."""
-        self.counts += instruction_counts(met, scorable, weights).sum(0)
+        self.counts += accuracy_counts(met, scorable, weights).sum(0)
 
     def compute(self) -> dict[str, Tensor]:
-        return instruction_figures(self.counts)
+        return accuracy_figures(self.counts)
 
 
 def reference_distance_name(full_vocabulary: bool) -> str:
@@ -100,53 +79,14 @@ class Evaluation(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rubric, self.instruction, self.reference = RubricAccuracy(), InstructionAccuracy(), ReferenceDistance()
-
-    def update(self, met: Tensor, scorable: Tensor, weights: Tensor) -> None:
-        """The verdicts of a batch, all ``[batch rubric]``; what concerns the reference goes to ``reference``."""
-        self.rubric.update(met, scorable, weights)
-        self.instruction.update(met, scorable, weights)
+        self.accuracy, self.reference = Accuracy(), ReferenceDistance()
 
     def pop(self) -> dict[str, Tensor]:
         """The figures since the last call. A collective."""
-        rubric, found = self.rubric.compute(), self.instruction.compute() | self.reference.compute()
-        for metric in (self.rubric, self.instruction, self.reference):
+        found = self.accuracy.compute() | self.reference.compute()
+        for metric in (self.accuracy, self.reference):
             metric.reset()
-        return found if rubric.isnan() else {"rubric_accuracy": rubric, **found}
-
-
-class KindAccuracy(Metric):
-    """Rubric-level accuracy per criterion kind (checker id).
-
-    Args:
-        kinds: The checker ids that may occur, in the order of the result.
-        sync_on_compute: Whether ``compute`` is a collective over all processes.
-    """
-
-    desired: Tensor
-    total: Tensor
-    unscorable: Tensor
-
-    def __init__(self, kinds: Sequence[str], sync_on_compute: bool = True) -> None:
-        super().__init__(sync_on_compute=sync_on_compute)
-        self.kinds = tuple(kinds)
-        for state in ("desired", "total", "unscorable"):
-            self.add_state(state, torch.zeros(len(self.kinds), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> None:
-        for sample, verdicts in judged:
-            for criterion, verdict in zip(sample.criteria, verdicts, strict=True):
-                kind = self.kinds.index(criterion.checker)
-                desired = verdict.as_desired(criterion)
-                if desired is None:
-                    self.unscorable[kind] += 1
-                    continue
-                self.desired[kind] += desired
-                self.total[kind] += 1
-
-    def compute(self) -> dict[str, Tensor]:
-        """Accuracy by kind; NaN for a kind without a scorable criterion."""
-        return dict(zip(self.kinds, self.desired.float() / self.total, strict=True))
+        return found
 
 
 class UpdateMeans:

@@ -3,15 +3,13 @@
 import pytest
 import torch
 
+from rtt_lightning.functional.accuracy import RUBRIC
 from rtt_lightning.metrics import (
+    Accuracy,
     Evaluation,
-    InstructionAccuracy,
-    KindAccuracy,
     ReferenceDistance,
-    RubricAccuracy,
     UpdateMeans,
 )
-from tests.rollout.test_experience import judged
 
 MET = torch.tensor([[True, True, False], [True, False, False], [True, False, False]])
 SCORABLE = torch.tensor([[True, True, False], [True, True, False], [True, False, False]])
@@ -19,16 +17,18 @@ WEIGHTS = torch.tensor([[1.0, 2.0, 0.0], [1.0, -1.0, 0.0], [1.0, 1.0, 0.0]])
 
 
 def test_rubric_accuracy_counts_scorable_criteria_as_desired() -> None:
-    metric = RubricAccuracy()
+    metric = Accuracy()
     metric.update(MET[:1], SCORABLE[:1], WEIGHTS[:1])
     metric.update(MET[1:], SCORABLE[1:], WEIGHTS[1:])
-    assert metric.compute() == 5 / 5  # the unmet unwanted criterion is as desired; the unscorable one does not count
+    assert (
+        metric.compute()[RUBRIC] == 5 / 5
+    )  # the unmet unwanted criterion is as desired; the unscorable one does not count
     metric.update(~MET[:1], SCORABLE[:1], WEIGHTS[:1])
-    assert metric.compute() == pytest.approx(5 / 7)
+    assert metric.compute()[RUBRIC] == pytest.approx(5 / 7)
 
 
 def test_instruction_accuracy_is_one_number_only_where_all_is_decided() -> None:
-    metric = InstructionAccuracy()
+    metric = Accuracy()
     metric.update(MET[:2], SCORABLE[:2], WEIGHTS[:2])
     metric.update(~MET[:1], SCORABLE[:1], WEIGHTS[:1])
     assert metric.compute()["instruction_accuracy"] == pytest.approx(2 / 3)
@@ -56,19 +56,9 @@ def test_the_kl_per_response_is_summed_over_its_tokens() -> None:
 
 def test_an_evaluation_begins_anew_when_its_figures_are_taken() -> None:
     evaluation = Evaluation()
-    evaluation.update(MET, SCORABLE, WEIGHTS)
+    evaluation.accuracy.update(MET, SCORABLE, WEIGHTS)
     assert evaluation.pop()["rubric_accuracy"] == 1
     assert evaluation.pop() == {}
-
-
-def test_kind_accuracy_follows_signs_and_counts_unscorable() -> None:
-    metric = KindAccuracy(["rtt:question", "rtt:title"])
-    rows = [judged(0, 1, True, True, None), judged(0, 1, False)]  # the second weight is negative
-    metric.update([(row.sample, row.verdicts) for row in rows])
-    result = metric.compute()
-    assert result["rtt:question"] == pytest.approx(1 / 3)
-    assert result["rtt:title"].isnan()
-    assert metric.unscorable.tolist() == [1, 0]
 
 
 def test_update_means_are_over_tokens_of_all_micro_batches() -> None:

@@ -2,26 +2,25 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torchmetrics.functional.classification import binary_cohen_kappa
 
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
 from rtt_lightning.commands.given import read, written
-from rtt_lightning.datamodules.records import Record, criteria_json, read_records, sample_row
+from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.functional.agreement import Agreement, agreements
+from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.evaluation import accuracies, show_accuracies
 from rtt_lightning.runtime.terminal import counted, three_decimals
-from rtt_lightning.types import Verdict
+from rtt_lightning.types import JudgedRollout, Verdict
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judging import judge_again
 
 MOST_ROWS = 20
 
@@ -41,40 +40,6 @@ def rejudge_command(args: Sequence[str]) -> None:
     rejudge(Path(config.path), made.rollout.verifier, config.gold, config.output, config.fresh)
 
 
-@dataclass
-class Agreement:
-    """Whether the same criteria are as desired, by the first verdicts and by the second ones."""
-
-    pairs: list[tuple[bool | None, bool | None]] = field(default_factory=list)
-
-    @property
-    def decided(self) -> list[tuple[bool, bool]]:
-        """Those that both sides decide."""
-        return [(a, b) for a, b in self.pairs if a is not None and b is not None]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of equal ones; NaN without any."""
-        return sum(a == b for a, b in self.decided) / len(self.decided) if self.decided else float("nan")
-
-    @property
-    def kappa(self) -> float:
-        """Cohen's kappa: agreement beyond chance; NaN where one side says the same of all, or nothing is decided."""
-        if not self.decided:
-            return float("nan")
-        first, second = (torch.tensor(side) for side in zip(*self.decided, strict=True))
-        return float(binary_cohen_kappa(second.int(), first.int()))
-
-    def flips(self, to: bool) -> int:
-        """Criteria that changed to ``to``."""
-        return sum(b is to and a is not to for a, b in self.decided)
-
-    @property
-    def unscorable(self) -> int:
-        """Criteria that the second side leaves open."""
-        return sum(b is None for _, b in self.pairs)
-
-
 def rejudge(
     path: Path, verifier: Verifier, gold: str | None = None, output: str | None = None, fresh: bool = False
 ) -> Agreement:
@@ -91,62 +56,45 @@ def rejudge(
     Raises:
         ValueError: If there are no responses, or the gold file lacks some of them.
     """
-    records = _responses(path)
-    if problems := sorted({problem for record in records for problem in verifier.problems(record.sample)}):
+    saved = read_judged(path)
+    if problems := sorted({problem for item in saved for problem in verifier.problems(item.sample)}):
         raise ValueError("; ".join(problems))
     for memory in verifier.memories() if fresh else ():
         memory.forget()
-    first = _gold(records, gold) if gold else [record.verdicts for record in records]
-    found = verifier.verify_all([(record.sample, record.response or "") for record in records])
+    ways = {"gold" if gold else "first": _gold(saved, gold) if gold else saved, "again": judge_again(verifier, saved)}
+    (others, first), (_, again) = ways.items()
     if output:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            sample_row(record.sample)
-            | {"criteria": criteria_json(record.sample.criteria, verdicts), "response": record.response}
-            for record, verdicts in zip(records, found, strict=True)
-        ]
-        pq.write_table(pa.Table.from_pylist(rows), output)
-    total, by_criterion = Agreement(), dict[str, Agreement]()
-    for record, old, new in zip(records, first, found, strict=True):
-        for criterion, before, after in zip(record.sample.criteria, old, new, strict=True):
-            for agreement in (total, by_criterion.setdefault(criterion.label, Agreement())):
-                agreement.pairs.append((before.as_desired(criterion), after.as_desired(criterion)))
-    others, samples = "gold" if gold else "first", [record.sample for record in records]
+        write_completions(Path(output), again)
+    by_criterion = agreements(first, again)
+    total = sum(by_criterion.values(), Agreement())
     _show(total, by_criterion, others)
-    ways = {others: list(zip(samples, first, strict=True)), "again": list(zip(samples, found, strict=True))}
-    show_accuracies(accuracies(ways), list(ways), len(records))
+    show_accuracies(accuracies(ways), list(ways), len(saved))
     if remembered := sum(memory.remembered for memory in verifier.memories()):
         print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
-    for reason, count in Counter(v.reason for row in found for v in row if v.met is None).most_common(5):
+    left = Counter(verdict.reason for item in again for verdict in item.verdicts if verdict.met is None)
+    for reason, count in left.most_common(5):
         Console().print(Text(f"{count} unscorable: {reason}", style="yellow"))
     return total
 
 
-def _responses(path: Path) -> list[Record]:
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    records = [record for file in files for record in read_records(file) if record.response is not None]
-    if not records:
-        raise ValueError(f"{path} holds no responses; `rtt fit` and `rtt validate` write them to rollout.output")
-    return records
-
-
-def _gold(records: Sequence[Record], file: str) -> list[tuple[Verdict, ...]]:
-    """Verdicts of a file, by the response and by the words of its criteria."""
-    known = {
-        (record.sample.id, record.response): dict(
-            zip((criterion.text for criterion in record.sample.criteria), record.verdicts, strict=False)
-        )
-        for record in read_records(file)
-    }
-    texts = [[criterion.text for criterion in record.sample.criteria] for record in records]
-    found = [known.get((record.sample.id, record.response), {}) for record in records]
-    missing = [r.sample.id for r, has, wanted in zip(records, found, texts, strict=True) if not set(wanted) <= set(has)]
+def _gold(saved: Sequence[JudgedRollout], file: str) -> list[JudgedRollout]:
+    """The same responses with the verdicts of a file, found by the response and by the words of its criteria."""
+    known: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for item in read_judged(file):
+        by_text = {criterion.text: verdict for criterion, verdict in item.decisions}
+        known[item.sample.id, item.rollout.answer] = by_text
+    found = [known.get((item.sample.id, item.rollout.answer), {}) for item in saved]
+    texts = [[criterion.text for criterion in item.sample.criteria] for item in saved]
+    missing = [r.sample.id for r, has, wanted in zip(saved, found, texts, strict=True) if not set(wanted) <= set(has)]
     if missing:
         raise ValueError(
-            f"{file} lacks {len(missing)} of {len(records)} responses, or some of their criteria, such as one to "
+            f"{file} lacks {len(missing)} of {len(saved)} responses, or some of their criteria, such as one to "
             f"{missing[0]!r}"
         )
-    return [tuple(has[text] for text in wanted) for has, wanted in zip(found, texts, strict=True)]
+    return [
+        replace(item, verdicts=tuple(has[text] for text in wanted))
+        for item, has, wanted in zip(saved, found, texts, strict=True)
+    ]
 
 
 def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:
@@ -155,7 +103,7 @@ def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> 
         table.add_column(name, justify="left" if name == "criterion" else "right")
     rows = sorted(by_criterion.items(), key=lambda item: -(item[1].flips(True) + item[1].flips(False)))
     for text, agreement in [("all", total), *rows[:MOST_ROWS]]:
-        figures = (len(agreement.pairs), three_decimals(agreement.accuracy), three_decimals(agreement.kappa))
+        figures = (agreement.criteria, three_decimals(agreement.accuracy), three_decimals(agreement.kappa))
         changed = (agreement.flips(True), agreement.flips(False), agreement.unscorable)
         table.add_row(Text(text), *map(str, (*figures, *changed)), end_section=text == "all")
     Console().print(table)

@@ -33,9 +33,8 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
     data.setup("validate")
     data.check(rollout.collector.verifier.problems)
     samples = [record.sample for record in data.records["val"]]
-    rows = list(
-        _rollouts(samples, _read(file), KNOWN if rollout.collector.reasoning is None else rollout.collector.reasoning)
-    )
+    reasoning = rollout.collector.reasoning
+    rows = list(_rollouts(samples, _read(file), KNOWN if reasoning is None else reasoning))
     answered = {row.group_id for _, row in rows}
     if len(answered) < len(samples):
         print(f"{len(samples) - len(answered)} of {len(samples)} prompts have no response in {file}: they are left out")
@@ -76,7 +75,8 @@ def _rollouts(
     counts: Counter[int] = Counter()
     for prompt, response in responses:
         for group in groups[found[prompt]]:  # one prompt may stand in the data with several rubrics
-            yield samples[group], _rollout(samples[group].id, group, counts[group], response, marks)
+            span = given_answer_span(response, marks)
+            yield samples[group], Rollout.of_text(samples[group].id, response, span, group, counts[group])
             counts[group] += 1
 
 
@@ -99,23 +99,6 @@ def _matches(known: Iterable[str], asked: Sequence[str]) -> dict[str, str]:
             f"space alone, such as {doubtful[0][:80]!r}; write the prompts as they stand in the data"
         )
     return {prompt: match for prompt, (match,) in matches.items()}
-
-
-def _rollout(prompt_id: str, group: int, index: int, text: str, marks: Sequence[Marks]) -> Rollout:
-    """A response whose tokens and prompt are not known."""
-    return Rollout(
-        prompt_id=prompt_id,
-        group_id=group,
-        sample_index=index,
-        prompt_ids=(),
-        response_ids=(),
-        text=text,
-        offsets=(),
-        answer_span=given_answer_span(text, marks),
-        finish_reason="stop",
-        policy_version=0,
-        temperature=1.0,
-    )
 
 
 def _key(messages: Sequence[Message]) -> str:

@@ -6,17 +6,22 @@ instruction-level accuracy of a whole set is not known, only its bounds are: all
 all as desired. The accuracy over wholly decided responses is another figure, of other rubrics.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from math import nan
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.types import as_desired
+from rtt_lightning.types import JudgedRollout, as_desired
 from rtt_lightning.types.axes import Bool, Float, Int
 
-RESPONSES, CRITERIA, PASSED, FAILED, DECIDED, DECIDED_CRITERIA = range(6)
-"""Columns of `instruction_counts`."""
+DESIRED, SCORABLE, RESPONSES, CRITERIA, PASSED, FAILED, DECIDED, DECIDED_CRITERIA = range(8)
+"""Columns of `accuracy_counts`."""
+RUBRIC = "rubric_accuracy"
 WHOLE, LOWER, UPPER, WHOLLY_DECIDED = (
     f"instruction_accuracy{part}" for part in ("", "_lower_bound", "_upper_bound", "_wholly_decided")
 )
@@ -27,61 +32,95 @@ Weights = Float[Tensor, "batch rubric"]
 Counts = TypeVar("Counts", Tensor, np.ndarray)
 
 
-def rubric_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 2"]:
-    """Of each response the criteria as desired, and those that are scorable.
+def accuracy_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 8"]:
+    """Of each response what `accuracy_figures` needs.
 
     Args:
         met: Verdicts; meaningless where not ``scorable``.
         scorable: Criteria with a verdict.
         weights: 0 marks padding, a negative weight an unwanted criterion.
-    """
-    counted = scorable & (weights != 0)
-    desired = counted & as_desired(met, weights)
-    return torch.stack([desired.sum(1), counted.sum(1)], dim=1)
-
-
-def instruction_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 6"]:
-    """Of each response what `instruction_figures` needs; arguments as for `rubric_counts`.
 
     Returns:
-        1 for the response, its criteria, whether all are as desired, whether one is known not to
-        be, whether it is wholly decided, and its criteria if so. All 0 for an empty rubric.
+        Its criteria as desired, those that are scorable, 1 for the response, its criteria, whether all are as desired,
+        whether one is known not to be, whether it is wholly decided, and its criteria if so. All 0 for an empty rubric.
     """
     exists = weights != 0
-    desired, criteria, responses = as_desired(met, weights), exists.sum(1), exists.any(1)
-    decided = responses & (scorable | ~exists).all(1)
+    desired, scorable = as_desired(met, weights), scorable & exists
+    criteria, responses = exists.sum(1), exists.any(1)
+    decided = responses & (scorable == exists).all(1)
     passed = decided & (desired | ~exists).all(1)
-    failed = (exists & scorable & ~desired).any(1)
-    columns = (responses, criteria, passed, failed, decided, criteria * decided)
+    failed = (scorable & ~desired).any(1)
+    counted = (scorable & desired).sum(1), scorable.sum(1)
+    columns = (*counted, responses, criteria, passed, failed, decided, criteria * decided)
     return torch.stack([column.long() for column in columns], dim=1)
 
 
-def instruction_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
-    """Successes and trials of each accuracy at instruction level, by name, from ``[... 6]`` counts or sums of them.
+def accuracy_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
+    """Successes and trials of each accuracy, by name, from ``[... 8]`` counts or sums of them.
 
-    `LOWER` and `UPPER`, with every undecided criterion not as desired, and as desired; `WHOLLY_DECIDED`; and `WHOLE`
-    only if every criterion was decided: no other single number stands for a whole set.
+    `RUBRIC`, over scorable criteria; at instruction level `LOWER` and `UPPER`, with every undecided criterion not as
+    desired, and as desired; `WHOLLY_DECIDED`; and `WHOLE` only if every criterion was decided: no other single number
+    stands for a whole set.
     """
-    responses, passed, failed, decided = (counts[..., column] for column in (RESPONSES, PASSED, FAILED, DECIDED))
+    desired, scorable, responses, _, passed, failed, decided, _ = (counts[..., column] for column in range(8))
     ratios = {LOWER: (passed, responses), UPPER: (responses - failed, responses), WHOLLY_DECIDED: (passed, decided)}
-    return {WHOLE: (passed, responses), **ratios} if (decided == responses).all() else ratios
+    whole = {WHOLE: (passed, responses)} if (decided == responses).all() else {}
+    return {RUBRIC: (desired, scorable), **whole, **ratios}
 
 
-def instruction_figures(totals: Int[Tensor, "6"]) -> dict[str, Tensor]:
-    """Figures at instruction level of a set, without those that are not known; none without a response.
+def accuracy_figures(totals: Int[Tensor, "8"]) -> dict[str, Tensor]:
+    """Figures of a set, without those that are not known; none without a response.
 
-    The accuracies of `instruction_ratios`; ``undecided_share``, the share of responses with an undecided criterion;
-    ``wholly_decided_responses``, the number of the others; ``wholly_decided_criteria`` and ``criteria``, the mean
-    number of criteria of those, and of all responses.
+    The accuracies of `accuracy_ratios`; ``undecided_share``, the share of responses with an undecided criterion;
+    ``unscorable``, that of criteria without a verdict; ``wholly_decided_responses``, the number of the others;
+    ``wholly_decided_criteria`` and ``criteria``, the mean number of criteria of those, and of all responses.
 
     Args:
-        totals: The sum of `instruction_counts`.
+        totals: The sum of `accuracy_counts`.
     """
-    responses, criteria, _, _, decided, decided_criteria = totals.float()
-    ratios = instruction_ratios(totals.float()) | {
+    _, scorable, responses, criteria, _, _, decided, decided_criteria = totals.float()
+    ratios = accuracy_ratios(totals.float()) | {
         "undecided_share": (responses - decided, responses),
+        "unscorable": (criteria - scorable, criteria),
         "criteria": (criteria, responses),
         "wholly_decided_criteria": (decided_criteria, decided),
     }
     found = {name: part / whole for name, (part, whole) in ratios.items() if whole}
     return {**found, "wholly_decided_responses": decided} if responses else {}
+
+
+# -- of judged responses ---------------------------------------------------------------------------------------------
+
+
+def verdict_tensors(judged: Sequence[JudgedRollout]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ragged rubrics with their verdicts, padded: ``met``, ``scorable`` and ``weights``, ``[batch rubric]`` each."""
+    rows = [
+        torch.tensor([(v.met is True, v.met is not None, float(c.weight)) for c, v in item.decisions])
+        for item in judged
+    ]
+    table = pad_sequence(rows, batch_first=True) if rows else torch.zeros(0, 1, 3)
+    return table[..., 0].bool(), table[..., 1].bool(), table[..., 2].float()
+
+
+def counts_by_prompt(judged: Sequence[JudgedRollout]) -> dict[str, np.ndarray]:
+    """Sums of the `accuracy_counts` of each prompt's responses, by prompt id, in order of the first ones."""
+    totals: dict[str, np.ndarray] = {}
+    for item, row in zip(judged, accuracy_counts(*verdict_tensors(judged)).numpy(), strict=True):
+        totals[item.sample.id] = totals.get(item.sample.id, 0) + row
+    return totals
+
+
+def accuracy_by_kind(judged: Sequence[JudgedRollout]) -> dict[str, tuple[float, int, int]]:
+    """Rubric-level accuracy, number of scorable criteria and of the others of each criterion kind (checker id).
+
+    Rarest success first; kinds without a scorable criterion, whose accuracy is NaN, last.
+    """
+    kinds: dict[str, Counter[bool | None]] = {}
+    for item in judged:
+        for criterion, desired in zip(item.sample.criteria, item.as_desired, strict=True):
+            kinds.setdefault(criterion.checker, Counter())[desired] += 1
+    found = {
+        kind: (count[True] / scorable if (scorable := count[True] + count[False]) else nan, scorable, count[None])
+        for kind, count in kinds.items()
+    }
+    return dict(sorted(found.items(), key=lambda row: (not row[1][1], row[1][0], row[0])))

@@ -3,6 +3,7 @@
 import numpy as np
 
 ALPHA = 0.05
+RESAMPLES = 2_000
 
 
 def exact_reach(trials: int) -> float:
@@ -38,3 +39,29 @@ def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
     residuals = successes - mean * trials
     error = float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / trials.sum())
     return {"mean": mean, "low": max(0.0, mean - 1.96 * error), "high": min(1.0, mean + 1.96 * error)}
+
+
+def difference_with_interval(counts: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Share after minus share before, and its 95 % interval by bootstrap over prompts.
+
+    A resample draws prompts with replacement and takes all trials of a drawn prompt, before and after, so that easy and
+    hard prompts cancel; each share is pooled over the drawn prompts. Where both are 0, or both 1, no resample differs:
+    the interval is then the exact one of the share of prompts that change, of which none did.
+
+    Args:
+        counts: ``[2 2 prompt]``: before and after, successes and trials.
+        seed: Of the resampling.
+
+    Returns:
+        Difference, lower bound, upper bound; NaN where nothing is counted.
+    """
+    prompts, total = counts.shape[-1], counts.sum(-1)
+    if (total[:, 0] == 0).all() or (total[:, 0] == total[:, 1]).all():
+        return 0.0, -exact_reach(prompts), exact_reach(prompts)
+    draws = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
+    drawn = np.concatenate([total[None], np.einsum("rp,wcp->rwc", draws, counts)])
+    with np.errstate(invalid="ignore"):
+        shares = drawn[..., 0] / drawn[..., 1]
+    found, *differences = shares[:, 1] - shares[:, 0]
+    low, high = np.nanpercentile(differences, [2.5, 97.5])
+    return float(found), float(low), float(high)

@@ -78,8 +78,7 @@ def weighted_mean(experience: Experience) -> Reward:
 def hard_times_soft(experience: Experience) -> Reward:
     """Mean desired value of the hard criteria times that of the soft ones. VerIF, arXiv 2506.09942.
 
-    VerIF asks its judge once about all soft criteria; here each has a verdict, and their mean stands for that one. A
-    side without criteria counts 1; one with criteria of which none is scorable makes the reward unknown, as an empty
+    A side without criteria counts 1; one with criteria of which none is scorable makes the reward unknown, as an empty
     rubric does. Weights count by their sign only.
     """
     reward, known = experience.weights.new_ones(len(experience.weights)), experience.exists.any(-1)

@@ -200,7 +200,7 @@ class PolicyModule(TrainableModule):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: VerdictBatch, batch_idx: int) -> None:
-        self.evaluation.update(batch["met"], batch["scorable"], batch["weights"])
+        self.evaluation.accuracy.update(batch["met"], batch["scorable"], batch["weights"])
         kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
         self.evaluation.reference.update(kl, batch["response_mask"], batch.get("full_vocabulary", False))
 

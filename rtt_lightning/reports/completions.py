@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -14,12 +13,11 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from rtt_lightning.datamodules.records import criteria_json
-from rtt_lightning.metrics import KindAccuracy
+from rtt_lightning.functional.accuracy import accuracy_by_kind
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.runtime.terminal import three_decimals
-from rtt_lightning.types import Credited, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import Credited, JudgedRollout
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 """Sign and colour of a criterion that is as desired, is not, and is undecided."""
@@ -39,12 +37,11 @@ def write_completions(
         relevance: ``[batch rubric token]``.
         advantages: ``[batch token]``.
     """
-    rows = [_row(item) for item in judged]
+    rows = [item.to_row() for item in judged]
     for number, row in enumerate(rows):
-        length = len(judged[number].rollout.response_ids)
-        rubric = len(judged[number].verdicts)
-        row["relevance"] = None if relevance is None else relevance[number, :rubric, :length].tolist()
-        row["advantages"] = None if advantages is None else advantages[number, :length].tolist()
+        length, rubric = len(row["response_ids"]), len(judged[number].verdicts)
+        row |= {} if relevance is None else {"relevance": relevance[number, :rubric, :length].tolist()}
+        row |= {} if advantages is None else {"advantages": advantages[number, :length].tolist()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(pa.Table.from_pylist(rows), partial)
@@ -77,55 +74,25 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: s
     table.add_column("reward", justify="right")
     for item, reward in zip(judged, rewards.tolist(), strict=True):
         verdicts = Text()
-        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+        for criterion, verdict in item.decisions:
             mark, style = MARKS[verdict.as_desired(criterion)]
             verdicts.append(f"{mark} ", style).append(f"{criterion.label}\n")
-        prompt = item.sample.task or item.sample.messages[-1]["content"]
-        table.add_row(
-            Text(prompt[:300]), Text(item.rollout.text[:600]), verdicts, "–" if math.isnan(reward) else f"{reward:.2f}"
-        )
+        shown = "–" if math.isnan(reward) else f"{reward:.2f}"
+        table.add_row(Text(item.sample.asked[:300]), Text(item.rollout.text[:600]), verdicts, shown)
     Console().print(table)
 
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
-    strict = _by_kind([(item.sample, item.verdicts) for item in judged])
-    loose = _by_kind([(item.sample, item.loose) for item in judged if item.loose is not None])
+    strict = accuracy_by_kind(judged)
+    loose = accuracy_by_kind([replace(item, verdicts=item.loose) for item in judged if item.loose is not None])
     table = Table(title=title, title_justify="left")
     weights = weights_by_kind(item.sample for item in judged)
     columns = ("kind", *(["weights"] if any(weights.values()) else []), "criteria", "as desired")
     for name in (*columns, *(["loosely"] if loose else []), "unscorable"):
         table.add_column(name, justify="left" if name == "kind" else "right")
-    for kind, (accuracy, total, unscorable) in sorted(strict.items(), key=lambda row: np.nan_to_num(row[1][0], nan=2)):
+    for kind, (accuracy, total, unscorable) in strict.items():
         weighed = [weights[kind]] if "weights" in columns else []
         forgiving = [three_decimals(loose[kind][0])] if loose else []
         table.add_row(Text(kind), *weighed, str(total), three_decimals(accuracy), *forgiving, str(unscorable))
     Console().print(table)
-
-
-def _by_kind(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> dict[str, tuple[float, int, int]]:
-    """Accuracy, scorable and unscorable criteria of each kind."""
-    names = sorted({criterion.checker for sample, _ in judged for criterion in sample.criteria})
-    kinds = KindAccuracy(names, sync_on_compute=False)  # only one process shows the table, of the rollouts of all
-    kinds.update(judged)
-    accuracies = map(float, kinds.compute().values())
-    rows = zip(accuracies, kinds.total.tolist(), kinds.unscorable.tolist(), strict=True)
-    return dict(zip(names, rows, strict=True))
-
-
-def _row(item: JudgedRollout) -> dict[str, Any]:
-    sample, rollout = item.sample, item.rollout
-    return {
-        "id": sample.id,
-        "messages": list(sample.messages),
-        "task": sample.task,
-        "criteria": criteria_json(sample.criteria, item.verdicts),
-        "response": rollout.answer,
-        "text": rollout.text,
-        "sample_index": rollout.sample_index,
-        "response_ids": list(rollout.response_ids),
-        "offsets": [list(span) for span in rollout.offsets],
-        "finish_reason": rollout.finish_reason,
-        "policy_version": rollout.policy_version,
-        "temperature": rollout.temperature,
-    }

@@ -1,7 +1,8 @@
 """What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,25 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from rtt_lightning.functional.accuracy import WHOLE, instruction_counts, instruction_ratios, rubric_counts
+from rtt_lightning.functional.accuracy import (
+    CRITERIA,
+    DECIDED,
+    DECIDED_CRITERIA,
+    LOWER,
+    RESPONSES,
+    RUBRIC,
+    UPPER,
+    WHOLE,
+    WHOLLY_DECIDED,
+    accuracy_ratios,
+    counts_by_prompt,
+)
 from rtt_lightning.functional.intervals import ratio_with_interval
 from rtt_lightning.reports.completions import show_kinds, write_completions
 from rtt_lightning.reports.undecided import show_undecided, undecided
-from rtt_lightning.rollout.experience import verdict_tensors
 from rtt_lightning.runtime.terminal import counted, three_decimals
-from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import JudgedRollout
 
 Figure = dict[str, Any]
 """An accuracy with its interval, or bounds of it; see `figures`."""
@@ -44,8 +55,8 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
         return
     write_completions(folder / f"{name}.parquet", judged)
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(_verdict_row(item)) + "\n" for item in judged)
-    left = sum(any(verdict.met is None for verdict in item.verdicts) for item in judged)
+        lines.writelines(json.dumps(verdict_row(item)) + "\n" for item in judged)
+    left = sum(None in item.as_desired for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
     (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
@@ -53,60 +64,43 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
 
 def figures(judged: Sequence[JudgedRollout]) -> dict[str, Figure]:
     """`accuracies` of strict verdicts, and of loose ones where all responses were judged loosely."""
-    ways = {"strict": [(item.sample, item.verdicts) for item in judged]}
-    if all(item.loose is not None for item in judged):
-        ways["loose"] = [(item.sample, item.loose or ()) for item in judged]
-    return accuracies(ways)
+    loose = [replace(item, verdicts=item.loose) for item in judged if item.loose is not None]
+    return accuracies({"strict": judged} | ({"loose": loose} if len(loose) == len(judged) else {}))
 
 
-def accuracies(ways: Mapping[str, Sequence[tuple[RubricSample, Sequence[Verdict]]]]) -> dict[str, Figure]:
+def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Figure]:
     """Accuracies by name, each with a 95 % interval over prompts.
 
     What is counted stands in `rtt_lightning.functional.accuracy`.
 
     Args:
-        ways: Rubrics and verdicts, by what distinguishes them.
+        ways: Judged responses, by what distinguishes them.
 
     Returns:
         ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
-        criterion was decided; otherwise what `instruction_figure` says.
+        criterion was decided; otherwise what `_bounds` says.
     """
     found: dict[str, Figure] = {}
-    for way, pairs in ways.items():
-        found[f"instruction_accuracy_{way}"] = instruction_figure(by_prompt(pairs, instruction_counts))
-        rubric = by_prompt(pairs, rubric_counts)
-        found[f"rubric_accuracy_{way}"] = ratio_with_interval(np.array(list(rubric.values())))
+    for way, judged in ways.items():
+        counts = np.array(list(counts_by_prompt(judged).values()))
+        ratios = {name: ratio_with_interval(np.stack(ratio, 1)) for name, ratio in accuracy_ratios(counts).items()}
+        found[f"{WHOLE}_{way}"] = ratios[WHOLE] if WHOLE in ratios else _bounds(ratios, counts.sum(0))
+        found[f"{RUBRIC}_{way}"] = ratios[RUBRIC]
     return found
 
 
-def by_prompt(
-    judged: Sequence[tuple[RubricSample, Sequence[Verdict]]], counts: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> dict[str, np.ndarray]:
-    """Sums of the counts of each prompt's responses, by prompt id, in order of the first ones.
+def _bounds(ratios: Mapping[str, Figure], totals: np.ndarray) -> Figure:
+    """What is known of the instruction-level accuracy where some criteria are undecided.
 
-    Args:
-        judged: Rubrics and verdicts.
-        counts: From `rtt_lightning.functional.accuracy`.
+    ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as desired;
+    ``wholly_decided``, the accuracy over those responses alone, with their number, ``responses``, and mean number of
+    ``criteria``; each ``accuracy`` with ``low`` and ``high``; and ``criteria``, the mean number over all.
     """
-    totals: dict[str, np.ndarray] = {}
-    for (sample, _), row in zip(judged, counts(*verdict_tensors(judged)).numpy(), strict=True):
-        totals[sample.id] = totals.get(sample.id, 0) + row
-    return totals
-
-
-def instruction_figure(counts: Mapping[str, np.ndarray]) -> Figure:
-    """The instruction-level accuracy of counts by prompt: ``mean``, ``low``, ``high`` if every criterion was decided.
-
-    Otherwise ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as
-    desired; ``wholly_decided``, the accuracy over those responses alone, with their number, ``responses``, and mean
-    number of ``criteria``; each ``accuracy`` with ``low`` and ``high``; and ``criteria``, the mean number over all.
-    """
-    table = np.array(list(counts.values()))
-    ratios = {name: ratio_with_interval(np.stack(ratio, 1)) for name, ratio in instruction_ratios(table).items()}
-    if WHOLE in ratios:
-        return ratios[WHOLE]
-    lower, upper, whole = ({"accuracy": figure.pop("mean"), **figure} for figure in ratios.values())
-    responses, criteria, _, _, decided, decided_criteria = table.sum(0).tolist()
+    lower, upper, whole = (
+        {"accuracy": ratios[name]["mean"], "low": ratios[name]["low"], "high": ratios[name]["high"]}
+        for name in (LOWER, UPPER, WHOLLY_DECIDED)
+    )
+    responses, criteria, decided, decided_criteria = totals[[RESPONSES, CRITERIA, DECIDED, DECIDED_CRITERIA]].tolist()
     whole |= {"responses": decided, "criteria": decided_criteria / decided if decided else float("nan")}
     return {"lower_bound": lower, "upper_bound": upper, "wholly_decided": whole, "criteria": criteria / responses}
 
@@ -150,7 +144,7 @@ def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses:
         )
 
 
-def _verdict_row(item: JudgedRollout) -> dict[str, Any]:
+def verdict_row(item: JudgedRollout) -> dict[str, Any]:
     messages = item.sample.messages
     return {
         "id": item.sample.id,

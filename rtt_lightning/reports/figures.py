@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rtt_lightning.functional.accuracy import instruction_counts, instruction_figures
+from rtt_lightning.functional.accuracy import CRITERIA, accuracy_counts, accuracy_figures
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
@@ -14,26 +14,21 @@ from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, Judge
 def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
-    Shares of criteria, of responses by their verdicts, and of answer tokens that the relevance source could not read
-    (``unread``) are those of all processes: absent where nothing counts, as the rubric-level accuracy is where nothing
-    was decided; of the instruction-level ones those are there that are known, see
-    `rtt_lightning.functional.accuracy`. The others are means over the responses of this process, if any: the reward
-    that advantages were made from, where it is known, the share of responses where it is not, and what the algorithm
-    measured.
+    The figures of `rtt_lightning.functional.accuracy.accuracy_figures`, and shares of flagged criteria and of answer
+    tokens that the relevance source could not read (``unread``), are those of all processes, where known. The others
+    are means over the responses of this process, if any: the reward that advantages were made from, where it is known,
+    the share of responses where it is not, and what the algorithm measured.
     """
-    exists, scorable = experience.exists, experience.scorable
-    instructions = instruction_counts(experience.met, scorable, experience.weights).sum(0)
+    counts = accuracy_counts(experience.met, experience.scorable, experience.weights).sum(0)
     answered = sum(sum(item.rollout.answer_tokens) for item in judged)
     flags = [flag for item in judged for verdict in item.verdicts for flag in verdict.flags]
     shares = {
-        "rubric_accuracy": (experience.as_desired.sum(), scorable.sum()),
-        "unscorable": ((exists & ~scorable).sum(), exists.sum()),
         "unread": (answered - experience.answer_mask.sum(), answered),
-        **{flag: (flags.count(flag), exists.sum()) for flag in (STEERING, SHORTENED)},
+        **{flag: (flags.count(flag), counts[CRITERIA]) for flag in (STEERING, SHORTENED)},
     }
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     found = {name: counted[i] / of[i] for i, name in enumerate(shares) if of[i] > 0}
-    found |= instruction_figures(sum_over_ranks(instructions))
+    found |= accuracy_figures(sum_over_ranks(counts))
     if not judged:
         return found
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])

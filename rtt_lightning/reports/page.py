@@ -7,15 +7,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE, WHOLLY_DECIDED
-from rtt_lightning.reports.comparison import Completion, accuracy_by_kind, read_completions
+from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER, WHOLE, WHOLLY_DECIDED, accuracy_by_kind
 from rtt_lightning.reports.curves import curves_section
 from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section, table
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
+from rtt_lightning.types import JudgedRollout
 
 FIGURES = {
-    "rubric_accuracy": ("Rubric-level accuracy", "share of criteria as desired", "percent"),
+    RUBRIC: ("Rubric-level accuracy", "share of criteria as desired", "percent"),
     WHOLE: ("Instruction-level accuracy", "share of responses with all criteria as desired", "percent"),
     LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria not as desired", "percent"),
     UPPER: ("Instruction-level accuracy, upper bound", "undecided criteria as desired", "percent"),
@@ -62,7 +63,7 @@ def write_report(folder: Path) -> Path:
         ValueError: For a missing or incomplete file.
     """
     results = _read_results(folder / "results.json")
-    before, after = (read_completions(folder / name / "validate.parquet") for name in ("before", "after"))
+    before, after = (read_judged(folder / name / "validate.parquet") for name in ("before", "after"))
     windows = sorted((folder / "rl/windows").glob("window-*.parquet"))
     parts = [
         _headline(results),
@@ -86,7 +87,7 @@ def _read_results(path: Path) -> dict[str, Any]:
         raise ValueError(f"no results at {path}; the report needs what `make demo` writes there")
     results = json.loads(path.read_text(encoding="utf-8"))
     try:
-        for metric in ("rubric_accuracy", *_instruction_level(results)):
+        for metric in (RUBRIC, *_instruction_level(results)):
             mean, low, high = results["difference"][metric]
             _ = [float(value) for value in (results["before"][metric], results["after"][metric], mean, low, high)]
     except (KeyError, TypeError, ValueError) as error:
@@ -103,11 +104,9 @@ def _headline(results: Mapping[str, Any]) -> str:
         f"What a small policy learned from rubrics, measured on {prompts} prompts that it was not trained on, "
         "before and after training."
     )
-    cards = [_card("Rubric-level accuracy", results, "rubric_accuracy")]
-    if len(_instruction_level(results)) == 1:
-        cards.append(_card("Instruction-level accuracy", results, WHOLE))
-    else:
-        cards.append(_bounds_card(results))
+    whole = _instruction_level(results) == (WHOLE,)
+    cards = [_card("Rubric-level accuracy", results, RUBRIC)]
+    cards += [_card("Instruction-level accuracy", results, WHOLE) if whole else _bounds_card(results)]
     return f'<h1>Rubrics to Tokens</h1>\n<p>{sentence}</p>\n<div class="pair heads">{"".join(cards)}</div>'
 
 
@@ -119,22 +118,21 @@ def _instruction_level(results: Mapping[str, Any]) -> tuple[str, ...]:
 def _card(name: str, results: Mapping[str, Any], metric: str) -> str:
     old, new = (_figure(results[when][metric], "percent") for when in ("before", "after"))
     mean, low, high = (_figure(value, "points") for value in results["difference"][metric])
-    return (
-        f'<div class="card"><div class="note">{name}</div><div class="big">{old} → {new}</div>'
-        f'<div>{mean} points <span class="note">95 % interval {low} to {high}</span></div></div>'
-    )
+    return _headed(name, old, new, f'{mean} points <span class="note">95 % interval {low} to {high}</span>')
 
 
 def _bounds_card(results: Mapping[str, Any]) -> str:
     """The instruction-level accuracy where some criteria are undecided: no single number, and none of its change."""
     before, after = results["before"], results["after"]
     old, new = (" to ".join(_figure(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
-    ends = (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER])
-    least, most = (_figure(end, "points") for end in ends)
-    return (
-        f'<div class="card"><div class="note">Instruction-level accuracy, bounds: some criteria are undecided</div>'
-        f'<div class="big">{old} → {new}</div><div>between {least} and {most} points</div></div>'
-    )
+    least, most = (_figure(end, "points") for end in (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER]))
+    name = "Instruction-level accuracy, bounds: some criteria are undecided"
+    return _headed(name, old, new, f"between {least} and {most} points")
+
+
+def _headed(name: str, old: str, new: str, change: str) -> str:
+    note, big = f'<div class="note">{name}</div>', f'<div class="big">{old} → {new}</div>'
+    return f'<div class="card">{note}{big}<div>{change}</div></div>'
 
 
 def _comparison(results: Mapping[str, Any]) -> str:
@@ -159,12 +157,12 @@ def _comparison(results: Mapping[str, Any]) -> str:
     return section("Before and after", note, html_table(("", "before", "after", "difference"), rows))
 
 
-def _kinds(before: Sequence[Completion], after: Sequence[Completion]) -> str:
+def _kinds(before: Sequence[JudgedRollout], after: Sequence[JudgedRollout]) -> str:
     old, new = accuracy_by_kind(before), accuracy_by_kind(after)
     weights = weights_by_kind(item.sample for item in before)
     rows = []
-    for kind in sorted(old.keys() & new.keys(), key=lambda kind: (old[kind][1] == 0, old[kind][0], kind)):
-        (was, count), (is_now, count_now) = old[kind], new[kind]
+    for kind in (kind for kind in old if kind in new):
+        (was, count, _), (is_now, count_now, _) = old[kind], new[kind]
         counts = f"{count}" if count == count_now else f"{count} / {count_now}"
         drawing = "" if math.isnan(was + is_now) else dots(was, is_now)
         shown = [_figure(was, "percent"), _figure(is_now, "percent"), _difference(was, is_now, "percent")]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from rtt_lightning.reports.comparison import Completion, read_completions
+from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.reports.markup import NOT_RECORDED, Paint, paint_tokens, section
-from rtt_lightning.types import Criterion, Verdict
+from rtt_lightning.types import Criterion, JudgedRollout, Verdict
 
 SAMPLES = 8
 """Held-out prompts shown."""
@@ -21,7 +21,7 @@ FULL_COLOUR = 0.98
 """Quantile of absolute advantages at which the colour is full, so that one outlier does not pale the rest."""
 
 
-def samples_section(before: Sequence[Completion], after: Sequence[Completion]) -> str:
+def samples_section(before: Sequence[JudgedRollout], after: Sequence[JudgedRollout]) -> str:
     """The same held-out prompts before and after, with verdicts."""
     old, new = _by_prompt(before), _by_prompt(after)
     prompts = [prompt for prompt in old if prompt in new]
@@ -34,11 +34,11 @@ def samples_section(before: Sequence[Completion], after: Sequence[Completion]) -
     cards = []
     for prompt in shown:
         sides = "".join(
-            f'<div><p class="note">{when}, {len(item.offsets)} tokens{_cut(item)}</p>'
-            f'{_verdicts(item)}<div class="text">{escape(item.text)}</div></div>'
+            f'<div><p class="note">{when}, {len(item.rollout.response_ids)} tokens{_cut(item)}</p>'
+            f'{_verdicts(item)}<div class="text">{escape(item.rollout.text)}</div></div>'
             for when, item in (("Before", old[prompt][0]), ("After", new[prompt][0]))
         )
-        heading = f'<p class="label">{escape(_prompt(old[prompt][0]))}</p>'
+        heading = f'<p class="label">{escape(old[prompt][0].sample.asked)}</p>'
         cards.append(f'<div class="card">{heading}<div class="pair">{sides}</div></div>')
     return section("Responses to held-out prompts", note, "\n".join(cards))
 
@@ -51,7 +51,7 @@ def tokens_section(window: Path | None) -> str:
         "decides a criterion; the advantage says whether the token is made likelier (blue) or less likely (orange). "
         "Point at a token for its value."
     )
-    items = [] if window is None else [item for item in read_completions(window) if item.advantages is not None]
+    items = [] if window is None else [item for item in read_judged(window) if item.advantages is not None]
     if window is None or not items:
         return section(title, intro, NOT_RECORDED)
     shown = _pick(items)
@@ -70,45 +70,43 @@ def tokens_section(window: Path | None) -> str:
     return section(title, note, f'<div class="card">{legend}</div>\n' + "\n".join(_token_card(i, bound) for i in shown))
 
 
-def _token_card(item: Completion, bound: float) -> str:
+def _token_card(item: JudgedRollout, bound: float) -> str:
     def advantage(value: float) -> tuple[str, float]:
         return ("p" if value >= 0 else "n"), abs(value) / bound
 
     rows = [_row("Advantage", item, item.advantages or (), advantage, "+.2f")]
     if item.relevance is not None:
-        pairs = zip(item.sample.criteria, item.verdicts, item.relevance, strict=True)
         rows[:0] = [
             _row(_criterion(criterion, verdict), item, relevance, _relevance, ".2f")
-            for criterion, verdict, relevance in pairs
+            for (criterion, verdict), relevance in zip(item.decisions, item.relevance, strict=True)
         ]
-    heading = f'{escape(_prompt(item))} <span class="quiet">response {item.sample_index}{_cut(item)}</span>'
+    heading = f'{escape(item.sample.asked)} <span class="quiet">response {item.rollout.sample_index}{_cut(item)}</span>'
     return f'<details class="card" open><summary>{heading}</summary>{"".join(rows)}</details>'
 
 
-def _row(label: str, item: Completion, values: Sequence[float], paint: Paint, form: str) -> str:
-    return f'<p class="label">{label}</p>{paint_tokens(item.text, item.offsets, values, paint, form)}'
+def _row(label: str, item: JudgedRollout, values: Sequence[float], paint: Paint, form: str) -> str:
+    return f'<p class="label">{label}</p>{paint_tokens(item.rollout.text, item.rollout.offsets, values, paint, form)}'
 
 
 def _relevance(value: float) -> tuple[str, float]:
     return "r", value
 
 
-def _pick(items: Sequence[Completion]) -> list[Completion]:
+def _pick(items: Sequence[JudgedRollout]) -> list[JudgedRollout]:
     """The first responses of each of the first prompts."""
     groups = list(_by_prompt(items).values())
     return [item for group in groups[:WINDOW_PROMPTS] for item in group[:WINDOW_RESPONSES]]
 
 
-def _by_prompt(items: Sequence[Completion]) -> dict[str, list[Completion]]:
-    groups: dict[str, list[Completion]] = {}
+def _by_prompt(items: Sequence[JudgedRollout]) -> dict[str, list[JudgedRollout]]:
+    groups: dict[str, list[JudgedRollout]] = {}
     for item in items:
         groups.setdefault(item.sample.id, []).append(item)
     return groups
 
 
-def _verdicts(item: Completion) -> str:
-    pairs = zip(item.sample.criteria, item.verdicts, strict=True)
-    lines = (f"<li>{_criterion(criterion, verdict)}</li>" for criterion, verdict in pairs)
+def _verdicts(item: JudgedRollout) -> str:
+    lines = (f"<li>{_criterion(criterion, verdict)}</li>" for criterion, verdict in item.decisions)
     return f'<ul class="verdicts">{"".join(lines)}</ul>'
 
 
@@ -117,9 +115,5 @@ def _criterion(criterion: Criterion, verdict: Verdict) -> str:
     return f"{MARKS[verdict.as_desired(criterion)]} {escape(criterion.label)}"
 
 
-def _prompt(item: Completion) -> str:
-    return item.sample.task or item.sample.messages[-1]["content"]
-
-
-def _cut(item: Completion) -> str:
-    return ", cut off at the token limit" if item.finish_reason == "length" else ""
+def _cut(item: JudgedRollout) -> str:
+    return ", cut off at the token limit" if item.rollout.finish_reason == "length" else ""

@@ -25,7 +25,7 @@ def undecided(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
     """
     found: dict[str, list[tuple[Criterion, JudgedRollout]]] = {}
     for item in judged:
-        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True):
+        for criterion, verdict in item.decisions:
             if verdict.met is None:
                 found.setdefault(verdict.reason, []).append((criterion, item))
     return [

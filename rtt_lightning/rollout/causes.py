@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rtt_lightning.functional.accuracy import DESIRED, SCORABLE, accuracy_counts, verdict_tensors
 from rtt_lightning.functional.advantages import differ
 from rtt_lightning.runtime.terminal import counted
 from rtt_lightning.types import JudgedRollout
@@ -85,17 +86,14 @@ def evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Ten
         known: ``[batch]`` bool; ``None`` without rewards.
     """
     if rewards is None or known is None:
-        rates = [_satisfaction(item) for item in judged]
-        known = torch.tensor([rate is not None for rate in rates], dtype=torch.bool)
-        rewards = torch.tensor([rate or 0.0 for rate in rates])
+        counts = accuracy_counts(*verdict_tensors(judged))
+        rewards, known = counts[:, DESIRED] / counts[:, SCORABLE], counts[:, SCORABLE] > 0
     groups: dict[int, list[int]] = {}
     for row, item in enumerate(judged):
         groups.setdefault(item.rollout.group_id, []).append(row)
     texts = [{judged[row].rollout.text for row in rows} for rows in groups.values() if len(rows) > 1]
     verdicts = [
-        (verdict.as_desired(criterion), verdict.reason)
-        for item in judged
-        for criterion, verdict in zip(item.sample.criteria, item.verdicts, strict=True)
+        (verdict.as_desired(criterion), verdict.reason) for item in judged for criterion, verdict in item.decisions
     ]
     return Evidence(
         responses=len(judged),
@@ -110,21 +108,13 @@ def evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Ten
     )
 
 
-def _satisfaction(item: JudgedRollout) -> float | None:
-    """Share of decided criteria that are as desired; ``None`` where none is decided."""
-    pairs = zip(item.sample.criteria, item.verdicts, strict=True)
-    decided = [desired for criterion, verdict in pairs if (desired := verdict.as_desired(criterion)) is not None]
-    return sum(decided) / len(decided) if decided else None
-
-
 def _in_common(judged: Sequence[JudgedRollout], known_rewards: Sequence[float]) -> str:
     if len(known_rewards) < 2:
         return ALONE
     rewards = torch.tensor(known_rewards)
     if differ(rewards.min(), rewards.max()):
         return VARIED
-    desired = {v.as_desired(c) for item in judged for c, v in zip(item.sample.criteria, item.verdicts, strict=True)}
-    decided = desired - {None}
+    decided = {desired for item in judged for desired in item.as_desired} - {None}
     return ALL_MET if decided == {True} else NONE_MET if decided == {False} else MIXED
 
 

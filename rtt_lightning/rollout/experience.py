@@ -5,25 +5,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from rtt_lightning.functional.accuracy import verdict_tensors
 from rtt_lightning.lm.sequences import padded, sequences
 from rtt_lightning.relevance.base import Relevance
-from rtt_lightning.types import Criterion, Experience, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types import Criterion, Experience, JudgedRollout, Verdict
 from rtt_lightning.types.batches import VerdictBatch
 from rtt_lightning.types.experience import of_one_process
 from rtt_lightning.verifiers.checks import JUDGE
 
 
-def verdict_tensors(judged: Sequence[tuple[RubricSample, Sequence[Verdict]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ragged rubrics with their verdicts, padded: ``met``, ``scorable`` and ``weights``, ``[batch rubric]`` each."""
-    met = padded([[verdict.met is True for verdict in verdicts] for _, verdicts in judged], torch.bool)
-    scorable = padded([[verdict.met is not None for verdict in verdicts] for _, verdicts in judged], torch.bool)
-    weights = [[criterion.weight for criterion in sample.criteria] for sample, _ in judged]
-    return met, scorable, padded(weights, torch.float)
-
-
 def evaluated(judged: Sequence[JudgedRollout]) -> VerdictBatch:
     """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
-    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
+    met, scorable, weights = verdict_tensors(judged)
     return VerdictBatch(**sequences([item.rollout for item in judged]), met=met, scorable=scorable, weights=weights)
 
 
@@ -39,7 +32,7 @@ def collate(
         weighed: The relevance of each row.
         reduce: Sum over processes.
     """
-    met, scorable, weights = verdict_tensors([(item.sample, item.verdicts) for item in judged])
+    met, scorable, weights = verdict_tensors(judged)
     tokens = sequences([item.rollout for item in judged])
     token = tokens["response_ids"].shape[1]
     relevance, contrast = torch.zeros(*weights.shape, token), torch.zeros(len(judged), token)

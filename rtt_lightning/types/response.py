@@ -1,11 +1,14 @@
-"""Responses, sampled and judged."""
+"""Responses, sampled and judged, and the rows that they are in files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+from zlib import crc32
 
-from rtt_lightning.types.rubric import RubricSample, Span, Verdict
+from rtt_lightning.types.rubric import Criterion, RubricSample, Span, Verdict
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,38 @@ class Rollout:
         assert len(self.offsets) == len(self.response_ids), "one offset per response token"
         assert self.logprobs is None or len(self.logprobs) == len(self.response_ids), "one log-prob per token"
 
+    @classmethod
+    def of_text(
+        cls,
+        prompt_id: str,
+        text: str,
+        answer_span: Span | None = None,
+        group_id: int | None = None,
+        sample_index: int = 0,
+    ) -> Rollout:
+        """A response of which only the text is known: it has no tokens.
+
+        Args:
+            prompt_id: Id of the `RubricSample`.
+            text: Of the response.
+            answer_span: By default all of the text.
+            group_id: By default one that the prompt's id makes.
+            sample_index: Number of the response within its group.
+        """
+        return cls(
+            prompt_id=prompt_id,
+            group_id=crc32(prompt_id.encode()) if group_id is None else group_id,
+            sample_index=sample_index,
+            prompt_ids=(),
+            response_ids=(),
+            text=text,
+            offsets=(),
+            answer_span=(0, len(text)) if answer_span is None else answer_span,
+            finish_reason="stop",
+            policy_version=0,
+            temperature=1.0,
+        )
+
     def first(self, tokens: int) -> Rollout:
         """The same response up to a number of tokens; its text stays whole."""
         logprobs = None if self.logprobs is None else self.logprobs[:tokens]
@@ -68,12 +103,68 @@ class JudgedRollout:
     Attributes:
         verdicts: Strict ones, of the answer as it is.
         loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.loose`.
+        relevance: ``[rubric token]``, where it was recorded.
+        advantages: ``[token]``, where they were recorded.
     """
 
     sample: RubricSample
     rollout: Rollout
     verdicts: tuple[Verdict, ...]
     loose: tuple[Verdict, ...] | None = None
+    relevance: tuple[tuple[float, ...], ...] | None = None
+    advantages: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.verdicts) == len(self.sample.criteria), "one verdict per criterion"
+
+    @property
+    def decisions(self) -> Iterator[tuple[Criterion, Verdict]]:
+        """Criteria with their verdicts."""
+        return zip(self.sample.criteria, self.verdicts, strict=True)
+
+    @property
+    def as_desired(self) -> list[bool | None]:
+        """Of each criterion, whether it is as desired; ``None`` where unscorable."""
+        return [verdict.as_desired(criterion) for criterion, verdict in self.decisions]
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain data that `from_row` reads again: a row of parquet or JSONL.
+
+        It has the fields of `RubricSample.to_row`, with ``criteria`` and their verdicts as one JSON text, since parquet
+        wants the arguments of all checkers to be alike; ``response``, the answer that the verdicts are of; and the
+        fields of the `Rollout`.
+        """
+        criteria = [criterion.to_row() | verdict.to_row() for criterion, verdict in self.decisions]
+        for entry, verdict in zip(criteria, self.loose or (), strict=False):
+            entry["loose"] = verdict.to_row()
+        row = self.sample.to_row() | {"criteria": json.dumps(criteria), "response": self.rollout.answer}
+        row |= {name: getattr(self.rollout, name) for name in SAMPLED}
+        return row | {name: getattr(self, name) for name in RECORDED}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> JudgedRollout:
+        """What `to_row` made, also after JSON and parquet; ``criteria`` may be a list.
+
+        Of the rollout's fields any may be missing, then it is `Rollout.of_text` in that: version 0.1.0 wrote neither
+        group nor prompt nor log-probs, and its answers end their texts. Rows of others go through
+        `rtt_lightning.datamodules.records`, which says what is wrong with them.
+        """
+        criteria = json.loads(row["criteria"]) if isinstance(row["criteria"], str) else row["criteria"]
+        sample, answer = RubricSample.from_row({**row, "criteria": criteria}), row["response"]
+        known = {name: _tuples(row[name]) for name in (*SAMPLED, *RECORDED) if row.get(name) is not None}
+        recorded = {name: known.pop(name, None) for name in RECORDED}
+        text = known.get("text", answer)
+        rollout = replace(Rollout.of_text(sample.id, text, (len(text) - len(answer), len(text))), **known)
+        forgiving = [entry.get("loose") for entry in criteria]
+        loose = tuple(map(Verdict.from_row, forgiving)) if all(forgiving) else None
+        return cls(sample, rollout, tuple(map(Verdict.from_row, criteria)), loose, **recorded)
+
+
+SAMPLED = tuple(name for name in Rollout.__annotations__ if name != "prompt_id")
+RECORDED = ("relevance", "advantages")
+"""Fields of a row: of the `Rollout`, and beside it."""
+
+
+def _tuples(value: Any) -> Any:
+    """JSON and parquet have lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

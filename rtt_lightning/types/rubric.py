@@ -60,6 +60,16 @@ class Criterion:
         if not math.isfinite(self.weight) or self.weight == 0:
             raise ValueError(f"criterion weight must be finite and not 0, got {self.weight}")
 
+    def to_row(self) -> dict[str, Any]:
+        """Plain data that `from_row` reads again; ``hard`` stands in it where the data says so."""
+        row = {"text": self.text, "checker": self.checker, "kwargs": dict(self.kwargs), "weight": self.weight}
+        return row if self.hard is None else row | {"hard": self.hard}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Criterion:
+        """What `to_row` made, also where the row holds a verdict too."""
+        return cls(row["text"], row["checker"], row["kwargs"], row["weight"], row.get("hard"))
+
     @property
     def label(self) -> str:
         """The text for people, with a weight that is not 1: beside a negative one "as desired" is *not* met."""
@@ -91,6 +101,21 @@ class RubricSample:
     def text(self) -> str:
         """What all turns say, one below the other."""
         return "\n".join(message["content"] for message in self.messages)
+
+    @property
+    def asked(self) -> str:
+        """What people are shown of it: the bare task, or the last turn."""
+        return self.task or self.messages[-1]["content"]
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain data that `from_row` reads again."""
+        criteria = [criterion.to_row() for criterion in self.criteria]
+        return {"id": self.id, "messages": list(self.messages), "task": self.task, "criteria": criteria}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> RubricSample:
+        """What `to_row` made, also where the row holds a judged response too."""
+        return cls(row["id"], tuple(row["messages"]), tuple(map(Criterion.from_row, row["criteria"])), row["task"])
 
 
 STEERING, SHORTENED = "steering", "shortened"
@@ -128,6 +153,19 @@ class Verdict:
     def as_desired(self, criterion: Criterion) -> bool | None:
         """Whether a wanted criterion is met or an unwanted one is not; ``None`` where unscorable."""
         return None if self.met is None else as_desired(self.met, criterion.weight)
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain data that `from_row` reads again; ``value`` and ``confidence`` stand in it where they say something."""
+        row = {"met": self.met, "reason": self.reason, "spans": self.spans, "flags": self.flags, "scope": self.scope}
+        row |= {} if self.value is None else {"value": self.value}
+        return row if self.confidence == 1 else row | {"confidence": self.confidence}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Verdict:
+        """What `to_row` made, also where the row holds the criterion too."""
+        spans = None if row["spans"] is None else tuple((start, end) for start, end in row["spans"])
+        met, reason, flags = row["met"], row["reason"], tuple(row["flags"])
+        return cls(met, reason, spans, flags, row["scope"], row.get("value"), row.get("confidence", 1.0))
 
     @classmethod
     def unscorable(cls, reason: str) -> Verdict:

@@ -37,6 +37,14 @@ def judge(
     return sorted(judged, key=lambda item: (item.rollout.group_id, item.rollout.sample_index))
 
 
+def judge_again(verifier: Verifier, judged: Sequence[JudgedRollout]) -> list[JudgedRollout]:
+    """The same responses in the same order, with another verifier's verdicts; what was made from the old ones is left
+    out.
+    """
+    found = verifier.verify_all([(item.sample, item.rollout.answer) for item in judged])
+    return [JudgedRollout(old.sample, old.rollout, tuple(new)) for old, new in zip(judged, found, strict=True)]
+
+
 def _masked(found: Sequence[Verdict], mask: bool) -> tuple[Verdict, ...]:
     masked = Verdict.unscorable("response truncated at the token limit")
     return tuple(masked if mask else verdict for verdict in found)

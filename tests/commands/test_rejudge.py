@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.cli import main, run
-from rtt_lightning.commands.rejudge import Agreement, rejudge, rejudge_command
-from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.commands.rejudge import rejudge, rejudge_command
+from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judge import LLMJudge
@@ -33,7 +33,7 @@ def windows(policy_args, tmp_path: Path) -> Path:
 
 def test_the_same_rules_agree_with_themselves(windows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agreement = rejudge(windows, RuleVerifier(workers=0))
-    assert len(agreement.pairs) == len(agreement.decided) > 12
+    assert agreement.criteria == agreement.decided > 12
     assert (agreement.accuracy, agreement.flips(True), agreement.flips(False)) == (1.0, 0, 0)
     assert agreement.kappa == pytest.approx(1.0)
     assert "agreement with the first verdicts" in capsys.readouterr().out
@@ -49,13 +49,15 @@ def test_another_judge_is_composed_from_yaml_and_its_verdicts_are_written(
     run()
     shown = capsys.readouterr().out
     assert "unscorable: no mood" in shown
-    again = read_records(output)
+    before, again = read_judged(windows), read_judged(output)
+    assert [item.rollout for item in again] == [item.rollout for item in before]
     assert len(again) == 12
-    assert {record.verdicts[0].met for record in again} == {None}
+    assert {item.verdicts[0].met for item in again} == {None}
+    assert {item.advantages for item in again} == {None}  # which the old verdicts made
     # Against these as gold, the rules are wrong wherever both decide.
     agreement = rejudge(windows, RuleVerifier(workers=0), gold=str(output))
     assert agreement.accuracy == 0.0
-    assert len(agreement.pairs) - len(agreement.decided) == 12
+    assert agreement.criteria - agreement.decided == 12
 
 
 def judged_file(path: Path, *mets: bool | None, weight: float = 1.0) -> Path:
@@ -125,22 +127,11 @@ def test_bounds_stand_where_the_new_judge_leaves_something_open(
     assert shown["wholly decided responses"] == ["–", "0.000"]
 
 
-def test_kappa_and_flips_by_hand() -> None:
-    # 10 pairs: 4 both met, 3 both unmet, 2 to met, 1 to unmet: p0 = 0.7, pe = 0.5 * 0.6 + 0.5 * 0.4 = 0.5, k = 0.4.
-    pairs = (
-        [(True, True)] * 4 + [(False, False)] * 3 + [(False, True)] * 2 + [(True, False)] + [(True, None), (None, True)]
-    )
-    agreement = Agreement(pairs)
-    assert agreement.accuracy == pytest.approx(0.7)
-    assert agreement.kappa == pytest.approx(0.4)
-    assert (agreement.flips(True), agreement.flips(False), agreement.unscorable) == (2, 1, 1)
-
-
 def test_mistakes_are_named(windows: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text(
         json.dumps({"prompt": "p", "criteria": [{"text": "Mention a.", "checker": "rtt:no_commas"}]})
     )
-    with pytest.raises(ValueError, match="holds no responses; `rtt fit` and `rtt validate` write them"):
+    with pytest.raises(ValueError, match="holds no responses; `rtt fit`, `validate` and `predict` write them"):
         rejudge(tmp_path / "prompts.jsonl", RuleVerifier(workers=0))
-    with pytest.raises(ValueError, match=r"prompts.jsonl lacks 12 of 12 responses"):
-        rejudge(windows, RuleVerifier(workers=0), gold=str(tmp_path / "prompts.jsonl"))
+    with pytest.raises(ValueError, match=r"gold.jsonl lacks 12 of 12 responses"):
+        rejudge(windows, RuleVerifier(workers=0), gold=str(judged_file(tmp_path / "gold.jsonl", True)))

@@ -8,7 +8,7 @@ import nltk
 import pytest
 
 from rtt_lightning.cli import main
-from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.datamodules.records import read_judged
 
 ROWS = [
     {"key": key, "prompt": prompt, "instruction_id_list": names, "kwargs": [{}] * len(names)}
@@ -55,8 +55,9 @@ def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: py
     exact = {"mean": 1, "low": pytest.approx(0.025 ** (1 / 3)), "high": 1}  # none of three prompts failed
     assert figures["instruction_accuracy_loose"] == exact
     assert (figures["responses"], figures["prompts"]) == (3, 3)
-    records = read_records(tmp_path / "out/validate.parquet")
-    assert [record.response for record in records] == [row["response"] for row in ANSWERS]
+    judged = read_judged(tmp_path / "out/validate.parquet")
+    assert [item.rollout.answer for item in judged] == [row["response"] for row in ANSWERS]
+    assert [[verdict.met for verdict in item.loose or ()] for item in judged] == [[True, True], [True], [True]]
     printed = capsys.readouterr().out
     assert "validate: 3 responses to 3 prompts" in printed
     assert "instruction-level" in printed

@@ -8,15 +8,16 @@ from rtt_lightning.datamodules import LabelledPairs, PromptWindows
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record
-from rtt_lightning.types import Verdict
+from rtt_lightning.types import JudgedRollout, Rollout, Verdict
 
 RECORDS = [Record(sample) for sample in sample_prompts(10, seed=0, kinds=TRAIN_KINDS)]
 
 
 def labelled() -> list[Record]:
     return [
-        Record(r.sample, f"response {i}", tuple(Verdict(True, "", ((0, 3),)) for _ in r.sample.criteria))
-        for i, r in enumerate(RECORDS)
+        Record(sample, JudgedRollout(sample, Rollout.of_text(sample.id, f"response {i}"), verdicts))
+        for i, sample in enumerate(record.sample for record in RECORDS)
+        for verdicts in [(Verdict(True, "", ((0, 3),)),) * len(sample.criteria)]
     ]
 
 
@@ -96,7 +97,7 @@ def test_evaluation_shows_every_prompt_once_in_order() -> None:
 
 def test_every_pair_is_seen_once_an_epoch_with_its_whole_update() -> None:
     records = labelled()
-    total = sum(len(r.verdicts) for r in records)
+    total = sum(len(r.sample.criteria) for r in records)
     batches = list(LabelledPairs(batch_size=4).train_loader(records, accumulate=3, seed=0))
     assert sum(len(b["pairs"]) for b in batches) == total
     firsts = [number for number, b in enumerate(batches) if "update" in b]

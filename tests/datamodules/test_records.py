@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
-from rtt_lightning.datamodules.records import criterion_row, read_records
-from rtt_lightning.types import Criterion, Verdict
+from rtt_lightning.datamodules.records import read_judged, read_records
+from rtt_lightning.types import Criterion, Rollout, Verdict
 
 GOOD = {
     "prompt": "Say hi.",
@@ -29,21 +29,22 @@ def test_a_minimal_row_becomes_a_sample(tmp_path: Path) -> None:
     assert record.sample.id == "a.jsonl:1"
     assert record.sample.messages == ({"role": "user", "content": "Say hi."},)
     assert record.sample.criteria[0].weight == 1.0
-    assert record.response is None
+    assert record.judged is None
 
 
 def test_a_judged_response_brings_verdicts_and_spans(tmp_path: Path) -> None:
     criterion = {**GOOD["criteria"][0], "met": True, "spans": [[0, 3]]}
-    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea", "criteria": [criterion]}))
-    assert record.verdicts == (Verdict(True, "", ((0, 3),)),)
+    [item] = read_judged(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea", "criteria": [criterion]}))
+    assert item.rollout == Rollout.of_text("a.jsonl:1", "tea")
+    assert item.verdicts == (Verdict(True, "", ((0, 3),)),)
 
 
 def test_a_verdict_keeps_its_scope(tmp_path: Path) -> None:
     verdict = Verdict(True, "", ((0, 3),), scope="global")
-    row = criterion_row(Criterion("Use tea.", "rtt:word_count", {"word": "tea", "n": 1}), verdict)
-    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea, tea", "criteria": [row]}))
-    assert record.verdicts == (verdict,)
-    assert record.verdicts[0].relevant(8) == ((0, 8),)
+    row = Criterion("Use tea.", "rtt:word_count", {"word": "tea", "n": 1}).to_row() | verdict.to_row()
+    [item] = read_judged(write(tmp_path / "a.jsonl", {**GOOD, "response": "tea, tea", "criteria": [row]}))
+    assert item.verdicts == (verdict,)
+    assert item.verdicts[0].relevant(8) == ((0, 8),)
 
 
 def test_text_that_looks_like_markup_or_templates_is_kept(tmp_path: Path) -> None:
@@ -96,6 +97,9 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
         ({"flags": "steering"}, "field `criteria[0].flags` must be a list of strings, got steering"),
         ({"flags": [None]}, "field `criteria[0].flags` must be a list of strings, got [None]"),
         ({"scope": "somewhere"}, "field `criteria[0].scope` must be global or local, got 'somewhere'"),
+        ({"value": 1.5}, "field `criteria[0].value` must be between 0 and 1, got 1.5"),
+        ({"confidence": "high"}, "field `criteria[0].confidence` must be a finite number, got high"),
+        ({"hard": 1}, "field `criteria[0].hard` must be true, false or null, got 1"),
         ({"weight": 10**400}, "field `criteria[0].weight` must be a finite number, got 1000"),
         ({"weight": True}, "field `criteria[0].weight` must be a finite number, got True"),
         ({"weight": float("-inf")}, "field `criteria[0].weight` must be a finite number, got -inf"),
@@ -112,8 +116,8 @@ def test_bad_verdicts_and_weights_are_named_by_line_and_field(
 
 def test_spans_may_be_empty_and_reach_the_end_of_the_response(tmp_path: Path) -> None:
     criterion = {**GOOD["criteria"][0], "met": None, "spans": [[0, 0], [5, 5], [0, 5]], "flags": ["steering"]}
-    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "response": "hello", "criteria": [criterion]}))
-    assert record.verdicts == (Verdict(None, "", ((0, 0), (5, 5), (0, 5)), ("steering",)),)
+    [item] = read_judged(write(tmp_path / "a.jsonl", {**GOOD, "response": "hello", "criteria": [criterion]}))
+    assert item.verdicts == (Verdict(None, "", ((0, 0), (5, 5), (0, 5)), ("steering",)),)
 
 
 def test_a_number_with_too_many_digits_is_a_bad_row(tmp_path: Path) -> None:

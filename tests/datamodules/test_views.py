@@ -14,14 +14,15 @@ from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.views import labelled_pairs
-from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 RECORDS = [Record(sample) for sample in sample_prompts(12, seed=0, kinds=TRAIN_KINDS)]
 
 
 def record(response: str | None, *verdicts: Verdict) -> Record:
     criteria = tuple(Criterion(f"criterion {k}", "rtt:question") for k in range(max(1, len(verdicts))))
-    return Record(RubricSample("p", ({"role": "user", "content": "x"},), criteria), response, verdicts)
+    sample = RubricSample("p", ({"role": "user", "content": "x"},), criteria)
+    return Record(sample, None if response is None else JudgedRollout(sample, Rollout.of_text("p", response), verdicts))
 
 
 def pairs(count: int) -> list[Record]:

@@ -18,7 +18,7 @@ def evaluated(*parts: slice) -> dict[str, float]:
     kl, mask = torch.rand(8, 5, generator=generator), torch.arange(5) < torch.arange(1, 9)[:, None]
     evaluation = Evaluation()
     for part in parts:
-        evaluation.update(met[part], scorable[part], weights[part])
+        evaluation.accuracy.update(met[part], scorable[part], weights[part])
         evaluation.reference.update(kl[part], mask[part], full_vocabulary=part.start == 0)
     return {name: value.item() for name, value in evaluation.pop().items()}
 

@@ -1,19 +1,22 @@
 """Accuracies where some criteria are undecided: a simulation with verdicts of known probability, and hand counts."""
 
+import math
+
 import pytest
 import torch
 
 from rtt_lightning.functional.accuracy import (
     LOWER,
+    RUBRIC,
     UPPER,
     WHOLE,
     WHOLLY_DECIDED,
-    instruction_counts,
-    instruction_figures,
-    rubric_counts,
+    accuracy_by_kind,
+    accuracy_counts,
+    accuracy_figures,
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound
-from rtt_lightning.types import Experience
+from rtt_lightning.types import Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
 
 MET_WITH = 0.8
 # Prompts as MulDimIF has them where no judge is there: (criteria decided by rule, criteria left open, of 100 prompts).
@@ -55,12 +58,12 @@ def simulated() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_the_truth_lies_between_the_bounds_and_no_other_figure_is_it(simulated) -> None:
     met, scorable, weights = simulated
     truth = expected()
-    known = instruction_figures(instruction_counts(met, scorable, weights).sum(0))
+    known = accuracy_figures(accuracy_counts(met, scorable, weights).sum(0))
     assert WHOLE not in known
     for name in (LOWER, UPPER, WHOLLY_DECIDED, "criteria", "wholly_decided_criteria", "undecided_share"):
         assert known[name] == pytest.approx(truth[name], abs=0.01), name
     assert known["wholly_decided_responses"] == 19 * RESPONSES
-    everything = instruction_figures(instruction_counts(met, weights != 0, weights).sum(0))
+    everything = accuracy_figures(accuracy_counts(met, weights != 0, weights).sum(0))
     assert everything[WHOLE] == everything[LOWER] == everything[UPPER] == pytest.approx(truth[WHOLE], abs=0.01)
     assert known[LOWER] < everything[WHOLE] < known[UPPER]
     # What each of the figures says of this set; the last one counts a response as soon as it is known to fail.
@@ -87,19 +90,22 @@ def test_counts_by_hand() -> None:
     met = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1], [1, 1], [0, 0], [0, 0]], dtype=torch.bool)
     scorable = torch.tensor([[1, 1], [1, 1], [1, 0], [1, 0], [1, 1], [0, 0], [0, 0]], dtype=torch.bool)
     weights = torch.tensor([[1.0, 0], [1, 1], [1, 1], [1, 1], [1, -3], [1, 1], [0, 0]])
-    counts = instruction_counts(met, scorable, weights)
-    assert counts.tolist() == [  # response, criteria, passed, failed, decided, criteria if decided
-        [1, 1, 1, 0, 1, 1],
-        [1, 2, 0, 1, 1, 2],
-        [1, 2, 0, 1, 0, 0],
-        [1, 2, 0, 0, 0, 0],
-        [1, 2, 0, 1, 1, 2],
-        [1, 2, 0, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0],
+    counts = accuracy_counts(met, scorable, weights)
+    # criteria as desired and scorable ones; response, criteria, passed, failed, decided, criteria if decided
+    assert counts.tolist() == [
+        [1, 1, 1, 1, 1, 0, 1, 1],
+        [1, 2, 1, 2, 0, 1, 1, 2],
+        [0, 1, 1, 2, 0, 1, 0, 0],
+        [1, 1, 1, 2, 0, 0, 0, 0],
+        [1, 2, 1, 2, 0, 1, 1, 2],
+        [0, 0, 1, 2, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
     ]
-    found = {name: value.item() for name, value in instruction_figures(counts.sum(0)).items()}
+    found = {name: value.item() for name, value in accuracy_figures(counts.sum(0)).items()}
     assert found == pytest.approx(
         {
+            RUBRIC: 4 / 7,
+            "unscorable": 4 / 11,
             LOWER: 1 / 6,
             UPPER: 3 / 6,
             WHOLLY_DECIDED: 1 / 3,
@@ -109,11 +115,27 @@ def test_counts_by_hand() -> None:
             "criteria": 11 / 6,
         }
     )
-    assert rubric_counts(met, scorable, weights).sum(0).tolist() == [4, 7]
 
 
 def test_what_is_not_known_is_not_there() -> None:
-    assert instruction_figures(torch.zeros(6, dtype=torch.long)) == {}
-    nothing_decided = instruction_figures(torch.tensor([4, 9, 0, 1, 0, 0]))
+    assert accuracy_figures(torch.zeros(8, dtype=torch.long)) == {}
+    nothing_decided = accuracy_figures(torch.tensor([0, 1, 4, 9, 0, 1, 0, 0]))
     assert {WHOLE, WHOLLY_DECIDED, "wholly_decided_criteria"}.isdisjoint(nothing_decided)
     assert (nothing_decided[LOWER], nothing_decided[UPPER]) == (0, 0.75)
+
+
+def judged(kind: str, *mets: bool | None) -> JudgedRollout:
+    """Every second criterion is unwanted."""
+    criteria = tuple(Criterion(f"c{k}", kind, weight=(-1.0) ** k) for k in range(len(mets)))
+    sample = RubricSample("p", ({"role": "user", "content": "x"},), criteria)
+    return JudgedRollout(sample, Rollout.of_text("p", "x"), tuple(Verdict(met, "") for met in mets))
+
+
+def test_kinds_come_from_the_rarest_success_on_and_count_what_is_unscorable() -> None:
+    """An unwanted criterion is as desired when it is not met."""
+    rows = [judged("open", None), judged("b", True, True, None), judged("b", False), judged("a", False, False, False)]
+    assert list(accuracy_by_kind(rows).items()) == [
+        ("a", (pytest.approx(1 / 3), 3, 0)),
+        ("b", (pytest.approx(1 / 3), 3, 1)),
+        ("open", (pytest.approx(math.nan, nan_ok=True), 0, 1)),
+    ]

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from rtt_lightning.cli import main
-from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import adapters_merged, merged_weights, trainable_names
 from rtt_lightning.modules import PolicyModule
@@ -88,11 +88,10 @@ def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
 
 def test_validate_writes_completions_that_can_be_read_as_labelled_records(policy_args, tmp_path: Path) -> None:
     main(policy_args("validate", "--trainer.limit_val_batches", "1.0"))
-    records = read_records(tmp_path / "completions/validate.parquet")
+    judged = read_judged(tmp_path / "completions/validate.parquet")
     figures = json.loads((tmp_path / "completions/validate.json").read_text())
-    assert len(records) == 4
-    assert all(len(record.verdicts) == len(record.sample.criteria) for record in records)
-    desired = [v.met for record in records for v in record.verdicts if v.met is not None]
+    assert len(judged) == 4
+    desired = [v.met for item in judged for v in item.verdicts if v.met is not None]
     assert figures["val/rubric_accuracy"] == pytest.approx(sum(desired) / len(desired))
     assert figures["val/reference_gap"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
     assert "val/kl" not in figures  # evaluation draws by top-p and top-k here

@@ -8,7 +8,7 @@ import torch
 
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules import LabelledPairs
-from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.datamodules.records import read_judged, read_records
 from rtt_lightning.reports.completions import print_completions, show_kinds, write_completions
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
@@ -48,10 +48,7 @@ VERDICTS = (Verdict(True, "found", ((0, 2), (3, 4))), Verdict(False, 'no "P.S."'
 def test_completions_are_read_again_as_judged_records(tmp_path: Path) -> None:
     rows = [judged(f"{MARKUP} 漢字\x00\u202e", *VERDICTS), judged("", Verdict(False, "empty answer", ()))]
     write_completions(tmp_path / "new/folder/a.parquet", rows)
-    records = read_records(tmp_path / "new/folder/a.parquet")
-    assert [record.sample for record in records] == [row.sample for row in rows]
-    assert [record.response for record in records] == [row.rollout.text for row in rows]
-    assert [record.verdicts for record in records] == [row.verdicts for row in rows]
+    assert read_judged(tmp_path / "new/folder/a.parquet") == rows
     assert [path.name for path in tmp_path.rglob("*.*")] == ["a.parquet"]  # nothing half-written is left
 
 
@@ -59,16 +56,16 @@ def test_the_response_is_the_answer_that_verdicts_speak_of(tmp_path: Path) -> No
     """Spans count from the beginning of the answer, behind the reasoning."""
     row = judged("<think>hm</think>tea", Verdict(True, "", ((0, 3),)), think=17)
     write_completions(tmp_path / "a.parquet", [row])
-    [record] = read_records(tmp_path / "a.parquet")
-    [(start, end)] = record.verdicts[0].spans or ()
-    assert record.response is not None
-    assert record.response[start:end] == "tea"
+    [item] = read_judged(tmp_path / "a.parquet")
+    [(start, end)] = item.verdicts[0].spans or ()
+    assert item.rollout.answer[start:end] == "tea"
     assert pq.read_table(tmp_path / "a.parquet")["text"].to_pylist() == ["<think>hm</think>tea"]
 
 
 def test_tokens_stand_beside_their_relevance_and_advantages_without_padding(tmp_path: Path) -> None:
     rows = [judged("ab", *VERDICTS), judged("a", VERDICTS[0])]
-    relevance = [torch.full((3, 3), 0.25), torch.tensor([[0.5, 0.0]])]
+    relevance = torch.full((2, 3, 3), 0.25)
+    relevance[1, 0, :2] = torch.tensor([0.5, 0.0])
     advantages = torch.tensor([[1.0, -2.0, 0.5], [4.0, 3.0, 99.0]])  # 99 is padding
     write_completions(tmp_path / "a.parquet", rows, relevance, advantages)
     first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
@@ -84,7 +81,7 @@ def test_tokens_stand_beside_their_relevance_and_advantages_without_padding(tmp_
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     for text in ("one", "another"):
         write_completions(tmp_path / "a.parquet", [judged(text, VERDICTS[0])])
-    assert [record.response for record in read_records(tmp_path / "a.parquet")] == ["another"]
+    assert [item.rollout.text for item in read_judged(tmp_path / "a.parquet")] == ["another"]
 
 
 def words(text: str) -> str:
@@ -139,6 +136,6 @@ def test_predict_makes_labelled_pairs_of_the_training_prompts(policy_args, tmp_p
         (f"constraints/0/{prompt}", sample) for prompt in range(8) for sample in range(2)
     ]
     [batch] = LabelledPairs(batch_size=1000).eval_loader(records, "train")
-    answered = [record for record in records if record.response]
-    assert len(batch["pairs"]) == sum(len(record.verdicts) for record in answered)
-    assert {pair["response"] for pair in batch["pairs"]} == {record.response for record in answered}
+    answered = [item for item in read_judged(path) if item.rollout.answer]
+    assert len(batch["pairs"]) == sum(len(item.verdicts) for item in answered)
+    assert {pair["response"] for pair in batch["pairs"]} == {item.rollout.answer for item in answered}

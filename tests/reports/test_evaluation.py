@@ -4,12 +4,10 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from rtt_lightning.commands.score import _rollout
-from rtt_lightning.reports.evaluation import figures, ratio_with_interval, report
-from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
+from rtt_lightning.reports.evaluation import figures, report
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
 def judged(
@@ -18,9 +16,7 @@ def judged(
     criteria = tuple(Criterion("A criterion.", "x", {}, weight) for weight in weights or (1.0,) * len(met))
     sample = RubricSample(prompt, ({"role": "user", "content": prompt},), criteria)
     forgiving = None if loose is None else tuple(Verdict(value, "") for value in loose)
-    return JudgedRollout(
-        sample, _rollout(prompt, 0, 0, "x", marks=()), tuple(Verdict(value, "") for value in met), forgiving
-    )
+    return JudgedRollout(sample, Rollout.of_text(prompt, "x"), tuple(Verdict(value, "") for value in met), forgiving)
 
 
 def test_accuracies_count_what_is_decided() -> None:
@@ -101,26 +97,3 @@ def test_what_is_undecided_strictly_may_be_decided_loosely(capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "strict: 1 of 2 responses wholly decided" in printed
     assert "loose:" not in printed
-
-
-def test_the_interval_is_that_of_a_proportion_where_prompts_have_one_trial() -> None:
-    counts = np.array([[1, 1]] * 30 + [[0, 1]] * 70)
-    found = ratio_with_interval(counts)
-    error = math.sqrt(0.3 * 0.7 / 99)  # sample variance of a 0/1 variable over n
-    assert found["mean"] == pytest.approx(0.3)
-    assert found["low"] == pytest.approx(0.3 - 1.96 * error)
-    assert found["high"] == pytest.approx(0.3 + 1.96 * error)
-
-
-def test_samples_of_one_prompt_do_not_make_the_interval_narrow() -> None:
-    once = ratio_with_interval(np.array([[1, 1], [0, 1], [1, 1], [0, 1]]))
-    often = ratio_with_interval(np.array([[5, 5], [0, 5], [5, 5], [0, 5]]))  # all five of a prompt agree
-    assert often == pytest.approx(once)
-    assert 0 <= once["low"] < once["high"] <= 1
-
-
-def test_without_trials_there_is_no_figure_and_without_a_second_prompt_no_interval() -> None:
-    assert all(math.isnan(value) for value in ratio_with_interval(np.zeros((3, 2))).values())
-    found = ratio_with_interval(np.array([[1, 2]]))
-    assert found["mean"] == 0.5
-    assert math.isnan(found["low"])

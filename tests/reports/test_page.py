@@ -66,11 +66,11 @@ def folder(tmp_path, judge):
 def trained(folder, judge):
     """The same with training windows and metrics."""
     windows = folder / "rl/windows"
-    write_completions(windows / "window-000000.parquet", [judge("old", "not shown", [True])], [torch.zeros(1, 9)])
+    write_completions(windows / "window-000000.parquet", [judge("old", "not shown", [True])], torch.zeros(1, 1, 9))
     offsets = ((0, 8), (8, len(HOSTILE)), (len(HOSTILE), len(HOSTILE)))
     item = judge("a", HOSTILE, [True, False], offsets=offsets, words=HOSTILE)
     relevance = torch.tensor([[0.125, 0.875, 0.0], [0.5, 0.25, 0.0]])
-    write_completions(windows / "window-000001.parquet", [item], [relevance], torch.tensor([[-1.5, 0.75, 0.0]]))
+    write_completions(windows / "window-000001.parquet", [item], relevance[None], torch.tensor([[-1.5, 0.75, 0.0]]))
     killed = [{"step": 0, "rollout/reward": 0.125}, {"step": 0, "train/kl": "nan", "other": "text"}]
     write_log(folder, 0, [*killed, {"step": 1, "rollout/reward": 0.625}])
     write_log(folder, 10, [{"step": 1, "rollout/reward": 0.375}])

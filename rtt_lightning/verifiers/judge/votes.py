@@ -8,7 +8,7 @@ from rtt_lightning.verifiers.judge.replies import Opinion
 
 
 def majority(votes: Sequence[Opinion | str]) -> Verdict:
-    """Of the opinions that there are; unscorable without one, or on a tie."""
+    """Of the opinions that there are, with the share that agrees as confidence; unscorable without one, or on a tie."""
     opinions = [vote for vote in votes if isinstance(vote, Opinion)]
     yes = sum(opinion.met for opinion in opinions)
     if not opinions:
@@ -17,5 +17,6 @@ def majority(votes: Sequence[Opinion | str]) -> Verdict:
         return unscorable(f"judge: a tie of {len(opinions)} votes")
     met = 2 * yes > len(opinions)
     reason = next(opinion.reason for opinion in opinions if opinion.met == met)
-    share = f" ({max(yes, len(opinions) - yes)} of {len(opinions)} votes)" if len(votes) > 1 else ""
-    return Verdict(met, f"{JUDGE}: {reason}{share}")
+    agree = yes if met else len(opinions) - yes
+    share = f" ({agree} of {len(opinions)} votes)" if len(votes) > 1 else ""
+    return Verdict(met, f"{JUDGE}: {reason}{share}", confidence=agree / len(opinions))

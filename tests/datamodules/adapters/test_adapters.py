@@ -209,7 +209,7 @@ def test_advancedif(tmp_path: Path) -> None:
         ("Is it brief?", "judge"),
         ("Does it greet?", "judge"),
     ]
-    assert record.response is None
+    assert record.judged is None
 
 
 @pytest.mark.parametrize(
