@@ -23,8 +23,10 @@ from rtt_lightning.reports.page import write_report
 from tutorials.demo.model import FOLDER as MODEL
 
 FOLDER = Path("runs/demo")
-POLICY = "configs/demo/policy.yaml"
+POLICY, METHOD = "configs/demo/policy.yaml", "configs/methods/rtt-demo.yaml"
 METHOD = "configs/methods/rtt-demo.yaml"
+CHECKPOINTS = f"{FOLDER}/rl/checkpoints"
+VALIDATE = ("validate", "--config", POLICY, "--trainer.logger", "false")
 DISTANCES = ("kl", "kl_per_response", "reference_gap", "reference_gap_per_response")
 """What an evaluation says of the distance to the reference: the former two, or the latter."""
 # Threads that spin while they wait for each other are several times slower on a machine that does something else too.
@@ -61,7 +63,7 @@ PHASES = (
         "before",
         "score the policy on held-out prompts",
         FOLDER / "before/validate.json",
-        ("validate", "--config", POLICY, "--trainer.logger", "false", "--rollout.output", f"{FOLDER}/before"),
+        (*VALIDATE, "--rollout.output", f"{FOLDER}/before"),
         180,
     ),
     Phase(
@@ -86,17 +88,7 @@ PHASES = (
         "after",
         "score the trained policy on the same prompts",
         FOLDER / "after/validate.json",
-        (
-            "validate",
-            "--config",
-            POLICY,
-            "--trainer.logger",
-            "false",
-            "--ckpt_path",
-            f"{FOLDER}/rl/checkpoints",
-            "--rollout.output",
-            f"{FOLDER}/after",
-        ),
+        (*VALIDATE, "--rollout.output", f"{FOLDER}/after", "--ckpt_path", CHECKPOINTS),
         230,
     ),
 )

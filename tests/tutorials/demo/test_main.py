@@ -6,8 +6,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from rtt_lightning.cli import main
+from rtt_lightning.commands.doctor.dry_run import Parsed
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.page import write_report
+from tests.conftest import ROOT
 from tutorials.demo import __main__ as demo
 
 
@@ -30,6 +33,16 @@ def test_a_killed_phase_and_those_behind_it_are_not_done(monkeypatch: pytest.Mon
     assert demo.main() == -9
     assert asked == ["rl", "rl"]
     assert json.loads((tmp_path / "seconds.json").read_text()) == {"responses": 1.0}
+
+
+def test_its_commands_are_parsed_and_training_alone_names_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    methods = {}
+    for phase in demo.PHASES:
+        command, *flags = [flag for flag in phase.command if flag not in ("--ckpt_path", demo.CHECKPOINTS)]
+        config = main([command, *flags], Parsed).config[command].model
+        methods[phase.name] = config.init_args.get("algorithm", {}).get("class_path", "").rpartition(".")[2]
+    assert methods == {"responses": "GRPO", "discriminator": "", "before": "GRPO", "rl": "RTT", "after": "GRPO"}
 
 
 def test_help_helps_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
