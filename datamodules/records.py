@@ -157,14 +157,17 @@ def parse_record(row: Any, default_id: str) -> Record:
         return Record(sample)
     verdicts = [_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(entries)]
     known["criteria"] = [criterion | verdict for criterion, verdict in zip(known["criteria"], verdicts, strict=True)]
-    judged = JudgedRollout.from_row({**known, **_tokens(row, response), "response": response})
-    return Record(sample, judged)
+    return Record(sample, JudgedRollout.from_row({**known, **_tokens(row, response), "response": response}))
 
 
 def _tokens(row: Mapping[str, Any], response: str) -> dict[str, Any]:
-    """What the row of a sampled response says of it; nothing where the row is another's, or its response another."""
-    whole = all(row.get(name) is not None for name in SAMPLED if name not in NEW)
-    return {name: row.get(name) for name in SAMPLED + RECORDED} if whole and row["text"].endswith(response) else {}
+    """What the row of a sampled response says of it; nothing where the row is another's, or its response changed."""
+    if any(row.get(name) is None for name in SAMPLED if name not in NEW):
+        return {}
+    whole = str(row["text"])
+    start, end = row.get("answer_span") or (len(whole) - len(response), len(whole))
+    fits = whole[max(start, 0) : end] == response and len(row["offsets"]) == len(row["response_ids"])
+    return {name: row.get(name) for name in SAMPLED + RECORDED} if fits else {}
 
 
 def _id(value: Any, default: str) -> str:

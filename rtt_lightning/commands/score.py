@@ -7,13 +7,12 @@ from pathlib import Path
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.conversations import is_conversation
+from rtt_lightning.datamodules.records import listed
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.lm.reasoning import KNOWN, given_answer_span
 from rtt_lightning.reports.evaluation import report
 from rtt_lightning.types import Marks, Message, Rollout, RubricSample
 from rtt_lightning.verifiers.judging import judge
-
-MAX_LISTED = 5
 
 
 def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
@@ -58,8 +57,7 @@ def _read(file: Path) -> list[tuple[str, str]]:
             shown = str(row["prompt"])[:80]
             problems.append(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {shown}")
     if problems:
-        more = f" and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        raise ValueError(f"{file}: {'; '.join(problems[:MAX_LISTED])}{more}")
+        raise ValueError(f"{file}: not all rows hold a response\n{listed(problems)}")
     if not found:
         raise ValueError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
     return found

@@ -1,8 +1,6 @@
 """Figures of judged responses, and the difference between two sets of them with an interval."""
 
-import re
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from rtt_lightning.functional.accuracy import (
     verdict_tensors,
 )
 from rtt_lightning.functional.intervals import difference_with_interval
+from rtt_lightning.reports.signs import word_runs
 from rtt_lightning.types import JudgedRollout
 
 BESIDE_BOUNDS = ("undecided_share", "wholly_decided_responses", "wholly_decided_criteria", "criteria")
@@ -36,7 +35,7 @@ def summarize(judged: Sequence[JudgedRollout]) -> dict[str, float]:
     responses together, ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` is a share
     of responses; ``responses`` and ``prompts`` are counts.
     """
-    bigrams = [pairs for item in judged if (pairs := _bigrams(item.rollout.answer))]
+    bigrams = [pairs for item in judged if (pairs := word_runs(item.rollout.answer, 2))]
     accuracies = accuracy_figures(accuracy_counts(*verdict_tensors(judged)).sum(0))
     return {
         RUBRIC: float("nan"),
@@ -95,12 +94,7 @@ def paired_difference(
     return difference_with_interval(np.array([found[metric] for found in ratios]))
 
 
-def _bigrams(text: str) -> list[tuple[str, str]]:
-    words = re.findall(r"\w+", text.lower())
-    return list(pairwise(words))
-
-
-def _distinct(bigrams: Sequence[tuple[str, str]]) -> float:
+def _distinct(bigrams: Sequence[tuple[str, ...]]) -> float:
     return len(set(bigrams)) / len(bigrams) if bigrams else float("nan")
 
 

@@ -96,13 +96,8 @@ def section(title: str, note: str, body: str) -> str:
     return f'<section>\n<h2>{escape(title)}</h2>\n<p class="note">{escape(note)}</p>\n{body}\n</section>'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts, the first column left-aligned."""
-    return html_table(head, [[escape(cell) for cell in row] for row in rows])
-
-
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """As `table`, of cells that are HTML already."""
+    """A table of cells that are HTML already, the first column left-aligned."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="card scroll"><table>\n<tr>{top}</tr>\n{body}\n</table></div>'

@@ -10,7 +10,7 @@ from typing import Any
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER, WHOLE, WHOLLY_DECIDED, accuracy_by_kind
 from rtt_lightning.reports.curves import curves_section
-from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section, table
+from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.types import JudgedRollout
@@ -185,10 +185,10 @@ def _discriminator(figures: Mapping[str, float] | None) -> str:
 def _run(results: Mapping[str, Any]) -> str:
     seconds = results.get("seconds") or {}
     phases = [*seconds.items(), ("all", sum(seconds.values()))] if seconds else []
-    times = [(phase, f"{round(value) // 60}:{round(value) % 60:02d}") for phase, value in phases]
-    settings = [(name, _setting(value)) for name, value in (results.get("settings") or {}).items()]
-    body = table(("phase", "minutes"), times) if times else NOT_RECORDED
-    body += table(("setting", "value"), settings) if settings else ""
+    times = [(escape(phase), f"{round(value) // 60}:{round(value) % 60:02d}") for phase, value in phases]
+    settings = [(escape(name), escape(_setting(value))) for name, value in (results.get("settings") or {}).items()]
+    body = html_table(("phase", "minutes"), times) if times else NOT_RECORDED
+    body += html_table(("setting", "value"), settings) if settings else ""
     return section("The run", "Wall-clock time per phase, and settings where recorded.", body)
 
 

@@ -54,7 +54,8 @@ def tokens_section(window: Path | None) -> str:
     items = [] if window is None else [item for item in read_judged(window) if item.advantages is not None]
     if window is None or not items:
         return section(title, intro, NOT_RECORDED)
-    shown = _pick(items)
+    prompts = list(_by_prompt(items).values())[:WINDOW_PROMPTS]
+    shown = [item for group in prompts for item in group[:WINDOW_RESPONSES]]
     sizes = sorted(abs(value) for item in shown for value in item.advantages or ())
     bound = (sizes[int(FULL_COLOUR * (len(sizes) - 1))] if sizes else 0.0) or 1.0
     legend = (
@@ -71,31 +72,21 @@ def tokens_section(window: Path | None) -> str:
 
 
 def _token_card(item: JudgedRollout, bound: float) -> str:
+    def relevance(value: float) -> tuple[str, float]:
+        return "r", value
+
     def advantage(value: float) -> tuple[str, float]:
         return ("p" if value >= 0 else "n"), abs(value) / bound
 
-    rows = [_row("Advantage", item, item.advantages or (), advantage, "+.2f")]
-    if item.relevance is not None:
-        rows[:0] = [
-            _row(_criterion(criterion, verdict), item, relevance, _relevance, ".2f")
-            for (criterion, verdict), relevance in zip(item.decisions, item.relevance, strict=True)
-        ]
+    criteria = zip(item.decisions, item.relevance or (), strict=False)
+    rows = [_row(_criterion(*decision), item, values, relevance, ".2f") for decision, values in criteria]
+    rows += [_row("Advantage", item, item.advantages or (), advantage, "+.2f")]
     heading = f'{escape(item.sample.asked)} <span class="quiet">response {item.rollout.sample_index}{_cut(item)}</span>'
     return f'<details class="card" open><summary>{heading}</summary>{"".join(rows)}</details>'
 
 
 def _row(label: str, item: JudgedRollout, values: Sequence[float], paint: Paint, form: str) -> str:
     return f'<p class="label">{label}</p>{paint_tokens(item.rollout.text, item.rollout.offsets, values, paint, form)}'
-
-
-def _relevance(value: float) -> tuple[str, float]:
-    return "r", value
-
-
-def _pick(items: Sequence[JudgedRollout]) -> list[JudgedRollout]:
-    """The first responses of each of the first prompts."""
-    groups = list(_by_prompt(items).values())
-    return [item for group in groups[:WINDOW_PROMPTS] for item in group[:WINDOW_RESPONSES]]
 
 
 def _by_prompt(items: Sequence[JudgedRollout]) -> dict[str, list[JudgedRollout]]:

@@ -39,17 +39,18 @@ def signs(judged: Sequence[JudgedRollout]) -> dict[str, float]:
 
 def repetition(text: str) -> float:
     """Share of a text's runs of three words that occur earlier in it; 0 for fewer words."""
-    runs = _runs(text, REPEATED)
+    runs = word_runs(text, REPEATED)
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def copying(text: str, source: str) -> float:
     """Share of a text's runs of five words that occur in another; 0 for fewer words."""
-    runs, known = _runs(text, COPIED), set(_runs(source, COPIED))
+    runs, known = word_runs(text, COPIED), set(word_runs(source, COPIED))
     return _mean(run in known for run in runs)
 
 
-def _runs(text: str, length: int) -> list[tuple[str, ...]]:
+def word_runs(text: str, length: int) -> list[tuple[str, ...]]:
+    """Its runs of so many words, in small letters."""
     words = re.findall(r"\w+", text.lower())
     return list(zip(*(words[start:] for start in range(length)), strict=False))
 

@@ -149,6 +149,18 @@ def test_what_version_0_1_0_wrote_is_read(name: str) -> None:
     assert len({item.rollout.group_id for item in found}) == len({item.sample.id for item in found})
 
 
+@pytest.mark.parametrize("change", [{"response": "Tea"}, {"response": "other"}, {"offsets": []}, {"text": None}])
+def test_a_response_that_was_changed_in_a_file_is_text_alone(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Its tokens would be those of another."""
+    verdict = Verdict(True, "", ((0, 2),))
+    sample = RubricSample("p", ({"role": "user", "content": "x"},), (Criterion("It is so.", "x"),))
+    rollout = Rollout("p", 7, 0, (1,), (2, 3), "Tea.", ((0, 2), (2, 4)), (0, 4), "stop", 0, 1.0)
+    row = JudgedRollout(sample, rollout, (verdict,)).to_row() | change
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    [found] = read_judged(tmp_path / "a.jsonl")
+    assert found == JudgedRollout(sample, Rollout.of_text("p", row["response"]), (verdict,))
+
+
 def test_its_verdicts_in_jsonl_are_those_of_its_parquet_file() -> None:
     lines = [json.loads(line) for line in (OLD / "validate.jsonl").read_text().splitlines()]
     prompts = [json.loads(line)["prompt"] for line in (OLD / "prompts.jsonl").read_text().splitlines()]
