@@ -139,7 +139,7 @@ def test_what_cannot_be_decided_is_not_violated() -> None:
 def test_an_overlong_input_of_the_discriminator_keeps_its_criterion(tiny_model: str) -> None:
     """Defect: over-long inputs lose the criterion. Here the response is cut, which is counted."""
     model = RelevanceModel(RelevanceConfig(tiny_model, max_length=32))
-    [pair] = model.tokenise(["Mention tea."], ["word " * 100])
+    [pair] = model.encode(["Mention tea."], ["word " * 100])
     assert "Criteria: Mention tea." in model.tokenizer.decode(pair.ids)
     assert len(pair.ids) == 32
     assert pair.cut == len(model.tokenizer("word " * 100)["input_ids"]) - len(pair.offsets) > 0

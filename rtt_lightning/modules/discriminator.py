@@ -16,13 +16,7 @@ from rtt_lightning.lm.sequences import padded
 from rtt_lightning.metrics import UpdateMeans
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
-from rtt_lightning.relevance.discriminator.network import (
-    TEMPLATE,
-    EncodedPairs,
-    RelevanceConfig,
-    RelevanceModel,
-    TokenPair,
-)
+from rtt_lightning.relevance.discriminator.network import TEMPLATE, EncodedPair, RelevanceConfig, RelevanceModel
 from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
 from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
@@ -66,7 +60,7 @@ class DiscriminatorModule(TrainableModule):
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
         self._means, self._log_figures = UpdateMeans(), FigureLog()
-        self._update: Iterator[TokenPair] = iter(())  # the pairs of the update that are still to come
+        self._update: Iterator[EncodedPair] = iter(())  # the pairs of the update that are still to come
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
 
     def configure_model(self) -> None:
@@ -80,21 +74,21 @@ class DiscriminatorModule(TrainableModule):
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         if "update" in batch:
-            update = self._tokenised(batch["update"])
+            update = self._encoded(batch["update"])
             self._update, self._update_tokens = iter(update), _total(len(pair.offsets) for pair in update)
-        tokens = list(islice(self._update, len(batch["pairs"])))
-        pairs, labels = self._padded(tokens, batch["pairs"])
-        loss = binary_cross_entropy(self.relevance(pairs), labels)
-        mask = pairs.mask.to(loss.device)
+        encoded = list(islice(self._update, len(batch["pairs"])))
+        logits, mask = self.relevance(encoded)
+        loss = binary_cross_entropy(logits, self._labels(batch["pairs"], encoded))
         self._means.add(mask, loss=loss)
         self._log_figures(self, "train", self._means.pop(), prog_bar=True, batch_size=len(mask))
-        self.log("train/cut_tokens", _total(pair.cut for pair in tokens), batch_size=len(mask))
+        self.log("train/cut_tokens", _total(pair.cut for pair in encoded), batch_size=len(mask))
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        pairs, labels = self._padded(self._tokenised(batch["pairs"]), batch["pairs"])
-        p, mask = self.relevance(pairs).sigmoid(), pairs.mask.to(labels.device)
+        encoded = self._encoded(batch["pairs"])
+        logits, mask = self.relevance(encoded)
+        p, labels = logits.sigmoid(), self._labels(batch["pairs"], encoded)
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
         has_both = (labels & mask).any(1) & (~labels & mask).any(1)
         mixed = mask & has_both[:, None]
@@ -125,14 +119,14 @@ class DiscriminatorModule(TrainableModule):
     def defined_by(self) -> tuple[str, dict[str, Any]]:
         return CHECKPOINT_KEY, asdict(self.config)
 
-    def _tokenised(self, pairs: Sequence[Pair]) -> list[TokenPair]:
-        return self.relevance.tokenise([pair["criterion"] for pair in pairs], [pair["response"] for pair in pairs])
+    def _encoded(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
+        return self.relevance.encode([pair["criterion"] for pair in pairs], [pair["response"] for pair in pairs])
 
-    def _padded(self, tokens: Sequence[TokenPair], pairs: Sequence[Pair]) -> tuple[EncodedPairs, Tensor]:
-        """Pairs for the network, and their labels, ``[batch token]`` bool on the device."""
-        both = zip(pairs, tokens, strict=True)
+    def _labels(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> Tensor:
+        """``[batch token]`` bool, on the device."""
+        both = zip(pairs, encoded, strict=True)
         labels = [spans_to_tokens(pair["spans"], read.offsets).tolist() for pair, read in both]
-        return EncodedPairs.of(tokens), padded(labels, torch.bool).to(self.device)
+        return padded(labels, torch.bool).to(self.device)
 
 
 def _total(counts: Iterable[int]) -> Tensor:

@@ -141,15 +141,24 @@ def test_each_pair_is_tokenised_once_an_epoch(tmp_path: Path, tiny_model: str, m
     assert set(Counter(text for text in texts if text.startswith("We saw")).values()) == {2}
 
 
+def test_without_pairs_the_network_runs_and_nothing_moves(tiny_model: str) -> None:
+    """As on a process that has none: its gradient is there, and 0."""
+    model = RelevanceModel(RelevanceConfig(tiny_model, layers=1))
+    logits, mask = model([])
+    assert logits.shape == mask.shape == (0, 1)
+    logits.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
 def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model))
-    [pair] = model.tokenise(["{criterion} {response}"], ["x"])
+    [pair] = model.encode(["{criterion} {response}"], ["x"])
     assert "{criterion} {response}" in model.tokenizer.decode(pair.ids)
 
 
 def test_an_overlong_criterion_is_kept_and_the_cut_is_counted(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model, max_length=40))
-    [pair] = model.tokenise(["Use tea."], ["word " * 60])
+    [pair] = model.encode(["Use tea."], ["word " * 60])
     assert "Use tea." in model.tokenizer.decode(pair.ids)
     assert pair.cut > 0
     assert len(pair.offsets) + pair.start == len(pair.ids) == 40

@@ -51,7 +51,7 @@ class RelevanceConfig:
 
 
 @dataclass(frozen=True)
-class TokenPair:
+class EncodedPair:
     """A (criterion, response) pair in tokens, within the longest input.
 
     Attributes:
@@ -65,33 +65,6 @@ class TokenPair:
     start: int
     offsets: list[Span]
     cut: int
-
-
-@dataclass(frozen=True)
-class EncodedPairs:
-    """Pairs in tokens, right-padded.
-
-    Attributes:
-        ids: ``[batch sequence]``.
-        attention: ``[batch sequence]``.
-        starts: ``[batch]`` position of the first response token.
-        mask: ``[batch token]`` bool, response tokens.
-    """
-
-    ids: Tensor
-    attention: Tensor
-    starts: Tensor
-    mask: Tensor
-
-    @classmethod
-    def of(cls, pairs: Sequence[TokenPair]) -> "EncodedPairs":
-        """On the CPU; there may be none."""
-        return cls(
-            ids=padded([pair.ids for pair in pairs], torch.long),
-            attention=padded([[1] * len(pair.ids) for pair in pairs], torch.long),
-            starts=torch.tensor([pair.start for pair in pairs], dtype=torch.long),
-            mask=padded([[True] * len(pair.offsets) for pair in pairs], torch.bool),
-        )
 
 
 class RelevanceModel(nn.Module):
@@ -118,7 +91,7 @@ class RelevanceModel(nn.Module):
         """What its weights continue, as a checkpoint keeps it."""
         return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
-    def tokenise(self, criteria: Sequence[str], responses: Sequence[str]) -> list[TokenPair]:
+    def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> list[EncodedPair]:
         """Pairs in tokens. Criterion and response are data: what looks like a template in them is not expanded.
 
         Raises:
@@ -131,30 +104,26 @@ class RelevanceModel(nn.Module):
         pairs = []
         for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             read = spans[: max(0, longest - len(prefix))]
-            pairs.append(TokenPair([*prefix, *ids][:longest], len(prefix), read, len(ids) - len(read)))
+            pairs.append(EncodedPair([*prefix, *ids][:longest], len(prefix), read, len(ids) - len(read)))
         highest = max(token for pair in pairs for token in pair.ids)
         if highest >= (rows := self.network.get_input_embeddings().weight.shape[0]):
             reason = without_embedding(self.tokenizer, highest, rows)
             raise ValueError(f"the discriminator cannot read a token: {reason}")
         return pairs
 
-    def forward(self, pairs: EncodedPairs) -> Tensor:
-        """Logits ``[batch token]`` fp32 of the response tokens; 0 outside ``pairs.mask``.
+    def forward(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
+        """Logits of the response tokens, fp32, 0 elsewhere, and which these are, bool: both ``[batch token]``.
 
         Without pairs the network still runs, so that every process takes part in its collectives.
         """
-        device = self.network.device
-        if not len(pairs.mask):
-            idle = torch.zeros(1, 1, dtype=torch.long, device=device)
-            return pairs.mask.to(device) * 0.0 * self._run(idle, torch.ones_like(idle)).sum()
-        logits = self._run(pairs.ids.to(device), pairs.attention.to(device))
-        token = torch.arange(pairs.mask.shape[1], device=device)
-        position = (pairs.starts.to(device)[:, None] + token).clamp(max=logits.shape[1] - 1)
-        return torch.where(pairs.mask.to(device), logits.gather(1, position), 0.0)
-
-    def _run(self, ids: Tensor, attention: Tensor) -> Tensor:
-        """Logits ``[batch sequence]`` fp32."""
-        return self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
+        read, device = pairs or [EncodedPair([0], 1, [], 0)], self.network.device
+        ids = padded([pair.ids for pair in read], torch.long).to(device)
+        attention = padded([[1] * len(pair.ids) for pair in read], torch.long).to(device)
+        mask = padded([[True] * len(pair.offsets) for pair in read], torch.bool).to(device)
+        starts = torch.tensor([pair.start for pair in read], device=device)
+        logits = self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
+        position = (starts[:, None] + torch.arange(mask.shape[1], device=device)).clamp(max=logits.shape[1] - 1)
+        return torch.where(mask, logits.gather(1, position), 0.0)[: len(pairs)], mask[: len(pairs)]
 
 
 def _first_layers(model: str, layers: int) -> dict[str, Any]:

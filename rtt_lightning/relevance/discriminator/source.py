@@ -12,7 +12,7 @@ from rtt_lightning.functional.alignment import spans_to_tokens, transfer
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
-from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.types import Criterion, JudgedRollout, Span
 
 
@@ -82,8 +82,8 @@ def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: i
     results = []
     for start in range(0, len(pairs), batch_size):
         criteria, responses = zip(*pairs[start : start + batch_size], strict=True)
-        tokens = model.tokenise(criteria, responses)
+        encoded = model.encode(criteria, responses)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):  # few CPUs compute in bf16
-            p = model(EncodedPairs.of(tokens)).sigmoid().float().cpu()
-        results += [(row[: len(pair.offsets)], pair.offsets) for row, pair in zip(p, tokens, strict=True)]
+            p = model(encoded)[0].sigmoid().float().cpu()
+        results += [(row[: len(pair.offsets)], pair.offsets) for row, pair in zip(p, encoded, strict=True)]
     return results

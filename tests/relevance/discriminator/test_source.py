@@ -16,7 +16,7 @@ from rtt_lightning.engines.base import RolloutBuilder
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import load
-from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.relevance.discriminator.source import score
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
@@ -147,7 +147,7 @@ def test_nothing_to_weigh_gives_nothing(owls) -> None:
 
 def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_path: Path, policy_tokenizer) -> None:
     item = judged(policy_tokenizer, f"an owl an owl{END}")
-    [pair] = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).tokenise(["Use owl."], ["x"])
+    [pair] = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
     # Room for "an" and " owl", not for " an" and the second " owl".
     source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=pair.start + 2)
     relevance = source.weigh([item])[0].p
@@ -160,7 +160,7 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
 ) -> None:
     short, long = "Use owl.", "Use owl, and speak of the birds of the night."
     model = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
-    starts = [pair.start for pair in model.tokenise([short, long], ["x", "x"])]
+    starts = [pair.start for pair in model.encode([short, long], ["x", "x"])]
     item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
     source = by_token(
         tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
@@ -184,10 +184,12 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
 
 def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
     model = load(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
-    pairs = EncodedPairs.of(model.tokenise(["A criterion of more than eight tokens.", "Too."], ["a response", ""]))
-    assert pairs.ids.shape[1] == 8
-    assert not pairs.mask.any()
-    assert model(pairs).shape == pairs.mask.shape
+    pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
+    assert [len(pair.ids) for pair in pairs] == [8, 8]
+    logits, mask = model(pairs)
+    assert not mask.any()
+    assert not logits.any()
+    assert logits.shape == mask.shape
 
 
 def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) -> None:
@@ -196,9 +198,9 @@ def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) 
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
     tokenizer.save_pretrained(tmp_path)
     model = RelevanceModel(RelevanceConfig(str(tmp_path), layers=1))
-    model.tokenise(["Use owl."], ["an owl"])
+    model.encode(["Use owl."], ["an owl"])
     with pytest.raises(ValueError, match=r"the discriminator cannot read a token: '<\|turn\|>' has id 49152"):
-        model.tokenise(["Use owl."], ["an <|turn|> owl"])
+        model.encode(["Use owl."], ["an <|turn|> owl"])
 
 
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
