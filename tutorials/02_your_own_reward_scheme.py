@@ -1,42 +1,65 @@
-"""Tutorial 2: your own reward scheme, by subclassing.
+"""Tutorial 2: your own reward scheme.
 
-Goal: replace the advantage of GRPO by one of your own in a dozen lines, and train with it. Runs on a CPU in a minute;
-the model folder is the one that `make demo` unpacks:
+Goal: write one in ten lines, see on paper that it is right, and train with it; then one that has to know of the run.
+Runs on a CPU in a minute; the model folder is the one that `make demo` unpacks:
 
     python tutorials/02_your_own_reward_scheme.py [MODEL_FOLDER]
 """
 
 import sys
 import tempfile
+from dataclasses import replace
 
-from torch import Tensor
+import torch
 
+from rtt_lightning.algorithms import Algorithm
 from rtt_lightning.cli import main
 from rtt_lightning.functional.advantages import group_normalize
-from rtt_lightning.modules.policy import PolicyModule
-from rtt_lightning.types import Experience
+from rtt_lightning.modules import PolicyModule
+from rtt_lightning.types import Credited, Experience
 
 
-class Lenient(PolicyModule):
-    """Response-level credit that forgives one criterion that is not as desired."""
+# 1. An algorithm: experience in, credit out; no model, trainer or device. In YAML
+#    `model: {init_args: {algorithm: {class_path: my_package.Lenient, init_args: {forgiven: 2}}}}`.
+class Lenient(Algorithm):
+    """Response-level credit that forgives some criteria that are not as desired.
 
-    def advantages(self, experience: Experience) -> tuple[Tensor, dict[str, Tensor]]:
+    Args:
+        forgiven: How many.
+    """
+
+    def __init__(self, forgiven: int = 1) -> None:
+        self.forgiven = forgiven
+
+    def __call__(self, experience: Experience) -> Credited:
         missed = (experience.exists & ~experience.as_desired).sum(1)
-        rewards = (missed <= 1).float()
-        advantages = group_normalize(rewards, experience.decided, experience.group_ids)
-        return advantages[:, None] * experience.response_mask, {"forgiven": (missed == 1).float().mean()}
+        rewards, known = (missed <= self.forgiven).float(), experience.decided
+        advantages = group_normalize(rewards, known, experience.group_ids)[:, None] * experience.response_mask
+        return Credited(advantages, rewards, known, {"missed": missed.float().mean()})
 
 
-if __name__ == "__main__":
-    folder = sys.argv[1] if len(sys.argv) > 1 else "models/SmolLM2-135M-Instruct"
-    # The same as in YAML: `model: {class_path: my_package.Lenient, init_args: {model: ...}}`.
+# 2. A subclass of the policy, for what an algorithm cannot know: here the number of the update. It takes whatever
+#    algorithm the policy is given. In YAML `model: {class_path: my_package.FadingIn, init_args: {...}}`.
+class FadingIn(PolicyModule):
+    """Credit that grows over the first ten updates."""
+
+    def advantages(self, experience: Experience) -> Credited:
+        share = min(1.0, (self.global_step + 1) / 10)
+        credited = self.algorithm(experience)
+        metrics = {**credited.metrics, "share": torch.tensor(share)}
+        return replace(credited, advantages=share * credited.advantages, metrics=metrics)
+
+
+def train(folder: str, *flags: str) -> dict[str, float]:
+    """Two updates with Lenient and the `flags`; gives what was logged of the last window."""
     run = main(
         [
             "fit",
-            "--model=__main__.Lenient",
+            *flags,
             f"--model.init_args.model={folder}",
+            "--model.init_args.algorithm=__main__.Lenient",
             "--data.view.init_args.prompts=2",
-            "--rollout.sampling={n: 4, max_new_tokens: 24}",
+            "--rollout.sampling={n: 6, max_new_tokens: 24}",
             "--trainer.max_steps=2",
             "--trainer.limit_val_batches=0",
             "--trainer.logger=false",
@@ -44,8 +67,24 @@ if __name__ == "__main__":
             f"--trainer.default_root_dir={tempfile.mkdtemp()}",
         ]
     )
-    forgiven = run.trainer.logged_metrics["rollout/forgiven"].item()
-    print(f"share of responses that one missed criterion was forgiven: {forgiven:.2f}")
+    return {name: value.item() for name, value in run.trainer.logged_metrics.items()}
 
-# Recap: `advantages` gets the judged window as one typed object and returns `[batch token]`; sampling, judging, loss,
-# logging and checkpoints are unchanged. Scalars that it returns beside are logged as `rollout/<name>`.
+
+if __name__ == "__main__":
+    # On paper: of three responses to a prompt the first misses one criterion, which is forgiven, the last one two.
+    met = torch.tensor([[True, False], [True, True], [False, False]])
+    credited = Lenient()(Experience.by_hand(met))
+    assert credited.rewards is not None
+    print(credited.rewards.tolist(), credited.advantages[:, 0].tolist())  # mean 2/3, std 0.577: 1/3 / 0.577, twice
+    torch.testing.assert_close(credited.advantages[:, 0], torch.tensor([0.5774, 0.5774, -1.1547]), atol=1e-4, rtol=0)
+
+    model = sys.argv[1] if len(sys.argv) > 1 else "models/SmolLM2-135M-Instruct"
+    logged = train(model)
+    print(f"criteria that a response misses: {logged['rollout/missed']:.2f}")
+    logged = train(model, "--model=__main__.FadingIn")
+    print(f"share of the credit in the second update: {logged['rollout/share']:.1f}")
+    assert abs(logged["rollout/share"] - 0.2) < 1e-6
+
+# Recap: sampling, judging, loss, logging and checkpoints are unchanged. What a scheme returns is looked at once: its
+# shape, and 0 outside the response. Its rewards are shown in the table of completions, its metrics are logged as
+# `rollout/<name>`. docs/algorithms.md lists what an experience holds.

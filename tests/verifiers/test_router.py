@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from rtt_lightning.cli import main
-from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types import Criterion, Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.judging import judge as judged
@@ -95,6 +95,4 @@ rollout:
 
 @pytest.fixture
 def rollout_of():
-    from rtt_lightning.commands.score import _rollout
-
-    return lambda text: _rollout("p", 0, 0, text, marks=())
+    return lambda text: Rollout.of_text("p", text, (0, len(text)))

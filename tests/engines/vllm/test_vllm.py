@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import RTTCommandLine
+from rtt_lightning.commands.run import RTTCommandLine
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
 from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.engines.vllm.engine import VLLMEngine
