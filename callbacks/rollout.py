@@ -78,7 +78,7 @@ class RolloutCallback(Callback):
         self._evaluated: list[JudgedRollout] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._window, self.collector.version = None, None
+        self._window, self.credited, self.collector.version = None, None, None
         self._folder = None if trainer.fast_dev_run else self.output
         look_at_data(trainer.datamodule, pl_module, self.collector, training=stage == TrainerFn.FITTING)
 
@@ -106,7 +106,8 @@ class RolloutCallback(Callback):
 
     def _collect_window(self, trainer: Trainer, policy: Any, batch: Any) -> Window:
         started, number = time.monotonic(), batch["window"]
-        if self._folder and trainer.is_global_zero:  # the others wait for it before they write
+        is_first = self.credited is None
+        if is_first and self._folder and trainer.is_global_zero:  # the others wait for it before they write
             set_aside_later(self._folder, number, trainer.global_step)
         judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
         sampled = time.monotonic()

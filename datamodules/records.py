@@ -146,18 +146,20 @@ def parse_record(row: Any, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
     entries = _criteria(row)
-    known = {
-        "id": _id(row.get("id"), default_id),
-        "messages": _messages(row),
-        "criteria": [_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(entries)],
-        "task": text(row, "task", optional=True),
-    }
-    sample, response = RubricSample.from_row(known), text(row, "response", optional=True)
+    sample = RubricSample(
+        id=_id(row.get("id"), default_id),
+        messages=_messages(row),
+        criteria=tuple(_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(entries)),
+        task=text(row, "task", optional=True),
+    )
+    response = text(row, "response", optional=True)
     if response is None:
         return Record(sample)
     verdicts = [_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(entries)]
-    known["criteria"] = [criterion | verdict for criterion, verdict in zip(known["criteria"], verdicts, strict=True)]
-    return Record(sample, JudgedRollout.from_row({**known, **_tokens(row, response), "response": response}))
+    known: dict[str, Any] = sample.to_row() | _tokens(row, response) | {"response": response}
+    known["criteria"] = [criterion | said for criterion, said in zip(known["criteria"], verdicts, strict=True)]
+    judged = JudgedRollout.from_row(known)
+    return Record(judged.sample, judged)
 
 
 def _tokens(row: Mapping[str, Any], response: str) -> dict[str, Any]:
@@ -198,8 +200,7 @@ def _criteria(row: Mapping[str, Any]) -> list[Any]:
     return criteria
 
 
-def _criterion(entry: Any, where: str) -> dict[str, Any]:
-    """As `Criterion.from_row` reads it."""
+def _criterion(entry: Any, where: str) -> Criterion:
     if not isinstance(entry, Mapping):
         raise ValueError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
     said, checker = text(entry, "text", where), text(entry, "checker", where)
@@ -208,7 +209,7 @@ def _criterion(entry: Any, where: str) -> dict[str, Any]:
     if not (hard is None or isinstance(hard, bool)):
         raise ValueError(f"field `{where}.hard` must be true, false or null, got {hard!r:.80}")
     try:
-        return Criterion(str(said), str(checker), kwargs, weight, hard).to_row()
+        return Criterion(str(said), str(checker), kwargs, weight, hard)
     except ValueError as error:
         raise ValueError(f"field `{where}`: {error}") from error
 

@@ -41,11 +41,11 @@ def on_device(batch: Tokens, device: torch.device) -> Tokens:
     return cast(Tokens, moved)
 
 
-def padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
+def padded(rows: Sequence[Sequence[float] | Tensor], dtype: torch.dtype) -> Tensor:
     """``[batch token]``, at least one wide, right-padded with zeros."""
     if not rows:
         return torch.zeros(0, 1, dtype=dtype)
-    joined = pad_sequence([torch.tensor(row, dtype=dtype) for row in rows], batch_first=True)
+    joined = pad_sequence([torch.as_tensor(row, dtype=dtype) for row in rows], batch_first=True)
     return pad(joined, (0, max(0, 1 - joined.shape[1])))
 
 

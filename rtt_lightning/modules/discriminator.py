@@ -125,7 +125,7 @@ class DiscriminatorModule(TrainableModule):
     def _labels(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> Tensor:
         """``[batch token]`` bool, on the device."""
         both = zip(pairs, encoded, strict=True)
-        labels = [spans_to_tokens(pair["spans"], read.offsets).tolist() for pair, read in both]
+        labels = [spans_to_tokens(pair["spans"], read.offsets) for pair, read in both]
         return padded(labels, torch.bool).to(self.device)
 
 

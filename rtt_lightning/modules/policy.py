@@ -185,7 +185,7 @@ class PolicyModule(TrainableModule):
         figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
-            name = reference_distance_name(batch.get("full_vocabulary", False))
+            name = reference_distance_name(batch["full_vocabulary"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
             figures[name] = kl
             self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
             loss = loss + self.kl_coef * kl
@@ -202,7 +202,8 @@ class PolicyModule(TrainableModule):
     def validation_step(self, batch: VerdictBatch, batch_idx: int) -> None:
         self.evaluation.accuracy.update(batch["met"], batch["scorable"], batch["weights"])
         kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
-        self.evaluation.reference.update(kl, batch["response_mask"], batch.get("full_vocabulary", False))
+        full_vocabulary = batch["full_vocabulary"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        self.evaluation.reference.update(kl, batch["response_mask"], full_vocabulary)
 
     def on_validation_epoch_end(self) -> None:
         self._log_figures(self, "val", self.evaluation.pop(), sync_dist=True)
