@@ -106,7 +106,7 @@ template.write_text(
     "Is each of these criteria met?\n{{criteria}}\n"
 )
 agreement = rejudge(folder / "windows", LLMJudge("kind-words", URL, file=None, template=str(template)))
-assert len(agreement.decided) > 0
+assert agreement.decided > 0
 
 # Recap: a judge is a URL and a model name; what it cannot decide is unscorable, never unmet; what it has said is kept,
 # so that a run that stops goes on without paying twice; and its key comes from the environment, never from a file.
