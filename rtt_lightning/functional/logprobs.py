@@ -85,14 +85,16 @@ class _TokenLogprobs(torch.autograd.Function):
         log_q = norms - norm
         entropy = (log_q.exp() * (entropies - log_q)).sum(0)
         ctx.save_for_backward(hidden, weight, targets, temperature, norm, entropy)
+        ctx.set_materialize_grads(False)  # what does not count has no gradient, and costs nothing
         ctx.dtype = dtype
         return target_logits - norm, entropy
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         hidden, weight, targets, temperature, norm, entropy = ctx.saved_tensors
-        grad_logprobs, grad_entropy = ((grad / temperature)[:, None] for grad in grads)
-        entropy_counts = bool(grad_entropy.any())
+        grads = tuple(None if grad is None else (grad / temperature)[:, None] for grad in grads)
+        grad_logprobs = torch.zeros_like(temperature)[:, None] if grads[0] is None else grads[0]
+        grad_entropy = grads[1]
         states = hidden.to(ctx.dtype)
         grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if ctx.needs_input_grad[0] else None
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
@@ -100,7 +102,7 @@ class _TokenLogprobs(torch.autograd.Function):
             block = weight[words].to(ctx.dtype)
             log_p = _scaled_logits(states, block, temperature).sub_(norm[:, None])
             p = log_p.exp()
-            if entropy_counts:
+            if grad_entropy is not None:
                 grad_logits = p.mul_(log_p.add_(entropy[:, None]).mul_(grad_entropy).add_(grad_logprobs)).neg_()
             else:
                 grad_logits = p.mul_(-grad_logprobs)

@@ -24,7 +24,7 @@ LONGEST_SHARED = 2048
 
 @dataclass(frozen=True)
 class Layout:
-    """What the body reads, and where in it each response stands.
+    """What the body reads, and where in it each response stands: all that depends on the numbers of a batch.
 
     Attributes:
         ids: ``[sequence position]`` tokens.
@@ -32,17 +32,19 @@ class Layout:
             plain: a model counts these itself, whether or not it would be told.
         mask: ``[sequence 1 position position]`` bool: which position (third axis) sees which (last); or
             ``[sequence position]``, 0 for padding, where sequences are plain.
-        row_sequence: ``[batch]``, the sequence of each row.
-        row_prompt_end: ``[batch]``, the last position of its prompt, which predicts the first response token.
-        row_start: ``[batch]``, the position of its first response token.
+        cells: Row and column in the batch of each response token, ``[response token]`` each.
+        predictors: Sequence and position of the state that predicts each of them, likewise.
+        targets: ``[response token]``, these tokens.
+        temperature: ``[response token]``
     """
 
     ids: Tensor
     positions: Tensor | None
     mask: Tensor
-    row_sequence: Tensor
-    row_prompt_end: Tensor
-    row_start: Tensor
+    cells: tuple[Tensor, Tensor]
+    predictors: tuple[Tensor, Tensor]
+    targets: Tensor
+    temperature: Tensor
 
 
 def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple[Tensor, Tensor]:
@@ -68,18 +70,19 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
         return nothing, nothing
     if longest_rows(causal.config):
         refuse_long_rows(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
-    layout = _layout(batch, may_share=share and may_share(causal))
+    return layout_logprobs(causal, layout_of(batch, share and may_share(causal)), mask.shape)
+
+
+def layout_logprobs(causal: Any, layout: Layout, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """What `response_logprobs` returns, of that ``shape``. What is computed here depends on shapes alone."""
     positions = {} if layout.positions is None else {"position_ids": layout.positions}
     hidden = causal.base_model(
         input_ids=layout.ids, attention_mask=layout.mask, use_cache=False, **positions
     ).last_hidden_state
-    row, token = mask.nonzero(as_tuple=True)
-    before = torch.where(token == 0, layout.row_prompt_end[row], layout.row_start[row] + token - 1)
-    states = hidden[layout.row_sequence[row], before]  # the state before a token predicts it
     head = causal.get_output_embeddings().weight
-    logprobs, entropy = token_logprobs(states, head, batch["response_ids"][mask], batch["temperature"][row])
-    zeros = torch.zeros(mask.shape, device=mask.device)
-    return zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
+    logprobs, entropy = token_logprobs(hidden[layout.predictors], head, layout.targets, layout.temperature)
+    zeros = torch.zeros(shape, device=hidden.device)
+    return zeros.index_put(layout.cells, logprobs), zeros.index_put(layout.cells, entropy)
 
 
 def may_share(causal: Any) -> bool:
@@ -148,7 +151,8 @@ def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
         )
 
 
-def _layout(batch: Sequences, may_share: bool) -> Layout:
+def layout_of(batch: Sequences, share: bool) -> Layout:
+    """How the body reads a batch; ``share``: rows with the same prompt may share a sequence."""
     prompts, starts = batch["prompt_ids"], batch["prompt_lengths"]
     padded = torch.arange(prompts.shape[1], device=prompts.device) >= starts[:, None]
     keys = torch.cat([starts[:, None], prompts.masked_fill(padded, 0)], dim=1)
@@ -156,7 +160,7 @@ def _layout(batch: Sequences, may_share: bool) -> Layout:
     lengths = batch["response_mask"].sum(1)
     same = sequence[:, None] == sequence
     total = starts + (same * lengths).sum(1)  # of the sequence of each row
-    if not may_share or int(total.max()) > LONGEST_SHARED or int(same.sum()) == len(sequence):
+    if not share or int(total.max()) > LONGEST_SHARED or int(same.sum()) == len(sequence):
         sequence, total = torch.arange(len(starts), device=starts.device), starts + lengths
         same = torch.eye(len(starts), dtype=torch.bool, device=starts.device)
     row_start = starts + (same.tril(-1) * lengths).sum(1)
@@ -176,7 +180,9 @@ def _laid_out(batch: Sequences, sequence: Tensor, row_start: Tensor, width: int)
     row, token = mask.nonzero(as_tuple=True)
     place = sequence[row], row_start[row] + token
     ids[place], positions[place], owner[place] = batch["response_ids"][mask], starts[row] + token, row
+    before = torch.where(token == 0, starts[row] - 1, place[1] - 1)  # the end of the prompt predicts the first token
+    given = (row, token), (sequence[row], before), batch["response_ids"][mask], batch["temperature"][row]
     if shape[0] == len(starts):  # plain sequences: causal attention needs to know the padding alone
-        return Layout(ids, None, (owner != -2).long(), sequence, starts - 1, row_start)
+        return Layout(ids, None, (owner != -2).long(), *given)
     sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
-    return Layout(ids, positions, sees.tril()[:, None], sequence, starts - 1, row_start)
+    return Layout(ids, positions, sees.tril()[:, None], *given)

@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
@@ -66,7 +66,7 @@ def load_model(
     trust_remote_code: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """A model of a folder or hub name.
+    """A model of a folder or hub name; on the meta device one without weights, of which the config alone is read.
 
     Args:
         auto_class: One of the Auto classes of `transformers`.
@@ -80,6 +80,10 @@ def load_model(
         ValueError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
     """
     dtype = torch.float32 if lora is None else base_dtype
+    if torch.get_default_device().type == "meta":
+        with reading("the shape of a model", model, "config.json"):
+            config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code, **kwargs)
+        return auto_class.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code).eval()
     if lora is not None and lora.nf4:
         kwargs["quantization_config"] = _nf4(base_dtype)
     with reading("a model", model, "config.json and weights"):

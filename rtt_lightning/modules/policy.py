@@ -189,7 +189,8 @@ class PolicyModule(TrainableModule):
             figures[name] = kl
             self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
             loss = loss + self.kl_coef * kl
-        loss = loss - self.entropy_coef * entropy
+        if self.entropy_coef:
+            loss = loss - self.entropy_coef * entropy
         self._means.add(mask, loss=loss, **figures)
         gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
         self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)

@@ -26,14 +26,18 @@ def plain(hidden, weight, targets, temperature):
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 300])
 @pytest.mark.parametrize("words", [1, 7, 50, 64])
-def test_values_and_gradients_equal_the_plain_way(rows: int, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("counts", ["both", "logprobs", "entropy"])
+def test_values_and_gradients_equal_the_plain_way(
+    rows: int, words: int, counts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "BLOCK_NUMEL", 1)
     monkeypatch.setattr(module, "BLOCK_WORDS", words)  # the vocabulary of 50 in blocks that fit and that do not
     gradients = []
     for function in (token_logprobs, plain):
         given = inputs(rows)
         logprobs, entropy = function(*given)
-        (logprobs * torch.linspace(-1, 1, rows) + entropy.square()).sum().backward()
+        parts = {"logprobs": logprobs * torch.linspace(-1, 1, rows), "entropy": entropy.square()}
+        sum(part.sum() for name, part in parts.items() if counts in (name, "both")).backward()  # type: ignore
         gradients.append((logprobs.detach(), entropy.detach(), given[0].grad, given[1].grad))
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from rtt_lightning.commands.doctor.memory import Holders
+from rtt_lightning.commands.doctor.measure import Holders
 
 GIB = 2**30
 SPARE = GIB
@@ -21,7 +21,6 @@ MEASURES = {
     "engine": "a lower rollout.engine.init_args.gpu_memory_utilization, or a server on other devices",
     "merged weights": "rollout.engine.init_args.merge_adapters false",
     "key-value cache": "a lower rollout.engine.init_args.batch_size",
-    "bf16 copies": "FSDP, which gathers layers in bf16 instead",
     "gathered layers": "adapters, or a smaller model",
     "activations": "model.init_args.gradient_checkpointing true, a higher trainer.accumulate_grad_batches, a lower "
     "rollout.sampling.max_new_tokens; for a discriminator a lower data.view.init_args.batch_size",

@@ -13,15 +13,14 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
+from transformers import AutoModelForCausalLM
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import without_credit
 from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
 from rtt_lightning.commands.doctor.findings import Finding, show
-from rtt_lightning.commands.doctor.jobs import Job, UnknownShape, shape_of
 from rtt_lightning.commands.doctor.machine import host_memory, vllm
-from rtt_lightning.commands.doctor.memory import estimate
-from rtt_lightning.commands.doctor.plans import Place, job_of, read_config, runs_vllm
+from rtt_lightning.commands.doctor.plans import Estimate, Place, Unmeasurable, estimate, read_config, runs_vllm
 from rtt_lightning.commands.run import RTTCommandLine, main, reason_of
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
@@ -61,15 +60,14 @@ def dry_run(run: RTTCommandLine) -> list[Finding]:
     show("configuration", found)
     if planned is None:
         return found
-    job, place = planned
-    phases = estimate(job)
-    print_estimate(phases)
-    fine, said, advice = verdict(phases, place.memory)
-    return [*found, *show("", [Finding("memory", said, fine, advice), _checkpoint(job, place.trainer)])]
+    estimated, place = planned
+    print_estimate(estimated.phases)
+    fine, said, advice = verdict(estimated.phases, place.memory)
+    return [*found, *show("", [Finding("memory", said, fine, advice), _room(estimated.checkpoint, place.trainer)])]
 
 
-def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None:
-    """The job that a configuration describes, unless something is wrong with it; adds to what was found."""
+def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] | None:
+    """The memory that a configuration needs, and where, unless something is wrong with it; adds to what was found."""
     config, parser = run.config["fit"].clone(), run._parser("fit")
     model = Namespace(model=config.pop("model"))
     module: Any = None
@@ -88,14 +86,14 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Job, Place] | None
     loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
     if not loaded or module is None:
         return None
-    job = _attempt(found, "memory", lambda: job_of(module, parts.data, parts.rollout, place))
+    estimated = _attempt(found, "memory", lambda: estimate(module, parts.data, parts.rollout, place))
     if isinstance(module, PolicyModule):
         said = {finding.found for finding in found}
         found += [finding for finding in _outside(parts, module) if finding.found not in said]
-    if job is None:
+    if estimated is None:
         return None
-    found.append(_describe_job(job, place))
-    return job, place
+    found.append(Finding("micro-batch", estimated.micro_batch))
+    return estimated, place
 
 
 def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Finding]) -> Any:
@@ -104,7 +102,7 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
         result = make()
     except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
         reason = reason_of(error)
-        found.append(Finding(name, str(reason).strip(), None if isinstance(reason, UnknownShape) else False))
+        found.append(Finding(name, str(reason).strip(), None if isinstance(reason, Unmeasurable) else False))
         return None
     if isinstance(result, Finding):
         found.append(result)
@@ -114,7 +112,7 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what Lightning and the hub say of runs that are none."""
-    names = ("lightning.pytorch", "lightning.fabric", "huggingface_hub", "transformers")
+    names = ("lightning.pytorch", "lightning.fabric", "huggingface_hub", "transformers", "torch._subclasses")
     names += tuple(name for name in logging.root.manager.loggerDict if name.startswith(names))
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
@@ -130,21 +128,12 @@ def _quiet() -> Iterator[None]:
 def _describe(model: Namespace) -> Finding:
     config = read_config(model.model, model.get("trust_remote_code", False))
     try:
-        size = f"{shape_of(config).parameters() / 1e6:,.1f} million parameters"
-    except UnknownShape:
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(config, trust_remote_code=model.get("trust_remote_code", False))
+        size = f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:,.1f} million parameters"
+    except ValueError:  # a body for discriminators alone
         size = config.model_type
     return Finding("model", f"{model.model}: {size}, {config.num_hidden_layers} layers")
-
-
-def _describe_job(job: Job, place: Place) -> Finding:
-    sequences, width = job.sequences
-    processes = f"{place.trainer.world_size} processes" if place.trainer.world_size > 1 else "one process"
-    rows = job.groups * job.group_size
-    return Finding(
-        "micro-batch",
-        f"{rows} rows of up to {job.prompt} + {job.response} tokens, as {sequences} sequences of {width}; {processes} "
-        f"in {place.trainer.precision}; {job.state_bytes:.2f} bytes of optimizer state per trained weight",
-    )
 
 
 def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
@@ -199,9 +188,8 @@ def _needed(finding: Finding) -> Finding:
     return Finding(finding.name, finding.found, finding.fine is True, finding.advice)
 
 
-def _checkpoint(job: Job, trainer: Trainer) -> Finding:
-    """Trained weights and optimiser state beside the room on the disk."""
-    size = int(job.trained * (4 + job.state_bytes))
+def _room(size: int, trainer: Trainer) -> Finding:
+    """Of a checkpoint, trained weights and optimiser state, on the disk."""
     folder = Path(trainer.default_root_dir)
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     said = f"{size / GIB:.2f} GiB each, {free / GIB:.1f} GiB of disk free"

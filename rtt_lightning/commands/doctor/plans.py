@@ -1,18 +1,35 @@
-"""A configured run as a `Job`: what each of its processes is asked to do."""
+"""The memory of a configured run: its network is built from the config alone, and takes a step of each kind.
+
+Under FSDP it computes as if it were whole: weights, gradients and optimiser state are divided by the number of
+processes, and what is gathered at a time is added. A base in 4 bits computes as one in bf16.
+"""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from torch import Tensor, nn
 from transformers import AutoConfig
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.commands.doctor.budget import GIB
-from rtt_lightning.commands.doctor.jobs import Job, Shape, shape_of
-from rtt_lightning.commands.doctor.memory import optimizer_bytes
+from rtt_lightning.commands.doctor.imagined import Allocations, imagine, imagined
+from rtt_lightning.commands.doctor.measure import (
+    Holders,
+    Rows,
+    discriminator_forward,
+    frozen_bytes,
+    optimizer_bytes,
+    policy_forward,
+    sampling,
+    scoring,
+    training,
+)
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.lengths import rendered
 from rtt_lightning.datamodules.views import labelled_pairs
@@ -20,13 +37,20 @@ from rtt_lightning.engines import RolloutEngine, TransformersEngine
 from rtt_lightning.engines.vllm.engine import VLLMEngine
 from rtt_lightning.engines.vllm.process import CPU_SETTINGS
 from rtt_lightning.engines.vllm.server import VLLMServerEngine
-from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.lm.loading import Lora, load_reference
+from rtt_lightning.lm.merging import without_adapters
+from rtt_lightning.lm.policy_model import load_trained
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.runtime.hub import reading
+from rtt_lightning.runtime.sharding import decoder_layers
 from rtt_lightning.runtime.strategies import FSDP
+
+
+class Unmeasurable(ValueError):
+    """A network that may well train, and does not run without numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,43 @@ class Place:
     trainer: Trainer
     gpu: bool
     memory: int | None
+
+    @property
+    def bf16(self) -> bool:
+        return "bf16" in str(self.trainer.precision)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights that stay frozen."""
+        return torch.bfloat16 if self.bf16 else torch.float32
+
+    @property
+    def shards(self) -> int:
+        """Processes that share one model; 1 for a whole copy."""
+        return self.trainer.world_size if isinstance(self.trainer.strategy, FSDP) else 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one process: bytes per phase and holder, in the order of a training step; of a checkpoint; its micro-batch."""
+
+    phases: dict[str, Holders]
+    checkpoint: int
+    micro_batch: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a process computes: a network on the meta device, its longest micro-batch, passes of other phases; and what
+    else it holds."""
+
+    network: nn.Module
+    lora: Lora | None
+    forward: Callable[[], Tensor]
+    rows: Rows
+    sequences: Sequence[int]
+    held: Holders = field(default_factory=dict)
+    passes: dict[str, Callable[[Allocations], Holders]] = field(default_factory=dict)
 
 
 def read_config(model: str, trust_remote_code: bool = False) -> Any:
@@ -48,18 +109,8 @@ def read_config(model: str, trust_remote_code: bool = False) -> Any:
         return AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).get_text_config()
 
 
-def read_shape(model: str, layers: int | None = None, trust_remote_code: bool = False) -> Shape:
-    """The shape of a model folder or hub name, of its first ``layers`` alone where given; no weights are read.
-
-    Raises:
-        ValueError: If its config cannot be read, or says nothing of its shape.
-    """
-    shape = shape_of(read_config(model, trust_remote_code))
-    return replace(shape, layers=layers or shape.layers)
-
-
-def job_of(module: Any, data: RubricDataModule, rollout: RolloutCallback, place: Place) -> Job:
-    """What one process of a run does.
+def estimate(module: Any, data: RubricDataModule, rollout: RolloutCallback, place: Place) -> Estimate:
+    """What one process of a run holds.
 
     Args:
         module: A policy or a discriminator, without its weights.
@@ -68,78 +119,113 @@ def job_of(module: Any, data: RubricDataModule, rollout: RolloutCallback, place:
         place: The trainer and its devices.
 
     Raises:
+        Unmeasurable: If the network needs numbers to run.
         ValueError: For another kind of module or view, or if a model's config or the discriminator cannot be read.
     """
     if isinstance(module, DiscriminatorModule) and isinstance(data.view, LabelledPairs):
-        job = _discriminator_job(module.config, data, data.view)
+        run = _discriminator_run(module, data, data.view, place)
     elif isinstance(module, PolicyModule) and isinstance(data.view, PromptWindows):
-        job = _policy_job(module, data, data.view, rollout, place)
+        run = _policy_run(module, data, data.view, rollout, place)
     else:
         raise ValueError(
             "memory is estimated for a policy on windows of prompts, or a discriminator on labelled pairs; "
             f"got {type(module).__name__} on {type(data.view).__name__}"
         )
-    trainer, world = place.trainer, place.trainer.world_size
-    sharded = isinstance(trainer.strategy, FSDP)
-    state_bytes, step_bytes = optimizer_bytes(module.make_optimizer, place.gpu)
-    return replace(
-        job,
-        bf16="bf16" in str(trainer.precision),
-        shards=world if sharded else 1,
-        replicas=world > 1 and not sharded,
-        state_bytes=state_bytes,
-        step_bytes=step_bytes,
-        gpu=place.gpu,
+    trainer, world, shards = place.trainer, place.trainer.world_size, place.shards
+    state, step, at_once = optimizer_bytes(module.make_optimizer, place.gpu)
+    sizes = [p.numel() for p in run.network.parameters() if p.requires_grad]
+    trained = 4 * sum(sizes)
+    loading = {"base weights": frozen_bytes(run.network, run.lora), "trained weights": trained}
+    resident = {
+        **{holder: size // shards for holder, size in loading.items()},
+        "gradients": trained // shards,
+        "gradient buckets": trained * (world > shards),
+        "optimizer state": int(state * sum(sizes) / shards),
+        **run.held,
+    }
+    gathered, gradients = _gathered_bytes(run.network, place) if shards > 1 else (0, 0)
+    try:
+        with imagined() as memory:
+            imagine(run.network, place.dtype if shards > 1 else None)  # shards are gathered in the dtype of computing
+            passes = {phase: measure(memory) for phase, measure in run.passes.items()}
+            accumulates = trainer.accumulate_grad_batches > 1
+            passes["training"] = training(run.network, run.forward, memory, place.bf16, accumulates)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise Unmeasurable(f"not estimated: this network does not run without numbers ({reason})") from error
+    passes["updating"] = {"workspace": int(step * (sum(sizes) if at_once else max(sizes)) / shards)}
+    phases = {phase: resident | {"gathered layers": gathered} | holders for phase, holders in passes.items()}
+    phases["training"]["gathered layers"] += gradients
+    if not (place.gpu and shards > 1):  # what will be sharded is loaded to the host
+        phases = {"loading": loading} | phases
+    rows = run.rows
+    said = (
+        f"{rows.groups * rows.n} rows of up to {rows.prompt} + {rows.response} tokens, as {run.sequences[0]} sequences "
+        f"of {run.sequences[1]}; {f'{world} processes' if world > 1 else 'one process'} in {trainer.precision}; "
+        f"{state:.2f} bytes of optimizer state per trained weight"
     )
+    phases = {phase: {name: size for name, size in holders.items() if size} for phase, holders in phases.items()}
+    return Estimate(phases, trained + int(state * sum(sizes)), said)
 
 
-def _policy_job(
+def _policy_run(
     module: PolicyModule, data: RubricDataModule, view: PromptWindows, rollout: RolloutCallback, place: Place
-) -> Job:
-    trainer, sampling = place.trainer, rollout.sampling
-    shape = read_shape(module.base_model, trust_remote_code=module.trust_remote_code)
+) -> _Run:
+    trainer, settings, collector = place.trainer, rollout.sampling, rollout.collector
     prompts = ceil(view.prompts / trainer.world_size)
     samples = [record.sample for records in data.records.values() for record in records]
+    longest = max(map(len, rendered(samples, module.tokenizer, data.chat_template_kwargs)))
     validates = bool(trainer.limit_val_batches and data.records.get("val"))
-    job = Job(
-        shape,
-        lora=module.lora,
-        checkpointing=module.gradient_checkpointing,
-        groups=ceil(prompts / (view.updates * trainer.accumulate_grad_batches)),
-        group_size=sampling.n,
-        prompt=max(map(len, rendered(samples, module.tokenizer, data.chat_template_kwargs))),
-        response=sampling.max_new_tokens,
-        sampled_tokens=max(sampling.max_new_tokens, rollout.evaluation.max_new_tokens * validates),
-        reference=module.kl_coef > 0 or validates,  # validation reports the KL to it
-        engine_bytes=_engine_bytes(rollout.collector.engine, shape, place),
-    )
-    if isinstance(rollout.collector.engine, TransformersEngine):
+    groups = ceil(prompts / (view.updates * trainer.accumulate_grad_batches))
+    rows = Rows(groups, settings.n, longest, settings.max_new_tokens)
+    trusted, held = module.trust_remote_code, Holders()
+    with torch.device("meta"):
+        network = load_trained(
+            module.base_model, module.lora, place.dtype, trusted, module.gradient_checkpointing, mesh=None
+        )
+        if module.lora is None and (module.kl_coef > 0 or validates):  # validation reports the KL to it
+            reference = load_reference(module.base_model, place.dtype, place.shards > 1, trusted)
+            held["reference"] = frozen_bytes(reference)
+    run = _Run(network, module.lora, *policy_forward(network, rows), held=held)
+    held["engine"] = _engine_bytes(collector.engine, network, place)
+    if isinstance(collector.engine, TransformersEngine):
         evaluated = view.eval_prompts * rollout.evaluation.n if validates else 0
-        rows = min(rollout.collector.engine.batch_size, max(prompts * sampling.n, evaluated))
-        job = replace(job, sampled=rows, merge=rollout.collector.engine.merge_adapters)
-    relevance = rollout.collector.relevance
-    if not isinstance(relevance, DiscriminatorRelevance):
-        return job
-    config = relevance.config
-    return replace(
-        job,
-        scorer=(read_shape(config.model, config.layers), config.lora),
-        scored=relevance.batch_size,
-        scored_tokens=min(config.max_length, job.prompt + job.response),  # criteria are parts of their prompts
-    )
+        several = min(collector.engine.batch_size, max(prompts * settings.n, evaluated))
+        tokens = max(settings.max_new_tokens, rollout.evaluation.max_new_tokens * validates)
+        sampled = Rows(ceil(several / settings.n), settings.n, longest, tokens)
+        merges = collector.engine.merge_adapters and place.shards == 1 and not (module.lora and module.lora.nf4)
+        run.passes["sampling"] = partial(sampling, network, sampled, several, settings, bf16=place.bf16, merges=merges)
+    if isinstance(collector.relevance, DiscriminatorRelevance):
+        config = collector.relevance.config
+        with torch.device("meta"):
+            reader = RelevanceModel(config)
+        held["discriminator"] = frozen_bytes(reader.requires_grad_(False), config.lora)
+        length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
+        run.passes["scoring"] = partial(scoring, reader, collector.relevance.batch_size, length, bf16=place.gpu)
+    return run
 
 
-def _discriminator_job(config: RelevanceConfig, data: RubricDataModule, view: LabelledPairs) -> Job:
-    tokenizer, pairs = load_tokenizer(config.model), labelled_pairs(data.records["train"])
+def _discriminator_run(module: DiscriminatorModule, data: RubricDataModule, view: LabelledPairs, place: Place) -> _Run:
+    config, pairs = module.config, labelled_pairs(data.records["train"])
+    with torch.device("meta"):
+        reader = RelevanceModel(config, place.dtype)
     texts = [config.template.replace("{criterion}", pair["criterion"]) + pair["response"] for pair in pairs]
-    longest = max(len(ids) for ids in tokenizer(texts)["input_ids"])
-    return Job(
-        read_shape(config.model, config.layers),
-        lora=config.lora,
-        classifier=True,
-        groups=view.batch_size,
-        response=min(config.max_length, longest),
-    )
+    length = min(config.max_length, max(len(ids) for ids in reader.tokenizer(texts)["input_ids"]))
+    forward = partial(discriminator_forward, reader, view.batch_size, length)
+    return _Run(reader.network, config.lora, forward, Rows(view.batch_size, 1, 0, length), (view.batch_size, length))
+
+
+def _numel(network: nn.Module, trained: bool = False) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad or not trained)
+
+
+def _gathered_bytes(network: nn.Module, place: Place) -> tuple[int, int]:
+    """Whole weights outside the layers, and of two layers: the one that computes and the next. And gradients of these
+    and of one layer, which are added up in fp32."""
+    layers, width = decoder_layers(network), place.dtype.itemsize
+    sizes = [(_numel(network, trained), [_numel(layer, trained) for layer in layers]) for trained in (False, True)]
+    (root, layer), (trained_root, trained_layer) = ((whole - sum(parts), max(parts)) for whole, parts in sizes)
+    return (root + 2 * layer) * width, trained_root * width + trained_layer * (width + 4)
 
 
 def runs_vllm(engine: RolloutEngine) -> bool:
@@ -147,11 +233,11 @@ def runs_vllm(engine: RolloutEngine) -> bool:
     return isinstance(engine, VLLMEngine) or (isinstance(engine, VLLMServerEngine) and not engine.urls)
 
 
-def _engine_bytes(engine: RolloutEngine, shape: Shape, place: Place) -> int:
+def _engine_bytes(engine: RolloutEngine, network: nn.Module, place: Place) -> int:
     """What vLLM holds of the device from the first window on: its share of a GPU, or its weights and cache."""
     if not isinstance(engine, VLLMEngine | VLLMServerEngine) or not runs_vllm(engine):
         return 0
     if place.gpu:
         return int(engine.gpu_memory_utilization * (place.memory or 0))
     cache = int(float((CPU_SETTINGS | os.environ)["VLLM_CPU_KVCACHE_SPACE"]) * GIB)
-    return shape.parameters() * getattr(torch, engine.dtype).itemsize + cache
+    return _numel(without_adapters(network)) * getattr(torch, engine.dtype).itemsize + cache

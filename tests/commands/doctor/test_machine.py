@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import nltk
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
 from rtt_lightning.cli import run
-from rtt_lightning.commands.doctor import dry_run
+from rtt_lightning.commands.doctor import dry_run, plans
 from rtt_lightning.commands.doctor.budget import GIB, verdict
 from rtt_lightning.commands.doctor.machine import NLTK_RESOURCES, computes_bf16, master
 from tests.conftest import ROOT
@@ -220,24 +221,29 @@ def test_a_policy_is_described_and_estimated_without_its_weights(
     assert "8 train, 4 val" in line_of(output, "data")
     assert "3 rows" in line_of(output, "micro-batch")
     [header] = [line for line in output.splitlines() if "loading" in line and "updating" in line]
-    assert header.split() == ["loading", "sampling", "scoring", "training", "updating"]
+    assert header.split() == ["loading", "sampling", "training", "updating"]
     assert "is the largest phase" in line_of(output, "memory")
     assert not (tmp_path / "completions").exists()
 
 
-@pytest.mark.parametrize("family", ["qwen3_moe", "deepseek_v3"])
-def test_a_model_of_another_shape_is_no_fault_and_its_memory_is_not_estimated(
-    doctor: Doctor, policy_args, tmp_path: Path, family: str
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [("gpt2", ""), ("qwen3_moe", ""), ("deepseek_v3", ""), ("llama", "a shape depends on a number")],
+)
+def test_any_family_is_estimated_and_a_network_that_needs_numbers_is_no_fault(
+    doctor: Doctor, policy_args, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, reason: str
 ) -> None:
     model = saved(family, tmp_path / "base")
     template = {"chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}
     settings = json.loads((tmp_path / "base/tokenizer_config.json").read_text())
     (tmp_path / "base/tokenizer_config.json").write_text(json.dumps(settings | template))
+    if reason:
+        monkeypatch.setattr(plans, "training", Mock(side_effect=RuntimeError(reason)))
     code, output = doctor(*policy_args("fit", f"--model.init_args.model={model}")[1:])
     assert code == 0, output
-    assert f"{family}, 2 layers" in " ".join(output.split())
-    assert line_of(output, "memory").split()[0] == "note"
-    assert "cannot read" not in output
+    assert "million parameters, 2 layers" in " ".join(output.split())
+    assert line_of(output, "memory").split()[0] == ("note" if reason else "ok")
+    assert reason in line_of(output, "memory")
 
 
 def test_a_discriminator_is_estimated(doctor: Doctor, tmp_path: Path, tiny_model: str) -> None:

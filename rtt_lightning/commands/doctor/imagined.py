@@ -1,0 +1,72 @@
+"""Networks that run without numbers, on tensors that have all but values, and the memory that they would take."""
+
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Allocations(TorchDispatchMode):
+    """Bytes of the tensors that are made while it is on, each storage once, and the most that lived at a time.
+
+    Those of ``known`` are not counted.
+    """
+
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.ops.aten._grouped_mm.default and args[0].dtype == torch.float32:
+            result = _grouped_mm(*args, **(kwargs or {}))
+        else:
+            result = function(*args, **(kwargs or {}))
+        if function.is_view or function.namespace == "prim":
+            return result
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _add(self, storage: Any) -> None:
+        if storage not in self._known:
+            self._known.add(storage)
+            self.live += storage.nbytes()
+            weakref.finalize(storage, self._free, storage.nbytes())
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+def _grouped_mm(a: Tensor, b: Tensor, offsets: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    """The room of what mixtures of experts multiply; of fake tensors PyTorch knows it in bf16 alone."""
+    groups = (len(offsets),) if offsets is not None and a.ndim == b.ndim == 2 else a.shape[:-2]
+    return a.new_empty(*groups, a.shape[-2], b.shape[-1])
+
+
+@contextmanager
+def imagined() -> Iterator[Allocations]:
+    """Compute without numbers, and count what would be allocated. Real tensors may take part; they are not counted."""
+    with FakeTensorMode(allow_non_fake_inputs=True), Allocations() as memory:
+        yield memory
+
+
+def imagine(module: nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Give a module on the meta device fake weights and buffers on the CPU, tied ones tied; weights in ``dtype``."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # with what they replace, so that no id is used twice
+    own: list[dict[str, Any]] = [kind for part in module.modules() for kind in (part._parameters, part._buffers)]
+    for tensors in own:
+        for name, tensor in tensors.items():
+            if isinstance(tensor, nn.Parameter) and id(tensor) not in made:
+                new = nn.Parameter(torch.empty_like(tensor, device="cpu", dtype=dtype), tensor.requires_grad)
+                made[id(tensor)] = tensor, new
+            elif tensor is not None and id(tensor) not in made:
+                made[id(tensor)] = tensor, torch.empty_like(tensor, device="cpu")
+            tensors[name] = None if tensor is None else made[id(tensor)][1]

@@ -1,0 +1,168 @@
+"""What a network takes beside its weights while it trains, samples and rates: measured, by one step without numbers.
+
+Upper bounds are meant: every response has its greatest length, and attention has a mask, as of rows of other lengths.
+What libraries keep for themselves (CUDA contexts, gaps between allocations, Python) is not counted, and the kernels are
+those of the CPU.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rtt_lightning.commands.doctor.imagined import Allocations, imagine
+from rtt_lightning.engines.base import Sampling
+from rtt_lightning.engines.embedded.attention import grouped_attention
+from rtt_lightning.engines.embedded.cache import growing_cache
+from rtt_lightning.engines.embedded.engine import draw
+from rtt_lightning.lm.forward import layout_logprobs, layout_of, may_share
+from rtt_lightning.lm.loading import Lora
+from rtt_lightning.lm.merging import adapters_merged, without_adapters
+from rtt_lightning.lm.modes import in_evaluation
+from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceModel
+
+Holders = dict[str, int]
+"""Who holds how many bytes."""
+NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight in NF4: 4 bits; a scale in 8 bits per 64 weights; a scale of these in fp32 per 256 of them."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Responses that are computed together: ``groups`` prompts of ``prompt`` tokens, ``n`` responses to each."""
+
+    groups: int
+    n: int
+    prompt: int
+    response: int
+
+
+def frozen_bytes(network: nn.Module, lora: Lora | None = None) -> int:
+    """Of weights that stay as they are; under adapters in 4 bits they are packed."""
+    adapted: Any = [layer for layer in network.modules() if isinstance(layer, LoraLayer)] if lora and lora.nf4 else []
+    weights = [layer.get_base_layer().weight for layer in adapted]
+    saved = sum(int(weight.nbytes - weight.numel() * NF4_BYTES) for weight in weights)
+    return sum(p.nbytes for p in network.parameters() if not p.requires_grad) - saved
+
+
+def in_bf16(enabled: bool) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+
+
+def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor], Rows, Sequence[int]]:
+    """The forward of a micro-batch, it, and number and width of its sequences. To be made where numbers are real."""
+    mask = torch.ones(rows.groups * rows.n, rows.response, dtype=torch.bool)
+    mask[0, -1] = len(mask) == 1
+    batch: Any = {
+        "prompt_ids": torch.arange(rows.groups).repeat_interleave(rows.n)[:, None].expand(-1, rows.prompt),
+        "prompt_lengths": torch.full((len(mask),), rows.prompt),
+        "response_ids": torch.zeros_like(mask, dtype=torch.long),
+        "response_mask": mask,
+        "temperature": torch.ones(len(mask)),
+    }
+    causal: Any = without_adapters(network)
+    layout = layout_of(batch, may_share(causal))
+
+    def forward() -> Tensor:
+        # Made anew, these have no numbers where there are none.
+        read = replace(layout, ids=layout.ids.clone(), mask=layout.mask.clone())
+        return layout_logprobs(causal, read, mask.shape)[0]
+
+    return forward, rows, layout.ids.shape
+
+
+def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> Tensor:
+    """Rate pairs of ``length`` tokens, all of them tokens of the response."""
+    ids = torch.zeros(pairs, length, dtype=torch.long)
+    mask = torch.ones(pairs, length, dtype=torch.bool)
+    mask[0, -1] = pairs == 1
+    return network(EncodedPairs(ids, mask.long(), ids[:, 0], mask))
+
+
+def training(
+    network: nn.Module, forward: Callable[[], Tensor], memory: Allocations, bf16: bool, accumulates: bool
+) -> Holders:
+    """Of one micro-batch. Gradients of the last one live on: until the backward pass, or through it if added to."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    before = memory.peak = memory.live
+    with in_bf16(bf16):
+        result = forward().sum()
+    kept = memory.live - before
+    if not accumulates:
+        for parameter in trained:
+            parameter.grad = None
+    result.backward()
+    return {"activations": kept, "workspace": memory.peak - before - kept}
+
+
+@torch.no_grad()
+def sampling(
+    network: Any, rows: Rows, several: int, settings: Sampling, memory: Allocations, bf16: bool, merges: bool
+) -> Holders:
+    """Of the embedded engine, for ``several`` of these responses: it reads prompts, draws, and reads the last token."""
+    before = memory.peak = memory.live
+    with in_bf16(bf16), in_evaluation(network), adapters_merged(network) if merges else nullcontext():
+        merged = memory.live - before
+        with grouped_attention(network):
+            cache = growing_cache(network.config)
+            mask, uniforms = torch.ones(rows.groups, rows.prompt).long(), torch.zeros(several, dtype=torch.float64)
+            read = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+            output = network(input_ids=mask, attention_mask=mask, position_ids=mask.cumsum(-1), **read)
+            each = torch.arange(several) // rows.n
+            cache.batch_select_indices(each)
+            logits = output.logits[each, -1]
+            _fill(cache, rows.response - 1)
+            tokens, _ = draw(logits, uniforms, settings)
+            mask = torch.ones(several, rows.prompt + rows.response).long()
+            output = network(input_ids=tokens[:, None], attention_mask=mask, position_ids=mask[:, -1:], **read)
+            layers: Any = cache.layers
+            kept = sum(s.untyped_storage().nbytes() for layer in layers for s in (layer.keys, layer.values))
+            draw(output.logits[:, -1], uniforms, settings)
+    return {"merged weights": merged, "key-value cache": kept, "workspace": memory.peak - before - merged - kept}
+
+
+@torch.no_grad()
+def scoring(reader: RelevanceModel, pairs: int, length: int, memory: Allocations, bf16: bool) -> Holders:
+    """Of a frozen discriminator, on the meta device, that rates pairs."""
+    imagine(reader)
+    before = memory.peak = memory.live
+    with in_bf16(bf16):
+        discriminator_forward(reader, pairs, length)
+    return {"workspace": memory.peak - before}
+
+
+def _fill(cache: Any, tokens: int) -> None:
+    for layer in cache.layers:
+        states = [s.new_empty(*s.shape[:2], tokens, s.shape[-1]) for s in (layer.keys, layer.values)]
+        layer.update(*states)
+
+
+def optimizer_bytes(make: Callable[[Iterable[nn.Parameter]], Optimizer], gpu: bool) -> tuple[float, float, bool]:
+    """Bytes per trained weight of an optimiser's state, and of its temporaries in a step; by taking two real steps.
+
+    Args:
+        make: Makes the optimiser from parameters.
+        gpu: It will run on a GPU, where those of torch update all weights at once unless told otherwise.
+
+    Returns:
+        Both, and whether the temporaries are those of all weights at once, else of one tensor after the other.
+    """
+    weights = nn.Parameter(torch.zeros(512, 512))
+    optimizer = make([weights])
+    at_once = gpu and optimizer.defaults.get("foreach", False) is not False and not optimizer.defaults.get("fused")
+    for group in optimizer.param_groups if at_once else ():
+        group["foreach"] = True
+    weights.grad = torch.ones_like(weights)
+    optimizer.step()
+    with Allocations() as memory:
+        optimizer.step()
+    state = [value for value in optimizer.state[weights].values() if isinstance(value, Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in state}
+    return sum(storages.values()) / weights.numel(), memory.peak / weights.numel(), at_once
