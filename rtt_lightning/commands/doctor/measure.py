@@ -24,7 +24,7 @@ from rtt_lightning.lm.forward import layout_logprobs, layout_of, may_share
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
-from rtt_lightning.relevance.discriminator.network import EncodedPairs, RelevanceModel
+from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel
 
 Holders = dict[str, int]
 """Who holds how many bytes."""
@@ -78,10 +78,8 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
 
 def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> Tensor:
     """Rate pairs of ``length`` tokens, all of them tokens of the response."""
-    ids = torch.zeros(pairs, length, dtype=torch.long)
-    mask = torch.ones(pairs, length, dtype=torch.bool)
-    mask[0, -1] = pairs == 1
-    return network(EncodedPairs(ids, mask.long(), ids[:, 0], mask))
+    read = [EncodedPair([0] * size, 0, [(0, 0)] * size, 0) for size in [length] * (pairs - 1) + [length - (pairs > 1)]]
+    return network(read)[0]
 
 
 def training(
