@@ -1,7 +1,7 @@
 """What several tests share: the real 135M model, a tiny random one with its tokenizer, and short configurations."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,16 @@ torch.set_num_threads(1)  # `make test` runs as many tests at a time as there ar
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first, so that no worker is left with one of them at the end."""
     items.sort(key=lambda item: "vllm" not in item.path.stem)
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """A trainer leaves ranks and addresses in the environment: runs that other tests start would wait for processes."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @pytest.fixture(scope="session")

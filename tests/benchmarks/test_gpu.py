@@ -28,14 +28,6 @@ sys.meta_path.insert(0, Absent())
 """
 
 
-@pytest.fixture(autouse=True)
-def _addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process group leaves the address of its store in the environment, where other tests would find it taken."""
-    for name in ("MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-
-
 def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:
     """From a folder that is not the project's, with packages away that such images lack."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
