@@ -23,11 +23,12 @@ from typing import Any
 
 from rtt_lightning.datamodules.adapters import FORMATS
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
-from rtt_lightning.datamodules.conversations import conversation, refuse_tools
 from rtt_lightning.datamodules.fields import arguments, number, text
 from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
-from rtt_lightning.types import Criterion, JudgedRollout, Message, RubricSample
+from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
+from rtt_lightning.types.conversations import refuse_tools
 from rtt_lightning.types.response import RECORDED, SAMPLED
+from rtt_lightning.types.rubric import share
 
 MAX_LISTED = 20
 SHARES = ("value", "confidence")
@@ -179,9 +180,10 @@ def _id(value: Any, default: str) -> str:
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+def _messages(row: Mapping[str, Any]) -> Any:
+    """As `RubricSample` reads it."""
     if row.get("messages") is not None:
-        return conversation(row["messages"], "messages")
+        return row["messages"]
     prompt = text(row, "prompt", optional=True)
     if prompt is None:
         raise KeyError("prompt` or `messages")
@@ -236,9 +238,7 @@ def _verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str, Any
 
 
 def _share(value: Any, label: str) -> float:
-    if not 0 <= (share := number(value, label)) <= 1:
-        raise ValueError(f"field `{label}` must be between 0 and 1, got {value}")
-    return share
+    return share(number(value, label), f"field `{label}`")
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:

@@ -1,5 +1,7 @@
 """Axes and dtypes of tensors are checked in tests: a wrong order is an error where it enters, not a wrong number."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -16,12 +18,9 @@ def test_an_experience_with_its_axes_in_another_order_is_refused() -> None:
     relevance = torch.rand(3, 2, 5)
     window = Experience.by_hand(MET, relevance)
     assert GRPO()(window).advantages.shape == (3, 5)
-    with pytest.raises(TypeCheckError):
-        Experience.by_hand(MET, relevance.movedim(1, 2))
-    with pytest.raises(TypeCheckError):
-        Experience.by_hand(MET, relevance, weights=torch.ones(2, 3))
-    with pytest.raises(TypeCheckError):
-        Experience.by_hand(MET.int(), relevance)
+    for wrong in ({"relevance": relevance.movedim(1, 2)}, {"weights": torch.ones(2, 3)}, {"met": MET.int()}):
+        with pytest.raises(TypeCheckError):
+            replace(window, **wrong)
 
 
 def test_so_are_arguments_and_what_is_returned() -> None:

@@ -9,13 +9,13 @@ start without torch.
 
 from typing import TYPE_CHECKING, Any
 
+from rtt_lightning.types.conversations import Message
 from rtt_lightning.types.response import JudgedRollout, Rollout
 from rtt_lightning.types.rubric import (
     SHORTENED,
     STEERING,
     Criterion,
     Marks,
-    Message,
     OutsideFailure,
     RubricSample,
     Scope,

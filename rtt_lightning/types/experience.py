@@ -135,22 +135,29 @@ class Experience:
             value: ``[batch rubric]``; by default 1 where met, else 0.
             hard: ``[batch rubric]`` bool; by default all.
             reduce: As of an `Experience`.
+
+        Raises:
+            ValueError: For one whose shape does not fit the others', or that is no bool or outside [0, 1].
         """
         relevance = torch.ones(*met.shape, 1) if relevance is None else relevance
         weights = torch.ones(met.shape) if weights is None else weights
         ids = torch.zeros(len(met), relevance.shape[-1], dtype=torch.long)
         response_mask = torch.ones_like(ids, dtype=torch.bool) if response_mask is None else response_mask
+        given = {
+            "met": met,
+            "relevance": relevance,
+            "weights": weights,
+            "scorable": weights != 0 if scorable is None else scorable,
+            "value": met.float() if value is None else value,
+            "hard": torch.ones_like(met) if hard is None else hard,
+            "response_mask": response_mask,
+            "answer_mask": response_mask if answer_mask is None else answer_mask,
+            "group_ids": torch.zeros(len(met), dtype=torch.long) if group_ids is None else group_ids,
+        }
+        _refuse_misfits(given)
         return cls(
-            group_ids=torch.zeros(len(met), dtype=torch.long) if group_ids is None else group_ids,
-            weights=weights,
-            met=met,
-            scorable=weights != 0 if scorable is None else scorable,
-            value=met.float() if value is None else value,
+            **given,
             confidence=torch.ones(met.shape),
-            hard=torch.ones_like(met) if hard is None else hard,
-            relevance=relevance,
-            answer_mask=response_mask if answer_mask is None else answer_mask,
-            response_mask=response_mask,
             prompt_ids=ids[:, :1],
             prompt_lengths=ids.new_ones(len(met)),
             response_ids=ids,
@@ -185,6 +192,24 @@ class Credited:
         if self.rewards is not None and self.known is not None:
             lines.append(f"rewards {self.known.sum()} known, mean {self.rewards[self.known].mean():.3f}")
         return _lines("Credited", *lines, *(f"{name} {float(value):.3f}" for name, value in self.metrics.items()))
+
+
+_AXES: dict[str, str] = dict.fromkeys(("met", "weights", "scorable", "value", "hard"), "batch rubric")
+_AXES |= {"relevance": "batch rubric token", "response_mask": "batch token", "answer_mask": "batch token"}
+_AXES |= {"group_ids": "batch"}
+_BOOLS = ("met", "scorable", "hard", "response_mask", "answer_mask")
+
+
+def _refuse_misfits(given: Mapping[str, Tensor]) -> None:
+    sizes = dict(zip(("batch", "rubric"), given["met"].shape, strict=False)) | {"token": given["relevance"].shape[-1]}
+    for name, tensor in given.items():
+        axes, found = _AXES[name], [*tensor.shape]
+        if found != (expected := [sizes.get(axis) for axis in axes.split()]):
+            raise ValueError(f"{name} is of shape {found}, expected [{axes}], by met and relevance {expected}")
+        if name in _BOOLS and tensor.dtype != torch.bool:
+            raise ValueError(f"{name} is {tensor.dtype}, expected torch.bool: compare it, as in `{name} > 0`")
+        if name in ("relevance", "value") and not ((tensor >= 0) & (tensor <= 1)).all():
+            raise ValueError(f"{name} holds values from {tensor.min():g} to {tensor.max():g}, expected [0, 1]")
 
 
 def _share(part: Tensor, of: Tensor) -> str:

@@ -117,6 +117,11 @@ class JudgedRollout:
     def __post_init__(self) -> None:
         assert len(self.verdicts) == len(self.sample.criteria), "one verdict per criterion"
 
+    def __repr__(self) -> str:
+        desired, rollout = self.as_desired, self.rollout
+        counts = f"{desired.count(True)} of {len(desired)} criteria as desired, {desired.count(None)} undecided"
+        return f"JudgedRollout({self.sample.id!r}, sample {rollout.sample_index}: {counts}, {rollout.text!r:.60})"
+
     @property
     def decisions(self) -> Iterator[tuple[Criterion, Verdict]]:
         """Criteria with their verdicts."""

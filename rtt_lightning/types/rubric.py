@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from rtt_lightning.types.conversations import Message, conversation
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,8 +29,16 @@ Scope = Literal["global", "local"]
 Marks = tuple[str, str]
 """What opens a reasoning part and what closes it."""
 
-Message = dict[str, str]
-"""One chat turn: ``{"role": ..., "content": ...}``."""
+
+def share(value: float, name: str) -> float:
+    """The value.
+
+    Raises:
+        ValueError: If it does not lie in [0, 1], by its ``name``.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+    return value
 
 
 def as_desired(met: Truth, weight: Weight) -> Truth:
@@ -82,7 +92,7 @@ class RubricSample:
 
     Attributes:
         id: Unique within a dataset; sampling seeds depend on it.
-        messages: The conversation as rendered for the policy, criteria included.
+        messages: The conversation as rendered for the policy, criteria included; see `conversation`.
         criteria: The rubric, at least one criterion.
         task: The bare task without its criteria, where the source keeps them apart; else ``None``.
     """
@@ -93,9 +103,9 @@ class RubricSample:
     task: str | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("messages", "user message"), ("criteria", "criterion")):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty; a sample needs at least one {kind}")
+        object.__setattr__(self, "messages", conversation(self.messages))  # frozen
+        if not self.criteria:
+            raise ValueError("criteria is empty; a sample needs at least one criterion")
 
     @property
     def text(self) -> str:
@@ -115,7 +125,7 @@ class RubricSample:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> RubricSample:
         """What `to_row` made, also where the row holds a judged response too."""
-        return cls(row["id"], tuple(row["messages"]), tuple(map(Criterion.from_row, row["criteria"])), row["task"])
+        return cls(row["id"], row["messages"], tuple(map(Criterion.from_row, row["criteria"])), row["task"])
 
 
 STEERING, SHORTENED = "steering", "shortened"
@@ -145,6 +155,10 @@ class Verdict:
     scope: Scope = "local"
     value: float | None = None
     confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        share(self.confidence, "confidence")
+        share(0.0 if self.value is None else self.value, "value")
 
     def relevant(self, length: int) -> tuple[Span, ...] | None:
         """The characters of an answer of some length that are relevant to the criterion; ``None`` where unknown."""

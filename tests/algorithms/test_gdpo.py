@@ -141,5 +141,5 @@ def test_graded_values_are_compared_by_their_degree() -> None:
 
 def test_a_value_that_is_not_finite_shows() -> None:
     """It must not pass for no difference; whoever trains names its prompts."""
-    window = Experience.by_hand(torch.tensor([[True], [False]]), value=torch.tensor([[torch.nan], [0.0]]))
+    window = replace(Experience.by_hand(torch.tensor([[True], [False]])), value=torch.tensor([[torch.nan], [0.0]]))
     assert not GDPO()(window).advantages.isfinite().any()

@@ -181,3 +181,19 @@ def test_it_goes_on_as_a_discriminators_data_and_is_judged_again_alike(tmp_path:
     assert [item.as_desired for item in again] == [item.as_desired for item in found]
     write_completions(tmp_path / "again.parquet", again)
     assert read_judged(tmp_path / "again.parquet") == again
+
+
+def test_a_judged_response_is_shown_in_one_short_line() -> None:
+    sample = RubricSample("tea", ({"role": "user", "content": "x"},), (Criterion("It is so.", "x"),) * 3)
+    rollout = Rollout.of_text("tea", "tea\n" * 99, sample_index=4)
+    shown = repr(JudgedRollout(sample, rollout, (Verdict(True, ""), Verdict(None, ""), Verdict(False, ""))))
+    assert shown.startswith("JudgedRollout('tea', sample 4: 1 of 3 criteria as desired, 1 undecided, 'tea\\ntea")
+    assert len(shown) < 150
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_degree_and_a_confidence_are_shares(share: float) -> None:
+    with pytest.raises(ValueError, match="value must be between 0 and 1, got"):
+        Verdict(True, "", value=share)
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got"):
+        Verdict(True, "", confidence=share)

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from rtt_lightning.datamodules.fields import shown
-from rtt_lightning.types import Message
-
+Message = dict[str, str]
+"""One chat turn: ``{"role": ..., "content": ...}``."""
 ROLES = ("system", "developer", "user", "assistant")
 OTHERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant"}
 """What other formats call them."""
@@ -14,7 +13,7 @@ TOOLS = ("tool_calls", "function_call", "tool_call_id")
 NO_TOOLS = "calls of tools are not supported: leave such rows out"
 
 
-def conversation(value: Any, field: str) -> tuple[Message, ...]:
+def conversation(value: Any) -> tuple[Message, ...]:
     """The turns of a prompt, which a user's ends: the policy answers it.
 
     The content of a turn is a text, or a list of parts ``{"type": "text", "text": ...}``.
@@ -23,16 +22,16 @@ def conversation(value: Any, field: str) -> tuple[Message, ...]:
         ValueError: For anything else, an unknown role, a turn that says nothing, or calls of tools.
     """
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"field `{field}` must be a list of {{role, content}} objects, got {shown(value)}")
-    turns = tuple(_turn(turn, f"{field}[{number}]") for number, turn in enumerate(value))
+        raise ValueError(f"field `messages` must be a list of {{role, content}} objects, got {value!s:.80}")
+    turns = tuple(_turn(turn, f"messages[{number}]") for number, turn in enumerate(value))
     last = turns[-1]["role"]
     if last == "assistant":
         raise ValueError(
-            f"field `{field}` ends with a turn of the assistant, which the policy would follow with another one; leave "
+            "field `messages` ends with a turn of the assistant, which the policy would follow with another one; leave "
             "that turn out (an answer to learn from is no part of a prompt)"
         )
     if last != "user":
-        raise ValueError(f"field `{field}` must end with a turn of the user, which the policy answers, got {last!r}")
+        raise ValueError(f"field `messages` must end with a turn of the user, which the policy answers, got {last!r}")
     return turns
 
 
@@ -60,7 +59,7 @@ def is_conversation(value: Any) -> bool:
 
 def _turn(turn: Any, field: str) -> Message:
     if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
-        raise ValueError(f"field `{field}` must be an object with `role` and `content`, got {shown(turn)}")
+        raise ValueError(f"field `{field}` must be an object with `role` and `content`, got {turn!s:.80}")
     role = turn["role"]
     if role in ("tool", "function") or any(turn.get(name) for name in TOOLS):
         raise ValueError(f"field `{field}`: {NO_TOOLS}")
@@ -79,7 +78,7 @@ def _content(value: Any, field: str) -> str:
         return value
     if isinstance(value, Sequence) and all(map(_is_text, value)):
         return "".join(part["text"] for part in value)
-    raise ValueError(f"field `{field}` must be a string, or a list of parts of text, got {shown(value)}")
+    raise ValueError(f"field `{field}` must be a string, or a list of parts of text, got {value!s:.80}")
 
 
 def _is_text(part: Any) -> bool:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from rtt_lightning.datamodules.conversations import conversation
 from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.types import Criterion, RubricSample
 
 CRITERIA = [{"text": "Has a number.", "checker": "rtt:include_number"}]
+RUBRIC = (Criterion("Has a number.", "rtt:include_number"),)
 ASKS = {"role": "user", "content": "Say 5."}
 CALL = [{"type": "function", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}]
 
@@ -21,7 +22,7 @@ def test_turns_are_read_with_their_texts_alone() -> None:
         {"role": "assistant", "content": "4", "tool_calls": None},
         ASKS,
     ]
-    assert conversation(turns, "messages") == (
+    assert RubricSample("p", turns, RUBRIC).messages == (
         {"role": "system", "content": ""},
         {"role": "user", "content": "Say 4."},
         {"role": "assistant", "content": "4"},
@@ -49,11 +50,13 @@ def test_turns_are_read_with_their_texts_alone() -> None:
         ("Say 5.", "must be a list of"),
     ],
 )
-def test_what_is_no_prompt_of_a_user_is_a_bad_row(tmp_path: Path, turns: Any, problem: str) -> None:
+def test_what_is_no_prompt_of_a_user_is_a_bad_row_and_no_sample(tmp_path: Path, turns: Any, problem: str) -> None:
     row = {"messages": turns, "criteria": CRITERIA}
     (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "Fine.", "criteria": CRITERIA}) + "\n" + json.dumps(row))
     with pytest.raises(ValueError, match=f"line 2: field .*{problem}"):
         read_records(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match=f"^field .*{problem}"):
+        RubricSample("p", turns, RUBRIC)
 
 
 @pytest.mark.parametrize("prompt", ["", "  "])
