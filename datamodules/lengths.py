@@ -9,8 +9,9 @@ from typing import Literal
 from lightning.pytorch.utilities import rank_zero_warn
 from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.datamodules.records import Record, listed
+from rtt_lightning.datamodules.records import Record
 from rtt_lightning.lm.tokenizers import TemplateArguments, render_prompt, without_embedding
+from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Message, RubricSample
 
 Overlong = Literal["error", "drop", "truncate"]

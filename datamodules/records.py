@@ -25,12 +25,12 @@ from rtt_lightning.datamodules.adapters import FORMATS
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
 from rtt_lightning.datamodules.fields import arguments, number, text
 from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
+from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
 from rtt_lightning.types.conversations import refuse_tools
 from rtt_lightning.types.response import RECORDED, SAMPLED
 from rtt_lightning.types.rubric import share
 
-MAX_LISTED = 20
 SHARES = ("value", "confidence")
 NEW = ("group_id", "prompt_ids", "answer_span", "logprobs")
 """Fields of a sampled response that version 0.1.0 did not write; the last is not always known."""
@@ -75,12 +75,6 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
     if not records:
         raise ValueError(f"{rows.name} holds no records; it needs at least one row")
     return records
-
-
-def listed(problems: Sequence[str]) -> str:
-    """The first of them, a line each, and how many more there are."""
-    more = [f"... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
-    return "\n".join(f"  {line}" for line in [*problems[:MAX_LISTED], *more])
 
 
 def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:

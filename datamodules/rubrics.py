@@ -1,6 +1,6 @@
 """`RubricDataModule`, which the policy and the discriminator share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -10,10 +10,11 @@ from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.lengths import Overlong, check_vocabulary, within_length
 from rtt_lightning.datamodules.limits import count_whole
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
-from rtt_lightning.datamodules.records import Record, listed, parse_rows
+from rtt_lightning.datamodules.records import Record, parse_rows
 from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordSource, Split
 from rtt_lightning.datamodules.views import PromptWindows, View
 from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.rollout.requests import CHECKS, refuse
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.seeds import sampling_seed
 from rtt_lightning.runtime.terminal import counted
@@ -137,12 +138,12 @@ class RubricDataModule(LightningDataModule):
         Args:
             problems: What is wrong with a sample, in words; from the verifier.
         """
-        _refuse(self.samples(), problems, "the data asks for checks that the verifier cannot make", "criteria")
+        refuse(self.samples(), problems, *CHECKS)
 
     def check_weighable(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
         """Refuse training prompts whose responses the relevance source cannot weigh; ``problems`` are from it."""
         train = [record.sample for record in self.records["train"]]
-        _refuse(train, problems, "the relevance source cannot weigh responses to the training data", "prompts")
+        refuse(train, problems, "the relevance source cannot weigh responses to the training data", "prompts")
 
     def check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
         """Refuse prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
@@ -161,20 +162,6 @@ class RubricDataModule(LightningDataModule):
 
 def _adapter(format: Adapter | str) -> Adapter:
     return adapter_named(format) if isinstance(format, str) else format
-
-
-def _refuse(
-    samples: Iterable[RubricSample], problems: Callable[[RubricSample], Sequence[str]], what: str, of: str
-) -> None:
-    """Refuse samples with problems, each named once with how many ``of`` them have it, the commonest first."""
-    found: dict[str, list[str]] = {}
-    for sample in samples:
-        for problem in problems(sample):
-            found.setdefault(problem, []).append(sample.id)
-    if found:
-        commonest = sorted(found.items(), key=lambda item: -len(item[1]))
-        lines = [f"{problem} ({len(ids)} {of}, first in prompt {ids[0]!r})" for problem, ids in commonest]
-        raise ValueError(f"{what}\n{listed(lines)}")
 
 
 def held_out(record: Record, share: float, seed: int) -> bool:

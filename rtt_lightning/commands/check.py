@@ -11,10 +11,10 @@ from rich.text import Text
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
 from rtt_lightning.datamodules.lengths import rendered
-from rtt_lightning.datamodules.records import listed, sift
+from rtt_lightning.datamodules.records import sift
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.lm.tokenizers import load_tokenizer
-from rtt_lightning.runtime.terminal import counted
+from rtt_lightning.runtime.terminal import counted, listed
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
 from rtt_lightning.verifiers.trial import Trial, code_problem

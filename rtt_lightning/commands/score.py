@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.datamodules import RubricDataModule
-from rtt_lightning.datamodules.records import listed
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.lm.reasoning import KNOWN, given_answer_span
 from rtt_lightning.reports.evaluation import report
+from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Marks, Message, Rollout, RubricSample
 from rtt_lightning.types.conversations import is_conversation
 from rtt_lightning.verifiers.judging import judge

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ class Relevance:
     contrast: Tensor | None = None
 
 
+@runtime_checkable
 class ScoresResponses(Protocol):
     """What a source may ask of the policy that sampled the responses."""
 

@@ -1,5 +1,6 @@
 """From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.lm.reasoning import checked_marks
 from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
 from rtt_lightning.rollout.experience import collate
-from rtt_lightning.rollout.requests import make_requests
+from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse
 from rtt_lightning.runtime.finite import refuse_nonfinite, trained
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
@@ -60,8 +61,14 @@ class Collector:
                 default one more than before.
 
         Raises:
+            ValueError: For a plain model.
             FloatingPointError: If weights are not finite.
         """
+        if not isinstance(policy, ScoresResponses):
+            raise ValueError(
+                f"a policy is needed, got {type(policy).__name__}: hand over LoadedModel(model, tokenizer), from "
+                "rtt_lightning.lm.loaded"
+            )
         if version is None:
             version = 0 if self.version is None else self.version + 1
         if self.version == version:
@@ -88,12 +95,17 @@ class Collector:
             loose: Also judge loosely.
 
         Raises:
-            ValueError: If there are no weights to sample from.
+            ValueError: If there are no weights to sample from, for criteria that the verifier cannot decide, or for
+                prompts with the same id.
         """
         if self._policy is None or self.version is None:
             raise ValueError(
                 "the engine has no weights yet: call sync(policy) before collect, and again whenever they have changed"
             )
+        refuse(samples, self.verifier.problems, *CHECKS)
+        [(name, times)] = Counter(sample.id for sample in samples).most_common(1) or [("", 0)]
+        if times > 1:
+            raise ValueError(f"field `id` is {name!r} in {times} prompts; each prompt needs its own")
         requests = make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
         rollouts = self.engine.generate(requests, sampling, self.version)
         if rank() == 0:

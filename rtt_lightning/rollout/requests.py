@@ -1,10 +1,31 @@
-"""What an engine is asked for: a rendered prompt, and a seed for each response to it."""
+"""What an engine is asked for: a rendered prompt, and a seed for each response to it; and prompts that it is not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rtt_lightning.engines.base import SampleRequest
 from rtt_lightning.runtime.seeds import sampling_seed
+from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Marks, Message, RubricSample
+
+CHECKS = ("the data asks for checks that the verifier cannot make", "criteria")
+
+
+def refuse(
+    samples: Iterable[RubricSample], problems: Callable[[RubricSample], Sequence[str]], what: str, of: str
+) -> None:
+    """Refuse samples with problems, each named once with how many ``of`` them have it, the commonest first.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    found: dict[str, list[str]] = {}
+    for sample in samples:
+        for problem in problems(sample):
+            found.setdefault(problem, []).append(sample.id)
+    if found:
+        commonest = sorted(found.items(), key=lambda item: -len(item[1]))
+        lines = [f"{problem} ({len(ids)} {of}, first in prompt {ids[0]!r})" for problem, ids in commonest]
+        raise ValueError(f"{what}\n{listed(lines)}")
 
 
 def make_requests(

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, TextIO, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 from transformers.utils import logging as transformers_logging
 
 T = TypeVar("T")
+MAX_LISTED = 20
 EVERY_SECONDS = 60.0
 """Between two lines about something that takes long."""
 ADVERTISING = "💡 Tip"
@@ -90,6 +91,12 @@ def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
         if number < total and now - said >= EVERY_SECONDS:
             print(f"{number} of {total} {what} after {(now - began) / 60:.0f} minutes", flush=True)
             said = now
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first of them, a line each, and how many more there are."""
+    more = [f"... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
+    return "\n".join(f"  {line}" for line in [*problems[:MAX_LISTED], *more])
 
 
 def counted(number: int, what: str) -> str:

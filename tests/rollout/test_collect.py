@@ -74,7 +74,7 @@ def test_a_model_and_a_tokenizer_give_credited_responses_within_an_event_loop(po
 
 
 def test_what_is_printed_counts(policy: LoadedModel) -> None:
-    collector = Collector(verifier=RuleVerifier(workers=0))
+    collector = Collector(verifier=RuleVerifier(workers=0, undecidable="unscorable"))
     collector.sync(policy)
     unknown = RubricSample("x", SAMPLES[0].messages, (COMMAS, Criterion("Be kind.", "judge")))
     experience = collector.experience(collector.collect([unknown], Sampling(n=2, max_new_tokens=4)))
@@ -118,6 +118,22 @@ def test_another_model_is_begun_with_anew(policy: LoadedModel) -> None:
 def test_a_forgotten_sync_is_told(policy: LoadedModel) -> None:
     with pytest.raises(ValueError, match=r"no weights yet: call sync\(policy\) before collect"):
         Collector().collect(SAMPLES, FEW)
+
+
+def test_a_model_without_its_tokenizer_is_told_what_to_hand_over(policy: LoadedModel) -> None:
+    with pytest.raises(ValueError, match=r"got LlamaForCausalLM: hand over LoadedModel\(model, tokenizer\)"):
+        Collector().sync(policy.model)  # pyright: ignore[reportArgumentType]
+
+
+def test_prompts_are_refused_as_by_a_run_before_anything_is_sampled(policy: LoadedModel) -> None:
+    wrong = (Criterion("Be brief.", "rtt:max_word"), Criterion("Be brief.", "rtt:max_words", {"count": 8}))
+    asks = (
+        r"the data asks for checks .*\n.*unknown checker 'rtt:max_word'; .*\n.*wrong arguments: rtt:max_words"
+    )
+    with pytest.raises(ValueError, match=asks):
+        collector(policy).collect([RubricSample("tea", SAMPLES[0].messages, wrong)], FEW)
+    with pytest.raises(ValueError, match="field `id` is 'tea' in 2 prompts; each prompt needs its own"):
+        collector(policy).collect([*SAMPLES, SAMPLES[0]], FEW)
 
 
 def test_recorded_responses_need_no_sampling(policy: LoadedModel) -> None:
