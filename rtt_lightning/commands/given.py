@@ -85,12 +85,16 @@ def model_class(given: Sequence[Given]) -> str:
     return next((name for name in reversed(named) if name), DEFAULT_MODEL)
 
 
-def different_algorithms(given: Sequence[Given]) -> list[str]:
-    """A line for files and flags that name different algorithms: that the last one counts."""
+def replaced(given: Sequence[Given]) -> list[str]:
+    """Lines for files and flags that name different algorithms, or relevance sources: that the last one counts."""
+    return [*_replaced(given, "model", "algorithm"), *_replaced(given, "rollout", "relevance")]
+
+
+def _replaced(given: Sequence[Given], group: str, part: str) -> list[str]:
     named: list[tuple[str, str]] = []
     for each in given:
-        for settings in runs_in(each.tree):
-            path = algorithm_in(settings["model"]) or ""
+        for settings in runs_in(each.tree, group):
+            path = class_of(arguments_of(settings[group]).get(part)) or ""
             name = path.rpartition(".")[2] if path.startswith("rtt_lightning.") else path
             if name and (not named or named[-1][1] != name):
                 named.append((each.place, name))
@@ -98,10 +102,10 @@ def different_algorithms(given: Sequence[Given]) -> list[str]:
     return [f"{said}: the {'latter' if len(named) == 2 else 'last'} counts"] if len(named) > 1 else []
 
 
-def runs_in(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The settings that a model is among: all, or those of a subcommand in a file that stands before it."""
+def runs_in(tree: dict[str, Any], group: str = "model") -> Iterator[dict[str, Any]]:
+    """The settings that a group is among: all, or those of a subcommand in a file that stands before it."""
     for settings in (tree, *(tree.get(name) for name in SUBCOMMANDS)):
-        if isinstance(settings, dict) and "model" in settings:
+        if isinstance(settings, dict) and group in settings:
             yield settings
 
 

@@ -17,7 +17,7 @@ from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
-from rtt_lightning.commands.given import DEFAULT_MODEL, different_algorithms, read, with_model_class, written
+from rtt_lightning.commands.given import DEFAULT_MODEL, read, replaced, with_model_class, written
 from rtt_lightning.commands.renamed import renamed
 from rtt_lightning.commands.score import score
 from rtt_lightning.datamodules import RubricDataModule
@@ -132,7 +132,7 @@ def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] =
 def for_the_parser(args: Sequence[str]) -> list[str]:
     """The arguments in the words of the parser; a line on stderr for what a user should know of them."""
     given, said = renamed(read(find_configs(args)))
-    for line in (*said, *different_algorithms(given)):
+    for line in (*said, *replaced(given)):
         rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
     given = with_model_class(nulls_as_yaml(given))
     if any(each.words[0].partition("=")[0] == "--responses" for each in given):

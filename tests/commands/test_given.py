@@ -8,7 +8,7 @@ import yaml
 
 from rtt_lightning.cli import main
 from rtt_lightning.commands.configs import find_configs
-from rtt_lightning.commands.given import different_algorithms, read, with_model_class, written
+from rtt_lightning.commands.given import read, replaced, with_model_class, written
 
 OTHER = "a.Module"
 DEFAULT = "--model=rtt_lightning.modules.PolicyModule"
@@ -88,20 +88,27 @@ def test_defaults_of_the_default_class_reach_no_other_class(
         (["--config=methods/rtt.yaml", "--config=demo/policy.yaml", "--config=methods/rtt-demo.yaml"], []),
         (
             ["--config=methods/rtt.yaml", "--config=methods/gdpo.yaml"],
-            ["methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts"],
+            [
+                "methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts",
+                "methods/rtt.yaml names DiscriminatorRelevance, methods/gdpo.yaml UniformRelevance: the latter counts",
+            ],
         ),
         (
             ["--config", "configs/methods/rtt.yaml", "--model.algorithm=my.RTT", "--model.init_args.algorithm=GRPO"],
             ["methods/rtt.yaml names RTT, --model.algorithm my.RTT, --model.init_args.algorithm GRPO: the last counts"],
         ),
+        (
+            ["--rollout.relevance=my.Source", "--config=rollout: {relevance: {class_path: Other}}"],
+            ["--rollout.relevance names my.Source, --config Other: the latter counts"],
+        ),
         (["--model.algorithm.class_path=rtt_lightning.algorithms.rtt.RTT", "--config=methods/rtt.yaml"], []),
     ],
 )
-def test_files_that_name_different_algorithms_are_said(
+def test_files_that_name_different_algorithms_or_relevance_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert different_algorithms(read(find_configs(["fit", *args]))) == said
+    assert replaced(read(find_configs(["fit", *args]))) == said
 
 
 def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
