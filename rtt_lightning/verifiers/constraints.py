@@ -108,7 +108,7 @@ def lowercase(answer: str) -> Verdict:
     if spans or not any(map(str.isalpha, answer)):
         return Verdict(False, "a capital letter occurs" if spans else "no letters", spans)
     if not any(map(str.islower, answer)):
-        return Verdict.unscorable("no letters that could be capitals")
+        return Verdict.unscorable("no letter has a capital form: met for some readers alone")
     return Verdict(True, "no capital letter", ())
 
 

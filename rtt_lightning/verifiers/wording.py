@@ -109,7 +109,7 @@ def _cased(answer: str, violations: Sequence[Span], reason: str) -> Verdict:
     if not any(map(str.isalpha, answer)):
         return Verdict(False, "no letters", ())
     if not any(sign.islower() or sign.isupper() or sign.istitle() for sign in answer):
-        return Verdict.unscorable("no letters that could be capitals")
+        return Verdict.unscorable("no letter has a capital form: met for some readers alone")
     return Verdict(not violations, reason if violations else "no violation", ((0, len(answer)),))
 
 
