@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from rtt_lightning.algorithms.base import Algorithm
 from rtt_lightning.algorithms.checks import taking
 from rtt_lightning.algorithms.grpo import GRPO
 from rtt_lightning.functional.advantages import Combine, Partition, add, intra_sample
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.types import Credited, Experience
+from rtt_lightning.types.axes import Bool, Float
 
 
 class RTT(Algorithm):
@@ -44,7 +47,7 @@ class RTT(Algorithm):
 
     def __call__(self, experience: Experience) -> Credited:
         credited = self.response_level(experience)
-        token, live = self.partition(experience, self.std_floor)
+        token, live = self.token_level(experience)
         if self.advantage_clip is not None:
             token = token.clamp(-self.advantage_clip, self.advantage_clip)
         live_cells = live.sum() / experience.scorable.sum().clamp(min=1)
@@ -53,3 +56,7 @@ class RTT(Algorithm):
             advantages=self.combine(credited.advantages, token, self.alpha, self.beta),
             metrics={**credited.metrics, "live_cells": live_cells},
         )
+
+    def token_level(self, experience: Experience) -> tuple[Float[Tensor, "batch token"], Bool[Tensor, "batch rubric"]]:
+        """A_tok before its clipping, and the cells that carry some. The one method that a variant overrides."""
+        return self.partition(experience, self.std_floor)

@@ -96,3 +96,21 @@ def test_uniform_relevance_makes_it_grpo(window: Experience) -> None:
 def test_a_response_alone_earns_token_credit_and_no_other() -> None:
     window = Experience.by_hand(torch.tensor([[True]]), torch.tensor([[[1.0, 0.0]]]))
     assert RTT()(window).advantages[0].tolist() == pytest.approx([0.5, -0.5], abs=1e-5)
+
+
+class FirstToken(RTT):
+    """Token-level credit of the first token alone."""
+
+    def token_level(self, experience: Experience) -> tuple[torch.Tensor, torch.Tensor]:
+        token, live = super().token_level(experience)
+        return token * torch.eye(1, token.shape[1]), live
+
+
+def test_a_variant_says_what_the_token_level_is() -> None:
+    window = by_hand()
+    usual, first = RTT()(window), FirstToken()(window)
+    response = GRPO()(window).advantages
+    assert torch.equal(first.advantages[:, 0], usual.advantages[:, 0])
+    assert not torch.equal(usual.advantages[:, 1], response[:, 1])
+    assert torch.equal(first.advantages[:, 1:], response[:, 1:])
+    assert first.metrics == usual.metrics
