@@ -74,6 +74,7 @@ def policy_args(tiny_model: str, tmp_path: Path) -> Callable[..., list[str]]:
             str(ROOT / "tests/assets/tiny_policy.yaml"),
             "--model.init_args.model",
             tiny_model,
+            "--model.init_args.algorithm=rtt_lightning.algorithms.RTT",
             "--trainer.default_root_dir",
             str(tmp_path),
             "--rollout.output",

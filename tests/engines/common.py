@@ -41,6 +41,7 @@ def two_steps(model: str, folder: Path, *engine: str) -> list[str]:
         "fit",
         f"--config={ROOT / 'tests/assets/tiny_policy.yaml'}",
         f"--model.init_args.model={model}",
+        "--model.init_args.algorithm=rtt_lightning.algorithms.RTT",
         "--model.init_args.lora=null",
         "--model.init_args.optimizer.init_args.lr=1e-5",
         *engine,
