@@ -114,7 +114,8 @@ class RolloutCallback(Callback):
         experience = self.collector.experience(judged, policy)
         credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]
-        window = make_window(number, experience, credited.advantages, ids, updates, trainer.accumulate_grad_batches)
+        parts = updates, trainer.accumulate_grad_batches
+        window = make_window(number, experience, credited.advantages, policy.scheme, ids, *parts)
         if updates > 1:
             with trainer.precision_plugin.train_step_context():
                 window.anchor(policy)

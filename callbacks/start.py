@@ -110,6 +110,6 @@ def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, 
     number, total = sum(kinds[criterion.checker, criterion.text] for criterion in blind), kinds.total()
     return (
         f"{number} of {total} criteria earn no token-level credit from {type(relevance).__name__}, such as "
-        f"{blind[0].text[:SHOWN]!r} ({blind[0].checker}): its relevance cannot vary within a response, so for them RTT "
-        "equals GRPO. Choose another rollout.relevance, such as a discriminator that reads enough tokens"
+        f"{blind[0].text[:SHOWN]!r} ({blind[0].checker}): its relevance cannot vary within a response. Choose another "
+        "rollout.relevance, such as a discriminator that reads enough tokens"
     )

@@ -67,6 +67,8 @@ class PolicyModule(TrainableModule):
         skip_nonfinite: int = 0,
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite)
+        if not isinstance(algorithm, Algorithm):
+            raise ValueError(f"algorithm must be an Algorithm such as GRPO(), got {algorithm!r}; adapters are lora=...")
         self.base_model = model
         self.algorithm = algorithm
         self.lora = lora
@@ -87,6 +89,11 @@ class PolicyModule(TrainableModule):
     def has_own_scheme(self) -> bool:
         """Whether a subclass says what the credit is, in the place of the algorithm."""
         return type(self).advantages is not PolicyModule.advantages
+
+    @property
+    def scheme(self) -> str:
+        """The class that says what the credit is, for messages."""
+        return type(self if self.has_own_scheme else self.algorithm).__name__
 
     @property
     def smallest_group(self) -> int:
@@ -115,8 +122,7 @@ class PolicyModule(TrainableModule):
         Raises:
             ValueError: See `rtt_lightning.algorithms.checks.checked`.
         """
-        scheme = self if self.has_own_scheme else self.algorithm
-        return checked(self.advantages(experience), experience, type(scheme).__name__)
+        return checked(self.advantages(experience), experience, self.scheme)
 
     # -- the model -----------------------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ def make_window(
     number: int,
     experience: Experience,
     advantages: Tensor,
+    scheme: str,
     prompt_ids: Sequence[str],
     updates: int,
     micro_batches_per_update: int,
@@ -72,6 +73,7 @@ def make_window(
         number: Number of the window in the run.
         experience: All rows of this process.
         advantages: ``[batch token]``.
+        scheme: The class that gave them, for messages.
         prompt_ids: Of each row.
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
@@ -79,7 +81,7 @@ def make_window(
     rows: dict[str, Any] = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
         "relevance": ~experience.relevance.isfinite().flatten(1).all(1),
-        "advantages": ~advantages.isfinite().all(1),
+        f"advantages of {scheme}": ~advantages.isfinite().all(1),
     }
     parts = split_groups(experience.group_ids, updates * micro_batches_per_update)
     micro_batches: list[ResponseBatch] = []

@@ -68,7 +68,7 @@ def test_updates_with_it_are_skipped_and_checkpoints_hold_none_of_it(policy_args
 
 
 def test_advantages_that_are_not_finite_end_the_run(policy_args) -> None:
-    with pytest.raises(FloatingPointError, match="window 0 is not finite: advantages, of prompts"):
+    with pytest.raises(FloatingPointError, match="window 0 is not finite: advantages of Divides, of prompts"):
         main(policy_args("fit", f"--model.init_args.algorithm={HERE}.Divides"))
 
 

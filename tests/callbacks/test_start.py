@@ -124,6 +124,7 @@ def test_criteria_that_no_span_can_be_had_of_are_counted() -> None:
     samples = [with_rules(*sample("tea", "sea").criteria), with_rules(code), with_rules(*sample("tea").criteria)]
     said = without_credit(samples, RuleSpans(), verifier)
     assert said.startswith("4 of 7 criteria earn no token-level credit from RuleSpans, such as 'Mention tea.' (judge)")
+    assert "RTT" not in said  # whatever the algorithm is
     assert without_credit([with_rules()], RuleSpans(), verifier) == ""
     assert without_credit(samples, UniformRelevance(), verifier).startswith("7 of 7 criteria")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.lm.forward import response_logprobs
-from rtt_lightning.lm.loading import adapters_merged, merged_weights, trainable_names
+from rtt_lightning.lm.loading import Lora, adapters_merged, merged_weights, trainable_names
 from rtt_lightning.modules import PolicyModule
 
 
@@ -25,6 +25,11 @@ def test_fit_moves_the_adapters_and_nothing_else(policy_args) -> None:
     assert moved(module) > 0
     assert all("lora_" in name for name in trainable_names(module))
     assert all(p.dtype == torch.float32 for p in module.parameters() if p.requires_grad)
+
+
+def test_adapters_in_the_place_of_the_algorithm_are_told() -> None:
+    with pytest.raises(ValueError, match=r"algorithm must be an Algorithm .* got Lora\(rank=8.*; adapters are lora="):
+        PolicyModule("none", Lora(rank=8))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,7 @@ def test_a_model_without_its_tokenizer_is_told_what_to_hand_over(policy: LoadedM
 
 def test_prompts_are_refused_as_by_a_run_before_anything_is_sampled(policy: LoadedModel) -> None:
     wrong = (Criterion("Be brief.", "rtt:max_word"), Criterion("Be brief.", "rtt:max_words", {"count": 8}))
-    asks = (
-        r"the data asks for checks .*\n.*unknown checker 'rtt:max_word'; .*\n.*wrong arguments: rtt:max_words"
-    )
+    asks = r"the data asks for checks .*\n.*unknown checker 'rtt:max_word'; .*\n.*wrong arguments: rtt:max_words"
     with pytest.raises(ValueError, match=asks):
         collector(policy).collect([RubricSample("tea", SAMPLES[0].messages, wrong)], FEW)
     with pytest.raises(ValueError, match="field `id` is 'tea' in 2 prompts; each prompt needs its own"):

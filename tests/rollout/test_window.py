@@ -41,7 +41,7 @@ def test_micro_batches_hold_whole_groups_and_every_row_once(groups: list[int], p
 
 
 def test_each_update_counts_its_tokens_and_knows_its_last_micro_batch() -> None:
-    window = make_window(7, FIVE, COUNTED, NAMES, updates=2, micro_batches_per_update=2)
+    window = make_window(7, FIVE, COUNTED, "RTT", NAMES, updates=2, micro_batches_per_update=2)
     assert window.number == 7
     assert [int(part["update_tokens"]) for part in window.micro_batches] == [9, 9, 11, 11]  # 2 + 3 + 4 and 5 + 6
     assert [part["last_of_update"] for part in window.micro_batches] == [False, True, False, True]
@@ -54,13 +54,13 @@ def test_each_update_counts_its_tokens_and_knows_its_last_micro_batch() -> None:
 def test_tokens_of_other_processes_count_also_where_this_one_has_none() -> None:
     """The mean is over the tokens of the update on all processes; a part without groups is trained on all the same."""
     shared = experience([5, 5], [1, 2], reduce=lambda tokens: tokens + 10)
-    window = make_window(0, shared, torch.ones(2, 2), ["a", "a"], updates=2, micro_batches_per_update=1)
+    window = make_window(0, shared, torch.ones(2, 2), "RTT", ["a", "a"], updates=2, micro_batches_per_update=1)
     assert [len(part["response_ids"]) for part in window.micro_batches] == [0, 2]
     assert [int(part["update_tokens"]) for part in window.micro_batches] == [10, 13]
 
 
 def test_it_survives_its_state_dict_in_a_file_that_may_hold_nothing_but_tensors(tmp_path: Path) -> None:
-    window = make_window(7, FIVE, COUNTED, NAMES, 2, 2)
+    window = make_window(7, FIVE, COUNTED, "RTT", NAMES, 2, 2)
     torch.save([window.state_dict()], tmp_path / "state")
     again = Window.resumed(torch.load(tmp_path / "state", weights_only=True), rank=0, ranks=1)
     assert again is not None
@@ -85,8 +85,8 @@ def test_what_is_not_finite_is_named_with_its_prompts_and_trained_on_as_zero() -
     advantages[2, 1], advantages[3, 0] = math.inf, NAN
     rows = experience([0, 0, 1, 2, 3], [2, 3, 4, 5, 6])
     holed = Experience(**{**vars(rows), "relevance": relevance})
-    window = make_window(0, holed, advantages, NAMES, 1, 4)
-    assert window.nonfinite() == [("relevance", ["a", "a"]), ("advantages", ["b"]), ("advantages", ["c"])]
+    window = make_window(0, holed, advantages, "RTT", NAMES, 1, 4)
+    assert window.nonfinite() == [("relevance", ["a", "a"]), ("advantages of RTT", ["b"]), ("advantages of RTT", ["c"])]
     trained = torch.cat([part["advantages"] for part in window.micro_batches])
     assert trained[2].tolist() == [2, 0, 2, 2, 2, 2]
     assert trained[3].tolist() == [0, 3, 3, 3, 3, 3]
@@ -102,7 +102,7 @@ def test_the_anchor_is_what_the_policy_says_now() -> None:
             assert not torch.is_grad_enabled()
             return torch.where(batch["advantages"] == 3, NAN, -batch["advantages"]), None
 
-    window = make_window(0, FIVE, COUNTED, NAMES, 2, 2)
+    window = make_window(0, FIVE, COUNTED, "RTT", NAMES, 2, 2)
     window.anchor(Policy())
     assert [part["old_logprobs"][:, 0].tolist() for part in window.micro_batches] == [[0, -1], [-2], [0], [-4]]
     assert window.nonfinite() == [("log-probs", ["c"])]
