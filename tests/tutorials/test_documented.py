@@ -12,6 +12,7 @@ IMPORTS = """
 from collections.abc import Sequence
 from dataclasses import replace
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from rtt_lightning.algorithms import RTT, Algorithm
 from rtt_lightning.engines import Sampling
