@@ -14,6 +14,7 @@ from rtt_lightning.verifiers.rule import Checker
 from rtt_lightning.verifiers.structure import STRUCTURE
 from rtt_lightning.verifiers.wording import WORDING
 
+OURS: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **DOCUMENTS}
 JUDGE = "judge"
 """The checker id of criteria that no rule decides."""
 CODE = "code"
@@ -35,7 +36,7 @@ class Checks:
 
     def __init__(self, own: Mapping[str, Checker], official: Official = False) -> None:
         self.own, self._official = frozenset(own), official
-        self._checkers: dict[str, Checker] = {**CHECKERS, **COUNTS, **WORDING, **STRUCTURE, **DOCUMENTS, **own}
+        self._checkers: dict[str, Checker] = {**OURS, **own}
 
     def find(self, checker: str) -> Checker | None:
         return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)

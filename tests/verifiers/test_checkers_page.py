@@ -1,0 +1,63 @@
+"""`docs/checkers.md` lists every checker; `python -m tests.verifiers.test_checkers_page` writes it anew."""
+
+import html
+import json
+import re
+from inspect import Parameter, signature
+from textwrap import shorten
+from typing import Any
+
+from rtt_lightning.verifiers.checks import OURS
+from rtt_lightning.verifiers.ifeval import describe, given, ifeval_checkers
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs/checkers.md"
+ABOUT = """# Checkers
+
+What a criterion may name as its `checker`, with its `kwargs`: `{"text": "Mention tea.", "checker": "rtt:include_word",
+"kwargs": {"word": "tea"}}`. Arguments with a value may be left out. `judge` and `code` are in `docs/judging.md`; those
+of your own are `checkers` of `RuleVerifier`. `python -m tests.verifiers.test_checkers_page` writes this page.
+
+## Of this library
+
+| id | arguments | met where |
+|---|---|---|
+"""
+BENCHMARKS = """
+## Of IFEval and IFBench
+
+| id | arguments | for example |
+|---|---|---|
+"""
+
+
+def row(name: str, arguments: str, sentence: str) -> str:
+    said = re.sub("[*_]", r"\\\g<0>", html.escape(shorten(sentence, 160, placeholder=" …"), quote=False))
+    return f"| `{name}` | {arguments} | {said} |\n"
+
+
+def argument(of: Parameter) -> str:
+    return f"`{of.name}`" if of.default is Parameter.empty else f"`{of.name}={of.default}`"
+
+
+def page() -> str:
+    """Docstrings of ours say what is met; the benchmarks' classes say it of the arguments of a row in the assets."""
+    rows = [json.loads(line) for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines()]
+    examples: dict[str, dict[str, Any]] = {each["id"]: given(each["kwargs"]) for each in reversed(rows)}
+    text = ABOUT
+    for name, checker in OURS.items():
+        _, *arguments = signature(checker).parameters.values()
+        sentence = str(checker.__doc__).splitlines()[0].replace("``", "`").partition(";")[0].rstrip(".")
+        text += row(name, ", ".join(map(argument, arguments)), f"{sentence}.")
+    text += BENCHMARKS
+    for name in sorted(ifeval_checkers()):
+        text += row(name, ", ".join(f"`{key}`" for key in examples[name]), describe(name, examples[name]))
+    return text
+
+
+def test_the_page_lists_every_checker_as_it_is() -> None:
+    assert PAGE.read_text() == page(), f"write it anew: {__doc__}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
