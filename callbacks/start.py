@@ -14,6 +14,7 @@ from rtt_lightning.engines.base import Sampling
 from rtt_lightning.lm.forward import refuse_long_rows
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.rollout.collect import Collector
+from rtt_lightning.rollout.requests import refuse_repeated
 from rtt_lightning.types import Experience, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 
@@ -25,11 +26,14 @@ def look_at_data(data: RubricDataModule, policy: Any, collector: Collector, *, t
     """Refuse prompts whose criteria cannot be decided, and in training say what the reward scheme makes nothing of.
 
     Raises:
-        ValueError, OutsideFailure: See `refuse_undecidable`; and `RubricDataModule.check_weighable`.
+        ValueError, OutsideFailure: See `refuse_undecidable`; `refuse_repeated`, of the prompts of a split; and
+            `RubricDataModule.check_weighable`.
     """
     if not isinstance(data.view, PromptWindows):  # pairs, for a discriminator
         return
     refuse_undecidable(data, collector.verifier)
+    for records in data.records.values():
+        refuse_repeated(record.sample for record in records)
     if training:
         data.check_weighable(collector.relevance.problems)
         say_what_is_ignored(policy, [record.sample for record in data.records["train"]], collector)

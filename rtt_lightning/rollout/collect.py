@@ -1,6 +1,5 @@
 """From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,7 +8,7 @@ from rtt_lightning.engines.base import PolicyWeights
 from rtt_lightning.lm.reasoning import checked_marks
 from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
 from rtt_lightning.rollout.experience import collate
-from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse
+from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse, refuse_repeated
 from rtt_lightning.runtime.finite import refuse_nonfinite, trained
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
@@ -103,9 +102,7 @@ class Collector:
                 "the engine has no weights yet: call sync(policy) before collect, and again whenever they have changed"
             )
         refuse(samples, self.verifier.problems, *CHECKS)
-        [(name, times)] = Counter(sample.id for sample in samples).most_common(1) or [("", 0)]
-        if times > 1:
-            raise ValueError(f"field `id` is {name!r} in {times} prompts; each prompt needs its own")
+        refuse_repeated(samples)
         requests = make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
         rollouts = self.engine.generate(requests, sampling, self.version)
         if rank() == 0:

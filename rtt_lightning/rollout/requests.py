@@ -1,5 +1,6 @@
 """What an engine is asked for: a rendered prompt, and a seed for each response to it; and prompts that it is not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from rtt_lightning.engines.base import SampleRequest
@@ -26,6 +27,17 @@ def refuse(
         commonest = sorted(found.items(), key=lambda item: -len(item[1]))
         lines = [f"{problem} ({len(ids)} {of}, first in prompt {ids[0]!r})" for problem, ids in commonest]
         raise ValueError(f"{what}\n{listed(lines)}")
+
+
+def refuse_repeated(samples: Iterable[RubricSample]) -> None:
+    """Refuse prompts with the same id: their responses would be the same ones.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    [(name, times)] = Counter(sample.id for sample in samples).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ValueError(f"field `id` is {name!r} in {times} prompts; each prompt needs its own")
 
 
 def make_requests(

@@ -101,6 +101,14 @@ def test_a_reply_that_says_nothing_is_a_doubt_and_a_refusal_is_the_end() -> None
         judge(url, limits=Limits(attempts=1)).try_out([sample("tea")])
 
 
+def test_completions_of_the_same_prompt_are_no_prompts_of_a_run(policy_args: Args, tmp_path: Path) -> None:
+    row = {"id": "tea", "prompt": "Of tea.", "criteria": [RULE.to_row() | {"met": True}], "response": "Tea is hot."}
+    (tmp_path / "data.jsonl").write_text(f"{json.dumps(row)}\n" * 4)
+    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {tmp_path}/data.jsonl}}}}"
+    with pytest.raises(ValueError, match="field `id` is 'tea' in 4 prompts; each prompt needs its own"):
+        main([*policy_args("fit"), f"--data.source={source}"])
+
+
 # -- relevance -----------------------------------------------------------------------------------------------------
 
 
