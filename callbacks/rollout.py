@@ -73,6 +73,7 @@ class RolloutCallback(Callback):
         self.credited: Credited | None = None
         """The credit of the training responses sampled last."""
         self._log_figures = FigureLog()
+        self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
         self._evaluated: list[JudgedRollout] = []
@@ -121,7 +122,9 @@ class RolloutCallback(Callback):
                 window.anchor(policy)
         policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
         seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
+        self._tokens_seen += int(experience.reduce(experience.response_mask.sum()))
         figures = {**rollout_figures(experience, judged, credited), **self.collector.verifier.figures(), **seconds}
+        figures["tokens_seen"] = self._tokens_seen
         self._log_figures(policy, "rollout", mean_over_ranks(figures, len(judged)), batch_size=len(judged))
         self._show(trainer, number, experience, credited)
         return window
@@ -180,7 +183,8 @@ class RolloutCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""
-        return {} if self._window is None else {"windows": gather(self._window.state_dict())}
+        windows = {} if self._window is None else {"windows": gather(self._window.state_dict())}
+        return {"tokens_seen": self._tokens_seen, **windows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._saved = state_dict.get("windows", [])
+        self._saved, self._tokens_seen = state_dict.get("windows", []), state_dict.get("tokens_seen", 0)

@@ -149,6 +149,7 @@ def test_the_configuration_is_saved_with_the_logs_and_only_there(policy_args, tm
     logger = json.dumps({"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path)}})
     main(policy_args("fit", "--trainer.max_steps=1", f"--trainer.logger={logger}"))
     [saved] = tmp_path.rglob("config.yaml")
+    capsys.readouterr()
     again = yaml.safe_load(printed(capsys, "fit", "--config", str(saved)))
     assert again == yaml.safe_load(saved.read_text())
     assert again["trainer"]["max_steps"] == 1

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
@@ -13,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.callbacks.guard import Guard
 from rtt_lightning.callbacks.idle import IdleWindows
+from rtt_lightning.callbacks.progress import Progress
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
 from rtt_lightning.commands.configs import find_configs
@@ -36,12 +39,27 @@ DESCRIPTION = (
 )
 
 
+CONFIG_KEY = "config"
+"""Where a checkpoint keeps the configuration of its run, as YAML."""
+
+
 class SaveConfigWithLogs(SaveConfigCallback):
-    """Saves the whole configuration beside the logs; nowhere when nothing is logged."""
+    """Saves the whole configuration: beside the logs, where something is logged, in every logger and checkpoint."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.logger is not None:
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(self._text))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CONFIG_KEY] = self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return self.parser.dump(self.config, skip_none=False)
 
 
 class RTTCommandLine(LightningCLI):
@@ -53,6 +71,7 @@ class RTTCommandLine(LightningCLI):
         parser.add_lightning_class_args(RewardWatch, "watch")
         parser.add_lightning_class_args(IdleWindows, "idle")
         parser.add_lightning_class_args(Guard, "guard")
+        parser.add_lightning_class_args(Progress, "progress")
         for name in ("canary", "watch", "idle"):
             parser.link_arguments("rollout", f"{name}.rollout", apply_on="instantiate")
         parser.set_defaults(
@@ -60,6 +79,8 @@ class RTTCommandLine(LightningCLI):
                 "trainer.use_distributed_sampler": False,
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.log_every_n_steps": 1,
+                "trainer.enable_progress_bar": False,  # `Progress` says what these would
+                "trainer.enable_model_summary": False,
                 "trainer.max_epochs": -1,
                 "trainer.plugins": {"class_path": "rtt_lightning.runtime.checkpoints.CheckpointFiles"},
             }

@@ -80,7 +80,7 @@ class DiscriminatorModule(TrainableModule):
         logits, mask = self.relevance(encoded)
         loss = binary_cross_entropy(logits, self._labels(batch["pairs"], encoded))
         self._means.add(mask, loss=loss)
-        self._log_figures(self, "train", self._means.pop(), prog_bar=True, batch_size=len(mask))
+        self._log_figures(self, "train", self._means.pop(), batch_size=len(mask))
         self.log("train/cut_tokens", _total(pair.cut for pair in encoded), batch_size=len(mask))
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
@@ -106,7 +106,7 @@ class DiscriminatorModule(TrainableModule):
             measured["f1"] = self.f1.compute()
         if "base_rate" in measured:
             measured["average_precision"] = self.average_precision.compute()
-        self._log_figures(self, prefix, measured, prog_bar=True)
+        self._log_figures(self, prefix, measured)
         for metric in (self.f1, self.average_precision):
             metric.reset()
 

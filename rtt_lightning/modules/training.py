@@ -34,8 +34,8 @@ class TrainableModule(LightningModule):
 
     An update whose loss or gradient norm is not finite on any process changes nothing on all of them: neither weights
     nor optimiser nor scheduler. It ends the run, or is skipped and counted in ``train/skipped_updates``, beside
-    ``train/grad_norm``, before clipping. A batch may name its prompts (``prompt_id``), its ``window``, and what of it
-    is already known not to be finite (``nonfinite``).
+    ``train/lr`` and ``train/grad_norm``, before clipping. A batch may name its prompts (``prompt_id``), its ``window``,
+    and what of it is already known not to be finite (``nonfinite``).
 
     Args:
         optimizer: Makes the optimiser from the trainable parameters.
@@ -107,7 +107,8 @@ class TrainableModule(LightningModule):
         else:
             self.skipped_in_a_row = 0
         self._batches, self._losses = [], []
-        self.log_dict({"train/grad_norm": norm, "train/skipped_updates": float(self._skipped)})
+        rate = optimizer.param_groups[0]["lr"]
+        self.log_dict({"train/grad_norm": norm, "train/lr": rate, "train/skipped_updates": float(self._skipped)})
 
     def _skip(self, optimizer: Optimizer, norm: Tensor | None) -> None:
         """Leave the optimiser nothing to do, if still allowed. ``norm``: the gradient's, where it is to blame."""

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +23,10 @@ from rtt_lightning.types import Credited, JudgedRollout
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 """Sign and colour of a criterion that is as desired, is not, and is undecided."""
+SHOWN_OF_PROMPT, SHOWN_OF_RESPONSE = 300, 600
+"""Characters."""
+FAINT, GREAT = 0.1, 0.5
+"""Shares of the greatest credit: tokens with less than the one have no colour, those from the other on are bold."""
 
 
 def write_completions(
@@ -49,37 +55,57 @@ def write_completions(
 
 
 def print_window(number: int, judged: Sequence[JudgedRollout], credited: Credited, rows: int) -> None:
-    """The first ``rows`` responses of a window as a table, under what `signs` finds in all of them."""
+    """The first ``rows`` responses of a window by prompt, under what `signs` finds in all of them."""
     rewards = torch.full((len(judged),), torch.nan)
     if credited.rewards is not None and credited.known is not None:
         rewards = torch.where(credited.known, credited.rewards, torch.nan)
     seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
-    print_completions(judged[:rows], rewards[:rows], f"window {number}: {seen}")
+    print_completions(judged[:rows], rewards[:rows], credited.advantages[:rows], f"window {number}: {seen}")
 
 
-def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, title: str) -> None:
-    """A table of responses, with a tick at each criterion that is as desired.
+def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, advantages: Tensor, title: str) -> None:
+    """Responses by prompt: it, its criteria, and a row per response with a tick for each that is as desired.
 
-    Text of models and data is shown as it is, never as markup.
+    Tokens with positive credit are green, with negative credit red, bold where it is great. Text of models and data is
+    shown as it is, never as markup.
 
     Args:
-        judged: The responses.
+        judged: The responses, those to a prompt in a row.
         rewards: ``[batch]``; NaN where the reward is not known.
-        title: Of the table.
+        advantages: ``[batch token]``
+        title: Said before all of them.
     """
-    table = Table(title=title, show_lines=True, title_justify="left")
-    table.add_column("prompt", ratio=3)
-    table.add_column("response", ratio=5)
-    table.add_column("as desired", ratio=3)
-    table.add_column("reward", justify="right")
-    for item, reward in zip(judged, rewards.tolist(), strict=True):
-        verdicts = Text()
-        for criterion, verdict in item.decisions:
-            mark, style = MARKS[verdict.as_desired(criterion)]
-            verdicts.append(f"{mark} ", style).append(f"{criterion.label}\n")
-        shown = "–" if math.isnan(reward) else f"{reward:.2f}"
-        table.add_row(Text(item.sample.asked[:300]), Text(item.rollout.text[:600]), verdicts, shown)
-    Console().print(table)
+    console = Console()
+    console.print(Text(title))
+    greatest = float(advantages.abs().max()) if advantages.numel() else 0.0
+    both = zip(judged, rewards.tolist(), advantages.tolist(), strict=True)
+    for _, group in groupby(both, key=lambda row: row[0].sample.id):
+        table, rows = Table(box=HORIZONTALS, show_lines=True, padding=(0, 1, 0, 0)), list(group)
+        sample = rows[0][0].sample
+        console.print(Text(_begin(sample.asked, SHOWN_OF_PROMPT), "bold"))
+        for number, criterion in enumerate(sample.criteria, start=1):
+            console.print(Text(f"{number:>3} {criterion.label}"))
+            table.add_column(str(number), width=2 if number > 9 else 1)
+        table.add_column("reward", justify="right", width=6)
+        table.add_column("response")
+        for item, reward, credit in rows:
+            marks = [Text(*MARKS[verdict.as_desired(criterion)]) for criterion, verdict in item.decisions]
+            table.add_row(*marks, "–" if math.isnan(reward) else f"{reward:.2f}", _coloured(item, credit, greatest))
+        console.print(table)
+
+
+def _coloured(item: JudgedRollout, credit: Sequence[float], greatest: float) -> Text:
+    """The beginning of a response, its tokens in the colours of their credit."""
+    text = Text(_begin(item.rollout.text, SHOWN_OF_RESPONSE))
+    for (start, end), value in zip(item.rollout.offsets, credit, strict=False):
+        share = abs(value) / greatest if greatest else 0.0
+        if share >= FAINT:
+            text.stylize(f"{'bold ' if share >= GREAT else ''}{'green' if value > 0 else 'red'}", start, end)
+    return text
+
+
+def _begin(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}…"
 
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:

@@ -1,23 +1,26 @@
 """Figures of a window of rollouts."""
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from rtt_lightning.functional.accuracy import CRITERIA, accuracy_counts, accuracy_figures
+from rtt_lightning.functional.accuracy import CRITERIA, RUBRIC, accuracy_counts, accuracy_figures
 from rtt_lightning.reports.signs import signs
-from rtt_lightning.runtime.processes import sum_over_ranks
+from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
 
 
 def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
-    The figures of `rtt_lightning.functional.accuracy.accuracy_figures`, and shares of flagged criteria and of answer
-    tokens that the relevance source could not read (``unread``), are those of all processes, where known. The others
-    are means over the responses of this process, if any: the reward that advantages were made from, where it is known,
-    the share of responses where it is not, and what the algorithm measured.
+    The figures of `rtt_lightning.functional.accuracy.accuracy_figures`, shares of flagged criteria and of answer tokens
+    that the relevance source could not read (``unread``), rubric-level accuracy per criterion kind, least and greatest
+    length and the standard deviation of rewards are those of all processes, where known. The others are means over the
+    responses of this process, if any: the reward that advantages were made from, where it is known, the share of
+    responses where it is not, and what the algorithm measured.
     """
     counts = accuracy_counts(experience.met, experience.scorable, experience.weights).sum(0)
     answered = sum(sum(item.rollout.answer_tokens) for item in judged)
@@ -29,6 +32,7 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], cre
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     found = {name: counted[i] / of[i] for i, name in enumerate(shares) if of[i] > 0}
     found |= accuracy_figures(sum_over_ranks(counts))
+    found |= _spread(experience, judged, credited)
     if not judged:
         return found
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
@@ -43,3 +47,26 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], cre
         "truncated": truncated.float().mean(),
         **{name: torch.tensor(value) for name, value in signs(judged).items()},
     }
+
+
+def _spread(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
+    """What no mean over processes tells. A collective."""
+    rewards, known = credited.rewards, credited.known
+    paid: list[float] = [] if rewards is None or known is None else rewards[known].tolist()
+    kinds = Counter(
+        (criterion.checker, desired)
+        for item in judged
+        for criterion, desired in zip(item.sample.criteria, item.as_desired, strict=True)
+    )
+    everywhere = gather((experience.response_mask.sum(1).tolist(), paid, kinds))
+    lengths, rewards = (torch.tensor([*chain(*(part[i] for part in everywhere))]).float() for i in (0, 1))
+    count = sum((part[2] for part in everywhere), Counter())
+    found: dict[str, Tensor] = {}
+    for kind in sorted({kind for kind, _ in count}):
+        if decided := count[kind, True] + count[kind, False]:
+            found[f"{RUBRIC}/{kind}"] = torch.tensor(count[kind, True] / decided)
+    if len(lengths):
+        found |= {"length_min": lengths.min(), "length_max": lengths.max()}
+    if len(rewards) > 1:
+        found["reward_std"] = rewards.std()
+    return found

@@ -89,7 +89,7 @@ def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
         yield row
         now = time.monotonic()
         if number < total and now - said >= EVERY_SECONDS:
-            print(f"{number} of {total} {what} after {(now - began) / 60:.0f} minutes", flush=True)
+            print(f"{number} of {total} {what} after {duration(now - began)}", flush=True)
             said = now
 
 
@@ -102,6 +102,15 @@ def listed(problems: Sequence[str]) -> str:
 def counted(number: int, what: str) -> str:
     """A number of things, whose plural ends in "s": "1 prompt", "2 prompts"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """To two digits or so: "6.2 s", "48 s", "9 min", "2.5 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def three_decimals(figure: float) -> str:

@@ -1,5 +1,6 @@
 """Completions on disk and on the terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -84,28 +85,44 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [item.rollout.text for item in read_judged(tmp_path / "a.parquet")] == ["another"]
 
 
-def words(text: str) -> str:
-    """Without the lines and the wrapping of a table."""
-    return "".join(character for character in text if not character.isspace() and character not in "│┃")
-
-
 def test_text_that_looks_like_markup_is_printed_as_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    print_completions([judged(f"R {MARKUP}", *VERDICTS, prompt=f"P {MARKUP}")], torch.tensor([0.5]), "window 1")
-    shown = words(capsys.readouterr().out)
+    monkeypatch.setenv("COLUMNS", "80")
+    row = judged(f"R {MARKUP}", *VERDICTS, prompt=f"P {MARKUP}")
+    nothing = torch.zeros(1, len(row.rollout.response_ids))
+    print_completions([row], torch.tensor([0.5]), nothing, f"window {MARKUP}")
+    shown = capsys.readouterr().out
     for text in (
+        f"window {MARKUP}",
         f"P {MARKUP}",
-        f"R {MARKUP}",
-        f"✗ Criterion 0 of {MARKUP} (weight -0.5)",  # met, though unwanted
-        f"✗ Criterion 1 of {MARKUP} (weight 0.5)",
-        f"? Criterion 2 of {MARKUP} (weight 1.5)",
+        f"  1 Criterion 0 of {MARKUP} (weight -0.5)",
+        f"  2 Criterion 1 of {MARKUP} (weight 0.5)",
+        f"  3 Criterion 2 of {MARKUP} (weight 1.5)",
+        f" ✗  ✗  ?    0.50  R {MARKUP}",  # the first is met, though unwanted
     ):
-        assert words(text) in shown
-    assert "0.50" in shown
-    print_completions([judged("R", *VERDICTS)], torch.tensor([torch.nan]), "window 2")  # a reward that is not known
+        assert text in [line.rstrip() for line in shown.splitlines()]
+    print_completions([row], torch.tensor([torch.nan]), nothing, "window 2")  # a reward that is not known
     assert "nan" not in capsys.readouterr().out
+
+
+def test_a_prompt_and_its_criteria_stand_once_above_its_responses(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [judged("one", *VERDICTS), judged("two", *VERDICTS), judged("three", VERDICTS[0], prompt="Say bye.")]
+    rows[2] = replace(rows[2], sample=replace(rows[2].sample, id="p2"))
+    print_completions(rows, torch.ones(3), torch.zeros(3, 6), "window 0")
+    shown = capsys.readouterr().out
+    assert [shown.count(text) for text in ("Say hi.", "Say bye.", "Criterion 0", "Criterion 1")] == [1, 1, 2, 1]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_tokens_have_the_colours_of_their_credit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of the greatest, 2: 1 and bold; 0.25; 0.05, too faint; 0.75 and bold. The last is of the end token."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    print_completions([judged("abcd", *VERDICTS)], torch.ones(1), torch.tensor([[2.0, 0.5, 0.1, -1.5, 2.0]]), "window")
+    assert "\x1b[1;32ma\x1b[0m\x1b[32mb\x1b[0mc\x1b[1;31md\x1b[0m" in capsys.readouterr().out
 
 
 def test_kinds_are_listed_from_the_rarest_success_with_unscorable_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,10 +39,18 @@ def test_shares_count_what_was_decided() -> None:
     assert found["instruction_accuracy_wholly_decided"] == 1
     assert found["undecided_share"] == 1 / 2
     assert found["unscorable"] == pytest.approx(1 / 5)
-    assert found["length"] == 4  # with the end token
+    assert (found["length"], found["length_min"], found["length_max"]) == (4, 3, 5)  # with the end token
+    assert found["reward_std"] == pytest.approx(0.5 / 2**0.5)  # of 1 and 1/2
     assert found["reward"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["reward_unknown"] == 0
     assert found["zero_variance_groups"] == 0
+
+
+def test_kinds_have_figures_of_their_own_where_something_was_decided() -> None:
+    rows = [judged(0, 2, True, False), judged(0, 4, None, None)]
+    kinds = {name: value for name, value in of(rows).items() if name.startswith("rubric_accuracy/")}
+    assert kinds == {f"rubric_accuracy/{rows[0].sample.criteria[0].checker}": 1}  # the second criterion is unwanted
+    assert not [name for name in of(rows[1:]) if name.startswith("rubric_accuracy/")]
 
 
 def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: p
     now = iter([0.0, 30.0, 90.0, 100.0, 149.0, 200.0])  # seconds: at the start, and after each row
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: next(now)))
     assert list(terminal.announced("abcde", 5, "responses")) == list("abcde")
-    assert capsys.readouterr().out == "2 of 5 responses after 2 minutes\n"
+    assert capsys.readouterr().out == "2 of 5 responses after 90 s\n"
 
 
 def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,6 +23,8 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_is_no_plural_and_what_is_not_known_is_a_dash() -> None:
     assert [terminal.counted(number, "prompt") for number in (0, 1, 2)] == ["0 prompts", "1 prompt", "2 prompts"]
+    seconds = (6.24, 9.96, 99.5, 540, 9000)
+    assert [*map(terminal.duration, seconds)] == ["6.2 s", "10 s", "2 min", "9 min", "2.5 h"]
     assert [terminal.three_decimals(figure) for figure in (0.12345, float("nan"))] == ["0.123", "–"]
 
 

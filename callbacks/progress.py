@@ -1,0 +1,119 @@
+"""A line per update of how a run goes, the same on a terminal and in a log file."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER
+from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
+
+LEGEND = (
+    "a line per update: mean reward, rubric-level/instruction-level accuracy (with undecided criteria its bounds), "
+    "tokens per response, KL to the reference in nats per response, share of live cells, seconds, time left"
+)
+COLUMNS = (
+    ("length", "rollout/length", ".0f"),
+    ("KL", "train/kl_per_response", ".3g"),
+    ("live", "rollout/live_cells", ".2f"),
+)
+
+
+class Progress(Callback):
+    """Prints a line per update, and in a long evaluation one a minute.
+
+    Args:
+        every: Updates between two lines; 0 for none at all.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        if every < 0:
+            raise ValueError(f"progress.every must be at least 0, got {every}")
+        self.every = every
+        self._step = self._first = 0
+        self._began = self._said = 0.0  # of training
+        self._evaluating = self._heard = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = self._first = trainer.global_step
+        self._began = self._said = time.monotonic()
+        if self.every and trainer.is_global_zero:
+            sizes = [(parameter.numel(), parameter.requires_grad) for parameter in pl_module.parameters()]
+            trained, all_of = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+            print(
+                f"{type(pl_module).__name__}: {trained / 1e6:,.1f} of {all_of / 1e6:,.1f} million weights are trained"
+            )
+            print(LEGEND, flush=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step, total = trainer.global_step, updates_of(trainer)
+        if step == self._step or not self.every or (step % self.every and step != total):
+            return
+        self._step, now = step, time.monotonic()
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        left = None if total is None else (total - step) * (now - self._began) / (step - self._first)
+        if trainer.is_global_zero:
+            print(update_line(step, total, figures, now - self._said, left), flush=True)
+        self._said = now
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._evaluating = self._heard = time.monotonic()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        now = time.monotonic()
+        if self.every and trainer.is_global_zero and now - self._heard >= EVERY_SECONDS:
+            self._heard = now
+            print(f"batches evaluated: {batch_idx + 1}, after {duration(now - self._evaluating)}", flush=True)
+
+    on_test_start = on_predict_start = on_validation_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+
+def updates_of(trainer: Trainer) -> int | None:
+    """Updates that a run ends after, as far as its limits tell: of steps, else of epochs."""
+    if trainer.max_steps >= 0:
+        return trainer.max_steps
+    if trainer.max_epochs is None or trainer.max_epochs < 0:
+        return None
+    return int(trainer.max_epochs * trainer.num_training_batches // trainer.accumulate_grad_batches)
+
+
+def update_line(step: int, total: int | None, figures: Mapping[str, float], seconds: float, left: float | None) -> str:
+    """What is said of an update: at most 80 characters in the usual ranges.
+
+    Args:
+        step: Updates so far.
+        total: Of the run; ``None`` where no limit tells.
+        figures: What was logged last; what is not known is left out.
+        seconds: Since the line before.
+        left: Seconds to the end, where that is known.
+    """
+    words = [f"{step}" if total is None else f"{step:>{len(str(total))}}/{total}"]
+    if "rollout/length" not in figures and "train/loss" in figures:  # a discriminator's
+        words.append(f"loss {figures['train/loss']:.4f}")
+    if "rollout/reward" in figures:
+        words.append(f"reward {figures['rollout/reward']:.2f}")
+    if accuracy := _accuracy(figures):
+        words.append(f"accuracy {accuracy}")
+    words += [f"{label} {figures[name]:{kind}}" for label, name, kind in COLUMNS if name in figures]
+    words.append(f"{duration(seconds)}, {duration(left)} left" if left else duration(seconds))
+    return "  ".join(words)
+
+
+def _accuracy(figures: Mapping[str, float]) -> str:
+    """``rubric/instruction``, of the latter its bounds where these differ."""
+    rubric, low, high = (figures.get(f"rollout/{name}") for name in (RUBRIC, LOWER, UPPER))
+    if rubric is None or low is None or high is None:
+        return ""
+    return f"{rubric:.2f}/{low:.2f}" if low == high else f"{rubric:.2f}/{low:.2f}-{high:.2f}"
