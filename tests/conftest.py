@@ -20,6 +20,9 @@ torch.set_num_threads(1)  # `make test` runs as many tests at a time as there ar
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first, so that no worker is left with one of them at the end."""
     items.sort(key=lambda item: "vllm" not in item.path.stem)
+    for item in items:
+        if isinstance(item, pytest.Function) and "real_model" in item.fixturenames:
+            item.add_marker("model")
 
 
 @pytest.fixture(autouse=True)

