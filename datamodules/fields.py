@@ -4,12 +4,15 @@ import ast
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 SHOWN = 80
 """Characters of a value in an error."""
+ALIKE = 0.85
+"""How like a known key, from 0 to 1, one of the user's own may not be."""
 
 
 def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:
@@ -26,6 +29,19 @@ def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = Fa
     if not isinstance(value, str):
         raise ValueError(f"field `{label}` must be a string, got {type(value).__name__} {shown(value)}")
     return value
+
+
+def refuse_unknown(row: Mapping[str, Any], known: Sequence[str], label: str, *, others: bool) -> None:
+    """Refuse keys that are not known; with ``others`` those alone that look like a known one misspelt.
+
+    Raises:
+        ValueError: Naming the key and the nearest known one.
+    """
+    for key in (str(key) for key in row if key not in known):
+        nearest = get_close_matches(key, known, 1, cutoff=ALIKE if others else 0.5)
+        if nearest or not others:
+            meant = f"; is `{nearest[0]}` meant?" if nearest else "."
+            raise ValueError(f"{label} has the unknown key `{shown(key)}`{meant} Known are {', '.join(known)}")
 
 
 def number(value: Any, label: str) -> float:

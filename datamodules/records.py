@@ -23,7 +23,7 @@ from typing import Any
 
 from rtt_lightning.datamodules.adapters import FORMATS
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
-from rtt_lightning.datamodules.fields import arguments, number, text
+from rtt_lightning.datamodules.fields import arguments, number, refuse_unknown, text
 from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
 from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
@@ -32,6 +32,9 @@ from rtt_lightning.types.response import RECORDED, SAMPLED
 from rtt_lightning.types.rubric import share
 
 SHARES = ("value", "confidence")
+KEYS = ("id", "prompt", "messages", "criteria", "task", "response", *SAMPLED, *RECORDED)
+CRITERION_KEYS = ("text", "checker", "kwargs", "weight", "hard")
+VERDICT_KEYS = ("met", "reason", "spans", "flags", "scope", "loose", *SHARES)
 NEW = ("group_id", "prompt_ids", "answer_span", "logprobs")
 """Fields of a sampled response that version 0.1.0 did not write; the last is not always known."""
 
@@ -140,6 +143,7 @@ def parse_record(row: Any, default_id: str) -> Record:
         raise ValueError(f"not JSON: {row.reason}")
     if not isinstance(row, Mapping):
         raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
+    refuse_unknown(row, KEYS, "the row", others=True)  # which may be columns of the user's own
     entries = _criteria(row)
     sample = RubricSample(
         id=_id(row.get("id"), default_id),
@@ -199,6 +203,7 @@ def _criteria(row: Mapping[str, Any]) -> list[Any]:
 def _criterion(entry: Any, where: str) -> Criterion:
     if not isinstance(entry, Mapping):
         raise ValueError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
+    refuse_unknown(entry, CRITERION_KEYS + VERDICT_KEYS, f"field `{where}`", others=False)
     said, checker = text(entry, "text", where), text(entry, "checker", where)
     kwargs, hard = arguments(entry.get("kwargs"), f"{where}.kwargs"), entry.get("hard")
     weight = 1.0 if entry.get("weight") is None else number(entry["weight"], f"{where}.weight")

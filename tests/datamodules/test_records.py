@@ -114,6 +114,26 @@ def test_bad_verdicts_and_weights_are_named_by_line_and_field(
     assert problem in str(error.value)
 
 
+def test_misspelt_keys_are_named_with_the_nearest_and_columns_of_the_users_own_stay(tmp_path: Path) -> None:
+    criterion = GOOD["criteria"][0]
+    rows = [
+        {**GOOD, "criteria": [{**criterion, "wieght": 2}]},
+        {**GOOD, "criteria": [{**criterion, "zzz": 2}]},
+        {**GOOD, "respons": "tea"},
+        {**GOOD, "source": "mine", "difficulty": 3},
+    ]
+    path = write(tmp_path / "a.jsonl", *rows)
+    with pytest.raises(ValueError, match="3 of 4 rows") as error:
+        read_records(path)
+    for text in (
+        "field `criteria[0]` has the unknown key `wieght`; is `weight` meant? Known are text, checker",
+        "field `criteria[0]` has the unknown key `zzz`. Known are",
+        "the row has the unknown key `respons`; is `response` meant?",
+    ):
+        assert text in str(error.value)
+    assert len(read_records(write(tmp_path / "b.jsonl", rows[-1]))) == 1
+
+
 def test_spans_may_be_empty_and_reach_the_end_of_the_response(tmp_path: Path) -> None:
     criterion = {**GOOD["criteria"][0], "met": None, "spans": [[0, 0], [5, 5], [0, 5]], "flags": ["steering"]}
     [item] = read_judged(write(tmp_path / "a.jsonl", {**GOOD, "response": "hello", "criteria": [criterion]}))
