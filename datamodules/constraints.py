@@ -5,132 +5,22 @@ A prompt is a task about a topic and two to four criteria, one of which always d
 """
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from rtt_lightning.datamodules.topics import ENDINGS, FORBIDDEN, OPENINGS, TASKS, TOPICS, WORDS
+from rtt_lightning.datamodules.topics import TASKS, TOPICS
 from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.verifiers.rules import RULES
+from rtt_lightning.verifiers.rules.rule import Group
 
-
-@dataclass(frozen=True)
-class Kind:
-    """How to ask for one kind of criterion.
-
-    Attributes:
-        phrasings: Sentences; fields stand for the checker's arguments.
-        draw: Draws those arguments, given the topic.
-        conflicts: Groups of kinds of which a prompt holds at most one.
-    """
-
-    phrasings: tuple[str, ...]
-    draw: Callable[[random.Random, str], dict[str, Any]] = lambda rng, topic: {}
-    conflicts: frozenset[str] = frozenset()
-
-
-def _number(low: int, high: int) -> Callable[[random.Random, str], dict[str, Any]]:
-    return lambda rng, topic: {"n": rng.randint(low, high)}
-
-
-def _choice(name: str, words: Sequence[str]) -> Callable[[random.Random, str], dict[str, Any]]:
-    return lambda rng, topic: {name: rng.choice([word for word in words if word != topic])}
-
-
-def _two_words(rng: random.Random, topic: str) -> dict[str, Any]:
-    return {"words": rng.sample([word for word in WORDS if word != topic], 2)}
-
-
-def _sentences(rng: random.Random, topic: str) -> dict[str, Any]:
-    low = rng.randint(1, 3)
-    return {"low": low, "high": low + 1}
-
-
-LENGTH, WORD, CASE, START, END, LAYOUT = ("length", "word", "case", "start", "end", "layout")
-
-KINDS: dict[str, Kind] = {
-    "rtt:include_word": Kind(
-        ("Use the word '{word}'.", "Include the word '{word}' in your answer."),
-        _choice("word", WORDS),
-        frozenset({WORD}),
-    ),
-    "rtt:include_words": Kind(
-        ("Use the words '{words[0]}' and '{words[1]}'.", "Include both '{words[0]}' and '{words[1]}'."),
-        _two_words,
-        frozenset({WORD}),
-    ),
-    "rtt:word_count": Kind(
-        ("Use the word '{word}' at least {n} times.", "The word '{word}' must appear {n} times or more."),
-        lambda rng, topic: {"word": topic, "n": rng.randint(2, 3)},
-        frozenset({"topic"}),
-    ),
-    "rtt:start_with": Kind(
-        ("Begin your answer with '{phrase}'.", "Start with the words '{phrase}'."),
-        _choice("phrase", OPENINGS),
-        frozenset({START, LAYOUT, CASE}),
-    ),
-    "rtt:end_with": Kind(
-        ("End your answer with '{phrase}'.", "Finish with the words '{phrase}'."),
-        _choice("phrase", ENDINGS),
-        frozenset({END}),
-    ),
-    "rtt:end_punctuation": Kind(
-        ("Finish your last sentence.", "End with a complete sentence."), conflicts=frozenset({END, LAYOUT, "finish"})
-    ),
-    "rtt:bullet_list": Kind(
-        ("Use at least {n} bullet points starting with '- '.", "Give {n} or more points, each on a line with '- '."),
-        _number(2, 3),
-        frozenset({LAYOUT, START, LENGTH}),
-    ),
-    "rtt:capital_word": Kind(
-        ("Write at least {n} words in ALL CAPITALS.", "Put {n} or more words in CAPITAL LETTERS."),
-        _number(1, 2),
-        frozenset({CASE}),
-    ),
-    "rtt:include_number": Kind(("Include a number written in digits.", "Mention at least one number, such as 7.")),
-    "rtt:exclamation": Kind(("Use an exclamation mark.", "Include at least one exclamation mark.")),
-    "rtt:question": Kind(("Ask a question in your answer.", "Include at least one question mark.")),
-    "rtt:forbid_word": Kind(("Do not use the word '{word}'.", "Avoid the word '{word}'."), _choice("word", FORBIDDEN)),
-    "rtt:no_commas": Kind(("Do not use any commas.", "Write without commas.")),
-    "rtt:no_repetition": Kind(
-        ("Do not repeat any word more than {n} times.", "No word may appear more than {n} times."),
-        _number(2, 3),
-        frozenset({"topic"}),
-    ),
-    "rtt:min_words": Kind(
-        ("Use at least {n} words.", "Write {n} words or more."), _number(20, 30), frozenset({LENGTH})
-    ),
-    "rtt:max_words": Kind(
-        ("Use at most {n} words.", "Do not write more than {n} words."), _number(15, 28), frozenset({LENGTH})
-    ),
-    "rtt:sentence_count": Kind(
-        ("Write {low} or {high} sentences.", "Answer in {low} to {high} complete sentences."),
-        _sentences,
-        frozenset({LENGTH, LAYOUT, "finish"}),
-    ),
-    "rtt:distinct_words": Kind(
-        ("Use at least {n} different words.", "Your answer needs {n} or more different words."),
-        _number(14, 22),
-        frozenset({LENGTH}),
-    ),
-    "rtt:quoted": Kind(
-        ("Put your whole answer in double quotation marks.", "Wrap the answer in double quotes."),
-        conflicts=frozenset({START, END, LAYOUT}),
-    ),
-    "rtt:postscript": Kind(
-        ("Add a postscript that starts with 'P.S.'.", "End with a note that begins with 'P.S.'."),
-        conflicts=frozenset({END, LAYOUT, "finish", CASE}),
-    ),
-    "rtt:title": Kind(
-        ("Give it a title in double angular brackets, like <<title>>.", "Add a title written as <<title>>."),
-        conflicts=frozenset({START, LAYOUT}),
-    ),
-    "rtt:lowercase": Kind(
-        ("Write everything in lowercase letters.", "Do not use capital letters."), conflicts=frozenset({CASE})
-    ),
-}
-
+KINDS = {name: rule.asked for name, rule in RULES.items() if rule.asked}
+"""How to ask for each kind of criterion."""
+TRAIN_KINDS = (
+    "rtt:include_word", "rtt:include_words", "rtt:word_count", "rtt:start_with", "rtt:end_with", "rtt:end_punctuation",
+    "rtt:bullet_list", "rtt:capital_word", "rtt:include_number", "rtt:exclamation", "rtt:question", "rtt:forbid_word",
+    "rtt:no_commas", "rtt:no_repetition", "rtt:min_words", "rtt:max_words", "rtt:sentence_count", "rtt:distinct_words",
+)  # fmt: skip
+"""Kinds that are drawn by default, in an order that is part of what a seed means."""
 HELD_OUT_KINDS = ("rtt:quoted", "rtt:postscript", "rtt:title", "rtt:lowercase")
-TRAIN_KINDS = tuple(kind for kind in KINDS if kind not in HELD_OUT_KINDS)
 
 
 def sample_prompts(
@@ -174,7 +64,7 @@ def _sample(seed: int, index: int, kinds: Sequence[str], withheld: int) -> Rubri
 def _compatible(rng: random.Random, kinds: Sequence[str], count: int) -> list[str]:
     """Up to ``count`` kinds, no two of one conflict group."""
     chosen: list[str] = []
-    taken: set[str] = set()
+    taken: set[Group] = set()
     for kind in rng.sample(list(kinds), len(kinds)):
         if len(chosen) < count and not KINDS[kind].conflicts & taken:
             chosen.append(kind)

@@ -1,4 +1,4 @@
-"""Words of the built-in constraint sampler: topics with a word that an answer must mention, and tasks about them."""
+"""What the built-in constraint sampler asks about: topics, which are words that an answer must mention, and tasks."""
 
 TOPICS = tuple(
     """
@@ -36,37 +36,3 @@ TASKS = (
     "Explain in simple words what one should know about {topic}.",
     "Write a short speech about {topic}.",
 )
-
-WORDS = tuple(
-    """
-    golden quiet ancient bright gentle sudden hidden famous simple strange careful distant modern clever humble
-    morning window journey secret village garden shadow signal market bridge winter summer teacher doctor sister
-    neighbour captain river forest island future history science music colour energy balance wonder promise
-    reason together always never perhaps suddenly finally often beautiful important difficult different special
-    little
-    """.split()
-)
-
-OPENINGS = (
-    "Today",
-    "Honestly",
-    "Imagine",
-    "Once",
-    "Of course",
-    "In short",
-    "First of all",
-    "Well",
-    "Long ago",
-    "Dear friend",
-)
-ENDINGS = (
-    "that is all",
-    "thank you",
-    "best wishes",
-    "see you soon",
-    "the end",
-    "enjoy it",
-    "try it yourself",
-    "take care",
-)
-FORBIDDEN = ("very", "people", "world", "many", "great", "life", "time", "also", "make", "good", "like", "used")

@@ -1,6 +1,7 @@
 """Imports point one way: each room may import from those before it, and from itself."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,24 @@ def test_a_file_imports_from_the_rooms_before_its_own(path: Path) -> None:
     assert not wrong, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(wrong))}"
 
 
-@pytest.mark.parametrize("room", ["types", "verifiers.router", "verifiers.judge"])
+VERIFIERS = {"base": set(), "ifeval": {"base"}, "rules": {"base", "ifeval"}, "judge": {"base"}, "code": {"base"}}
+"""What each of its rooms may import of the others."""
+
+
+@pytest.mark.parametrize("room", VERIFIERS)
+def test_the_verifiers_are_rooms_as_well(room: str) -> None:
+    files = [*(PACKAGE / "verifiers" / room).glob("*.py"), *(PACKAGE / "verifiers").glob(f"{room}.py")]
+    names = {
+        name for path in files for name in re.findall(r"rtt_lightning\.verifiers\.(\w+)\S* import", path.read_text())
+    }
+    assert names - {room} <= VERIFIERS[room]
+
+
+@pytest.mark.parametrize("room", ["types", "verifiers"])
 def test_processes_that_check_rules_start_without_torch(room: str) -> None:
-    code = f"import rtt_lightning.{room}, sys; sys.exit('torch' in sys.modules)"
+    files = [path.relative_to(ROOT).with_suffix("") for path in (PACKAGE / room).rglob("*.py")]
+    names = [
+        ".".join(path.parts).removesuffix(".__init__") for path in files if path.stem not in ("batches", "experience")
+    ]
+    code = f"import {', '.join(names)}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

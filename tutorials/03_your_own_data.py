@@ -16,8 +16,8 @@ from pathlib import Path
 from rtt_lightning.cli import main
 from rtt_lightning.datamodules.adapters import Adapter
 from rtt_lightning.datamodules.adapters.base import Row
-from rtt_lightning.datamodules.descriptions import parse_description
 from rtt_lightning.datamodules.records import read_records
+from rtt_lightning.verifiers.rules import parse_description
 
 # 1. Rows as a shop might have them: a question, and house rules in words.
 ROWS = [

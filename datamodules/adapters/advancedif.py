@@ -1,7 +1,7 @@
 """AdvancedIF: ``conversation_history`` and ``prompt_metadata`` with rubrics, each as JSON text."""
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
-from rtt_lightning.verifiers.checks import JUDGE
+from rtt_lightning.verifiers.base import JUDGE
 
 
 class AdvancedIF(Adapter):

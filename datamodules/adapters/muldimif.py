@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
-from rtt_lightning.datamodules.descriptions import parse_description
-from rtt_lightning.verifiers.checks import JUDGE
+from rtt_lightning.verifiers.base import JUDGE
+from rtt_lightning.verifiers.rules import parse_description
 
 
 class MulDimIF(Adapter):

@@ -1,7 +1,7 @@
 """Prompts as TRL's trainers take them: ``prompt`` as a conversation, with criteria beside it."""
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
-from rtt_lightning.verifiers.checks import JUDGE
+from rtt_lightning.verifiers.base import JUDGE
 
 
 class TRL(Adapter):

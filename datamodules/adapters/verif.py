@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
-from rtt_lightning.verifiers.checks import CODE, JUDGE
+from rtt_lightning.verifiers.base import CODE, JUDGE
 
 
 class VerIF(Adapter):

@@ -5,7 +5,7 @@ from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
 from rtt_lightning.datamodules.fields import number
-from rtt_lightning.verifiers.checks import JUDGE
+from rtt_lightning.verifiers.base import JUDGE
 
 PROMPTS = ("prompt", "question", "messages")
 RUBRICS = ("rubric", "rubrics", "criteria")

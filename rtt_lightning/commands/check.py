@@ -16,8 +16,9 @@ from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.runtime.terminal import counted, listed
 from rtt_lightning.types import Criterion, RubricSample
-from rtt_lightning.verifiers.checks import CODE, JUDGE, Checks
-from rtt_lightning.verifiers.trial import Trial, code_problem
+from rtt_lightning.verifiers.base import CODE, JUDGE
+from rtt_lightning.verifiers.code import code_problem
+from rtt_lightning.verifiers.rules.checks import Checks
 
 BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Upper ends of the histogram of prompt lengths."""
@@ -80,9 +81,9 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
         found.problems.append(f"{rows.name}: {counted(bad, 'bad row')}\n{listed(problems)}")
     if not problems and not found.samples:
         found.problems.append(f"{rows.name} holds no rows")
-    trial = Trial(Checks({}))
-    found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, trial))]
-    found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, trial.lacking)]
+    checks = Checks({})
+    found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, checks))]
+    found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, checks.lacking)]
     found.notes += [f"{rows.name}: {text}" for text in _weights(found.samples)]
     counts = Counter(sample.text for sample in found.samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
@@ -108,11 +109,11 @@ def _weights(samples: Sequence[RubricSample]) -> Iterator[str]:
         yield f"weights of criteria range from {min(weights):g} to {max(weights):g}; unwanted criteria: {unwanted}"
 
 
-def _problem(trial: Trial, criterion: Criterion) -> str:
+def _problem(checks: Checks, criterion: Criterion) -> str:
     """A checker that is unknown or does not take its arguments, or code that does not compile."""
     if criterion.checker == JUDGE:
         return ""
-    return code_problem(criterion) if criterion.checker == CODE else trial.problem(criterion)
+    return code_problem(criterion) if criterion.checker == CODE else checks.problem(criterion)
 
 
 def _token_lengths(found: Findings, tokenizer: str) -> list[int] | None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rtt_lightning.runtime.finite import shortened
 from rtt_lightning.types import Criterion, JudgedRollout
-from rtt_lightning.verifiers.checks import UNDECIDABLE
+from rtt_lightning.verifiers.rules.checks import UNDECIDABLE
 
 MOST_REASONS, MOST_NAMES = 20, 3
 """Rows of the table, and names in a cell of it."""

@@ -11,7 +11,7 @@ from rtt_lightning.relevance.base import Relevance
 from rtt_lightning.types import Criterion, Experience, JudgedRollout, Verdict
 from rtt_lightning.types.batches import VerdictBatch
 from rtt_lightning.types.experience import of_one_process
-from rtt_lightning.verifiers.checks import JUDGE
+from rtt_lightning.verifiers.base import JUDGE
 
 
 def evaluated(judged: Sequence[JudgedRollout]) -> VerdictBatch:

@@ -2,13 +2,20 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 from anyio.from_thread import start_blocking_portal
 
 from rtt_lightning.types import Criterion, RubricSample, Verdict
+
+Checker = Callable[..., Verdict]
+"""From an answer and arguments to a verdict."""
+JUDGE = "judge"
+"""The checker id of criteria that no rule decides."""
+CODE = "code"
+"""The checker id of criteria that code from the data decides, as ``source`` among their arguments."""
 
 
 class Memory(Protocol):
@@ -39,8 +46,8 @@ class Verifier(ABC):
         """
 
     async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
-        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.loose`; the strict ones, as
-        given, where a verifier has no loose reading.
+        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.rules.checks`; the strict
+        ones, as given, where a verifier has no loose reading.
         """
         return list(strict)
 
@@ -77,3 +84,9 @@ class Verifier(ABC):
 
         with start_blocking_portal() as portal:  # in a thread: a notebook has a loop of its own
             return portal.call(gather)
+
+
+def unscorable(reason: str) -> Verdict:
+    """With the reason as one short line that any file can hold: it may quote lone surrogates of an answer."""
+    line = " ".join(reason.split())[:200]
+    return Verdict.unscorable(line.encode("utf-8", "backslashreplace").decode())

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.types import Criterion, RubricSample, Verdict
-from rtt_lightning.verifiers.base import Memory, Verifier
-from rtt_lightning.verifiers.checks import CODE, JUDGE
+from rtt_lightning.verifiers.base import CODE, JUDGE, Memory, Verifier
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 

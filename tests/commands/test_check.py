@@ -42,7 +42,7 @@ def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: p
         ([of_criterion(checker="rtt:include_wrod")], "rtt", "unknown checker 'rtt:include_wrod'; did you mean"),
         ([of_criterion(kwargs={})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
         ([of_criterion(kwargs={"word": "tea", "x": 1})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
-        ([of_criterion(checker="code", kwargs={"source": "def f(:"})], "rtt", "checker code does not compile"),
+        ([of_criterion(checker="code", kwargs={"source": "def f(:"})], "rtt", "checker code: it does not compile"),
         ([of_criterion(checker="code")], "rtt", "checker code must be a text in `kwargs.source`, got NoneType"),
         ([of_criterion(checker="code", kwargs={"source": ["x = 1"]})], "rtt", "checker code must be a text in"),
         ([{"prompt": "Hi.", "checker": ["[rule] Short."], "functions": [None]}], "verif", "`functions[0]` is empty"),

@@ -13,10 +13,11 @@ from rtt_lightning.datamodules.constraints import (
     TRAIN_KINDS,
     sample_prompts,
 )
-from rtt_lightning.datamodules.topics import ENDINGS, FORBIDDEN, OPENINGS, TASKS, TOPICS, WORDS
+from rtt_lightning.datamodules.topics import TASKS, TOPICS
 from rtt_lightning.types import RubricSample
-from rtt_lightning.verifiers.constraints import CHECKERS
-from rtt_lightning.verifiers.rules import RuleVerifier
+from rtt_lightning.verifiers.rules import RULES, RuleVerifier
+from rtt_lightning.verifiers.rules.edges import ENDINGS, OPENINGS
+from rtt_lightning.verifiers.rules.words import FORBIDDEN, WORDS
 
 MANY = sample_prompts(3000, seed=0, kinds=tuple(KINDS))
 
@@ -94,7 +95,7 @@ def test_a_prompt_holds_no_two_conflicting_kinds() -> None:
 
 def test_no_criterion_demands_a_word_that_another_may_forbid() -> None:
     text = "; ".join((*TOPICS, *WORDS, *OPENINGS, *ENDINGS))
-    assert [word for word in FORBIDDEN if not CHECKERS["rtt:forbid_word"](text, word).met] == []
+    assert [word for word in FORBIDDEN if not RULES["rtt:forbid_word"](text, word).met] == []
 
 
 def test_no_criterion_demands_capitals_beside_lowercase() -> None:
@@ -116,7 +117,7 @@ def test_withheld_criteria_are_checked_but_not_asked_for() -> None:
 
 
 def test_held_out_kinds_never_appear_in_training_prompts() -> None:
-    assert set(TRAIN_KINDS) | set(HELD_OUT_KINDS) == set(KINDS)
+    assert {*TRAIN_KINDS, *HELD_OUT_KINDS} <= KINDS.keys()
     drawn = {kind for sample in sample_prompts(1000, 0, TRAIN_KINDS) for kind in kinds_of(sample)}
     assert drawn == set(TRAIN_KINDS)
     assert not drawn & set(HELD_OUT_KINDS)
@@ -153,7 +154,7 @@ def test_every_criterion_is_decided_on_any_text_or_says_how_readers_differ(answe
 def test_every_kind_can_be_met_and_missed(kind: str) -> None:
     kwargs, met, missed = EXAMPLES[kind]
     for (answer, deciding), expected in ((met, True), (missed, False)):
-        verdict = CHECKERS[kind](answer, **kwargs)
+        verdict = RULES[kind](answer, **kwargs)
         assert verdict.met is expected, verdict
         found = "".join(answer[start:end] for start, end in verdict.spans or ())
         assert found == (answer if deciding is WHOLE else deciding)
@@ -172,7 +173,7 @@ def test_every_kind_can_be_met_and_missed(kind: str) -> None:
     ],
 )
 def test_where_readers_differ_nothing_is_decided(kind: str, kwargs: dict[str, Any], answer: str) -> None:
-    assert CHECKERS[f"rtt:{kind}"](answer, **kwargs).met is None
+    assert RULES[f"rtt:{kind}"](answer, **kwargs).met is None
 
 
 @pytest.mark.parametrize("kinds", [(), ("rtt:no_commas", "rtt:rhyme")])

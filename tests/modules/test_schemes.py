@@ -1,5 +1,6 @@
 """Reward schemes of a user's own, in real runs: what they return is looked at, trained on and shown."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,8 @@ class Forgetful(PolicyModule):
 
 
 def shown_rewards(printed: str) -> list[str]:
-    """The last column of the table of completions, where it says anything."""
-    rows = [line.split("│") for line in printed.splitlines() if line.count("│") > 3]
-    return [cells[-2].strip() for cells in rows if cells[-2].strip()]
+    """The rewards of the table, which stand behind the marks of its rows."""
+    return re.findall(r"^(?: [✓✗?] )+ +(–|[0-9.]+)  ", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

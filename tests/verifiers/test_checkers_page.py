@@ -7,8 +7,8 @@ from inspect import Parameter, signature
 from textwrap import shorten
 from typing import Any
 
-from rtt_lightning.verifiers.checks import OURS
-from rtt_lightning.verifiers.ifeval import describe, given, ifeval_checkers
+from rtt_lightning.verifiers.rules import RULES
+from rtt_lightning.verifiers.ifeval.checkers import describe, given, ifeval_checkers
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/checkers.md"
@@ -45,7 +45,7 @@ def page() -> str:
     rows = [json.loads(line) for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines()]
     examples: dict[str, dict[str, Any]] = {each["id"]: given(each["kwargs"]) for each in reversed(rows)}
     text = ABOUT
-    for name, checker in OURS.items():
+    for name, checker in RULES.items():
         _, *arguments = signature(checker).parameters.values()
         sentence = str(checker.__doc__).splitlines()[0].replace("``", "`").partition(";")[0].rstrip(".")
         text += row(name, ", ".join(map(argument, arguments)), f"{sentence}.")

@@ -20,7 +20,7 @@ from rtt_lightning.commands.doctor.budget import GIB
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.engines.vllm.engine import import_vllm
 from rtt_lightning.runtime.servers import by_proxy, unusable_proxy
-from rtt_lightning.verifiers.trial import NLTK_RESOURCES, has_nltk
+from rtt_lightning.verifiers.ifeval.needs import NLTK_RESOURCES, has_nltk
 
 USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
 

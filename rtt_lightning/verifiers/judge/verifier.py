@@ -15,8 +15,7 @@ from anyio.from_thread import start_blocking_portal
 
 from rtt_lightning.types import SHORTENED, STEERING, Criterion, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Memory, Verifier
-from rtt_lightning.verifiers.judge.account import Account
-from rtt_lightning.verifiers.judge.budget import Budget
+from rtt_lightning.verifiers.judge.budget import Account, Budget
 from rtt_lightning.verifiers.judge.completions import Reply
 from rtt_lightning.verifiers.judge.dialect import LENGTHS, settings
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.checks import JUDGE, unscorable
+from rtt_lightning.verifiers.base import JUDGE, unscorable
 from rtt_lightning.verifiers.judge.replies import Opinion
 
 

@@ -1,0 +1,134 @@
+"""One rule check: from a checker's id to a verdict, whatever the checker does.
+
+Whether it can do its work is found out before a run is spent on it: is the checker known, do its arguments fit, is what
+it reads on this machine?
+"""
+
+import difflib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+from rtt_lightning.types import Criterion, Verdict
+from rtt_lightning.verifiers.base import CODE, JUDGE, Checker, unscorable
+from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
+from rtt_lightning.verifiers.ifeval.needs import lacking
+from rtt_lightning.verifiers.rules.known import RULES
+
+UNDECIDABLE = {
+    JUDGE: "no rule decides this criterion; it needs a judge",
+    CODE: "code that comes with data is not run outside a sandbox",
+}
+"""Why no rule decides the criteria of some ids."""
+TRIALS = (
+    "An answer that is tried on each checker.\n\nIt has two paragraphs.",
+    '# Tea\n\n"THE tea, 3 cups!" Why?\n\n- one\n- two\n\n1. three\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nP.S. <<Tea>>',
+    '{"a": 1}',
+)
+"""Answers that lead most checkers to each of their arguments."""
+
+
+class Checks:
+    """The checkers that are known, by id.
+
+    Args:
+        own: Checkers of a user, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
+        official: Verdicts of IFEval and IFBench as their evaluators give them, see `ifeval_checkers`.
+    """
+
+    def __init__(self, own: Mapping[str, Checker], official: Official = False) -> None:
+        self._own, self._official = frozenset(own), official
+        self._checkers: dict[str, Checker] = {**RULES, **own}
+        self._tried: dict[tuple[str, str], str] = {}
+        self._lacking = cache(lacking)
+
+    def find(self, checker: str) -> Checker | None:
+        return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)
+
+    def check(self, criterion: Criterion, answer: str) -> Verdict:
+        """A verdict, unscorable where the checker is unknown, raises, or returns anything else."""
+        checker = self.find(criterion.checker)
+        if checker is None:
+            return Verdict.unscorable(self._unknown(criterion.checker))
+        try:
+            verdict = checker(answer, **criterion.kwargs)
+        except Exception as error:  # checkers are other people's code: whatever one raises must not become a reward
+            return unscorable(f"{criterion.checker}: {type(error).__name__}: {error}")
+        if not isinstance(verdict, Verdict):
+            return unscorable(f"{criterion.checker} returned {type(verdict).__name__}, not a Verdict")
+        if not isinstance(verdict.met, bool | None):
+            return unscorable(f"{criterion.checker} gave met={verdict.met!r}, not True, False or None")
+        return verdict
+
+    def check_loosely(self, criterion: Criterion, answer: str) -> Verdict:
+        """Met if met by any variant of the answer; else, unscorable if unscorable for any."""
+        strict = self.check(criterion, answer)
+        if strict.met:
+            return strict
+        others = [self.check(criterion, variant) for variant in dict.fromkeys(variants(answer)) if variant != answer]
+        undecided = [verdict for verdict in (strict, *others) if verdict.met is None]
+        found = next((verdict for verdict in others if verdict.met), undecided[0] if undecided else strict)
+        return replace(found, spans=None)  # they would be those of a variant
+
+    def problem(self, criterion: Criterion) -> str:
+        """What is wrong with a criterion's checker or arguments, in words; empty where nothing is.
+
+        Equal ones are tried once. A checker of a user's own is not called: it may do more than check, or fail on our
+        answers for a good reason; only whether it takes arguments of these names is looked at.
+        """
+        key = criterion.checker, json.dumps(criterion.kwargs, sort_keys=True, default=repr)
+        if key not in self._tried:
+            self._tried[key] = self._try(criterion)
+        return self._tried[key]
+
+    def lacking(self, criterion: Criterion) -> str:
+        """What a checker of a benchmark needs that this machine lacks, in words; empty where that is nothing."""
+        official = criterion.checker not in self._checkers and self.find(criterion.checker)
+        return self._lacking(criterion.checker) if official else ""
+
+    def _try(self, criterion: Criterion) -> str:
+        checker = self.find(criterion.checker)
+        if checker is None:
+            return self._unknown(criterion.checker)
+        if criterion.checker in self._own:
+            return _misfit(checker, criterion)
+        for answer in TRIALS:
+            verdict = self.check(criterion, answer)
+            if verdict.met is None and verdict.reason.startswith(f"{criterion.checker}: "):
+                return f"wrong arguments: {verdict.reason}"
+        return ""
+
+    def _unknown(self, checker: str) -> str:
+        """That a checker is unknown, and which one may be meant."""
+        if checker in UNDECIDABLE:
+            return UNDECIDABLE[checker]
+        known = [*self._checkers, *ifeval_checkers()]
+        close = difflib.get_close_matches(checker, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known are for example {known[:3]}"
+        return f"unknown checker {checker!r}{hint}"
+
+
+def _misfit(checker: Checker, criterion: Criterion) -> str:
+    try:
+        signature = inspect.signature(checker)
+    except ValueError:  # of a checker that is written in C
+        return ""
+    try:
+        signature.bind("", **criterion.kwargs)
+    except TypeError as error:
+        return f"wrong arguments: {criterion.checker}: {error}"
+    return ""
+
+
+def variants(answer: str) -> list[str]:
+    """The answer, and without its first line, its last one or both; each also without asterisks.
+
+    By these IFEval evaluates loosely. The official evaluators try the eight in another order, and stop at the first
+    that is met.
+    """
+    lines = answer.split("\n")
+    cut = ["\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1])]
+    plain = [answer, *cut]
+    return [*plain, *(variant.replace("*", "") for variant in plain)]

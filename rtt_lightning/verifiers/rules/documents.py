@@ -1,0 +1,151 @@
+"""Rules of answers that are JSON or XML documents.
+
+Where readers differ (does one object nest one level or none? may other text stand beside it?) there is no verdict.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from xml.parsers import expat
+
+from rtt_lightning.types import Span, Verdict
+from rtt_lightning.verifiers.rules.bounds import limits
+from rtt_lightning.verifiers.rules.grammar import GIVEN, SUBJECT, fits
+from rtt_lightning.verifiers.rules.rule import Arguments, measured, rule, whole
+from rtt_lightning.verifiers.rules.text import fences, plain
+
+KINDS = {"object": dict, "array": list}
+"""Types of JSON values by their names."""
+DEEPEST = 100
+"""Levels of nesting that are followed."""
+_NESTING = frozenset("json object objects nesting depth nested structure format".split())
+"""Words that change nothing about a number of levels."""
+
+
+def _read_json(sentence: str) -> Arguments | None:
+    kinds = r"(?: format| (?P<kind>object|array))?"
+    if found := fits(sentence, rf"{SUBJECT}{GIVEN}(?:in|as|use|using|be) (?:an? )?(?:valid )?json{kinds}"):
+        return {"kind": found["kind"].lower()} if found["kind"] else {}
+    if not re.search(r"\bnest(?:ing|ed)\b", sentence, re.IGNORECASE):
+        return None
+    if not re.search(r"\b(?:json|objects?)\b", sentence, re.IGNORECASE):
+        return None  # lists and quotations nest as well
+    # "nesting levels must not exceed 3", without a unit behind the number
+    behind = re.sub(r"(\b(?:\d+|one|two|three|four|five))(?=\.?$)", r"\1 levels", sentence.strip())
+    found = (limits(text, "level", "layer", fillers=_NESTING) for text in (sentence, behind))
+    return next(filter(None, found), None)
+
+
+def _read_xml(sentence: str) -> Arguments | None:
+    kinds = r"(?:valid |well-formed )?xml(?: format| document)?"
+    if fits(sentence, rf"{SUBJECT}{GIVEN}(?:in|as|use|using|be) (?:an? )?{kinds}"):
+        return {}
+    if not re.search(r"\bxml\b", sentence, re.IGNORECASE):
+        return None
+    return limits(sentence, "attribute", fillers=frozenset({"xml", "format", "document"}))
+
+
+@rule("global", read=_read_json, as_it_is=True)
+def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None = None) -> Verdict:
+    """The answer is JSON, by itself or in one fence, with ``low`` to ``high`` levels of objects within each other.
+
+    One object counts as one level or none. JSON beside other text is doubtful. ``kind`` is "object" or "array" where it
+    must be that.
+
+    Raises:
+        ValueError: For another kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind of JSON must be one of {', '.join(KINDS)}, got {kind!r}")
+    try:
+        value = _alone(answer, partial(json.loads, parse_constant=_refuse))
+    except (ValueError, RecursionError) as error:
+        if _has(answer, json.loads, "{[", "}]"):
+            return Verdict.unscorable("JSON for some readers, or beside other text")
+        return whole(answer, False, f"not JSON: {error}")
+    if kind is not None and not isinstance(value, KINDS[kind]):
+        return whole(answer, False, f"JSON, but no {kind}")
+    if not isinstance(value, dict | list):
+        return Verdict.unscorable("a single JSON value, neither object nor list")
+    if (low, high) == (0, None):
+        return whole(answer, True, "JSON")
+    depth = _depth(value)
+    return measured(answer, max(depth - 1, 0), depth, low, high, "levels")
+
+
+@rule("global", read=_read_xml, as_it_is=True)
+def is_xml(answer: str, low: int = 0, high: int | None = None) -> Verdict:
+    """The answer is well-formed XML, by itself or in one fence, with ``low`` to ``high`` attributes.
+
+    They may be counted per element or all together. XML beside other text is doubtful. Entities of its own are not
+    expanded.
+    """
+    try:
+        counts = _alone(answer, _attributes)
+    except (expat.ExpatError, ValueError) as error:
+        if _has(answer, _attributes, "<", ">"):
+            return Verdict.unscorable("XML beside other text")
+        return whole(answer, False, f"not XML: {error}")
+    if (low, high) == (0, None):
+        return whole(answer, True, "XML")
+    return measured(answer, max(counts), sum(counts), low, high, "attributes")
+
+
+def _fenced(answer: str) -> list[tuple[Span, str]]:
+    """Characters of each block of code, and what stands between its fences."""
+    text = plain(answer)
+    found = []
+    for start, end in fences(text):
+        first, last = text.find("\n", start) + 1, text.rfind("\n", start, end)
+        closed = text[last + 1 : end].strip()[:3] in ("```", "~~~") and last >= first - 1
+        found.append(((start, end), answer[first : max(first, last) if closed else end]))
+    return found
+
+
+def _alone(answer: str, read: Callable[[str], Any]) -> Any:
+    """What the whole answer is, or what stands in the fence that is all of it.
+
+    Raises:
+        ValueError, expat.ExpatError: If that cannot be read.
+    """
+    for (start, end), text in _fenced(answer):
+        if not answer[:start].strip() and not answer[end:].strip():
+            return read(text)
+    return read(answer.strip().lstrip("\ufeff"))
+
+
+def _has(answer: str, read: Callable[[str], Any], opening: str, closing: str) -> bool:
+    """Whether some fence, or what stands between the first opening and the last closing sign, can be read."""
+    first = min((place for sign in opening if (place := answer.find(sign)) >= 0), default=0)
+    last = max(answer.rfind(sign) for sign in closing)
+    for text in (*(text for _, text in _fenced(answer)), answer[first : last + 1]):
+        try:
+            read(text)
+        except (ValueError, RecursionError, expat.ExpatError):
+            continue
+        return True
+    return False
+
+
+def _attributes(text: str) -> list[int]:
+    """How many attributes each element of a document has."""
+    counts: list[int] = []
+    parser = expat.ParserCreate("utf-8")
+    parser.StartElementHandler = lambda name, attributes: counts.append(len(attributes))
+    parser.EntityDeclHandler = _refuse
+    parser.Parse(text.strip().encode("utf-8", "replace"), True)
+    return counts
+
+
+def _depth(value: Any, depth: int = 0) -> int:
+    """Objects within each other; lists between them count as nothing."""
+    if depth > DEEPEST or not isinstance(value, dict | list):
+        return depth
+    children, own = (value.values(), 1) if isinstance(value, dict) else (value, 0)
+    return max((_depth(child, depth + own) for child in children), default=depth + own)
+
+
+def _refuse(*found: Any) -> None:
+    raise ValueError(f"it holds {found[0]!r}")

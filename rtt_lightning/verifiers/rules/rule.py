@@ -1,0 +1,130 @@
+"""What a rule is: a checker, how it is asked for and how it is read from a sentence; and verdicts on what readers may
+count differently.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from functools import update_wrapper
+from typing import Any, Literal
+
+from rtt_lightning.types import Scope, Span, Verdict
+from rtt_lightning.verifiers.base import Checker
+from rtt_lightning.verifiers.rules.text import is_blank, plain
+
+Spans = tuple[Span, ...]
+Arguments = dict[str, Any]
+Read = Callable[[str], Arguments | None]
+"""From a bare sentence to the arguments of the checker that it asks for; ``None`` where that is not certain."""
+Draw = Callable[[random.Random, str], Arguments]
+"""Draws a checker's arguments, given the topic of a prompt."""
+Group = Literal["length", "word", "case", "start", "end", "layout", "finish", "topic"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the built-in constraint sampler asks for a rule.
+
+    Attributes:
+        phrasings: Sentences; fields stand for the checker's arguments.
+        draw: Draws those arguments.
+        conflicts: Groups of rules of which a prompt holds at most one.
+    """
+
+    phrasings: tuple[str, ...]
+    draw: Draw = lambda rng, topic: {}
+    conflicts: AbstractSet[Group] = frozenset()
+
+
+def number(low: int, high: int) -> Draw:
+    """Draws ``n``, both bounds included."""
+    return lambda rng, topic: {"n": rng.randint(low, high)}
+
+
+def choice(name: str, words: Sequence[str]) -> Draw:
+    """Draws a word that is not the topic."""
+    return lambda rng, topic: {name: rng.choice([word for word in words if word != topic])}
+
+
+class Rule:
+    """A built-in checker, by the id ``rtt:<name of its function>``. It gets the answer as `plain` text, so that line
+    ends and kinds of spaces decide nothing, and its verdict gets its scope. A blank answer meets no criterion:
+    emptiness must not earn reward.
+
+    Args:
+        check: From an answer and arguments to a verdict.
+        scope: Whether the whole answer decides, or some of its characters, by the taxonomy of the paper.
+        asked: How the built-in sampler asks for it, if it does.
+        read: How it is read from a sentence, if it is.
+        as_it_is: Give it the answer unchanged, for formats in which spaces have a meaning of their own.
+    """
+
+    def __init__(self, check: Checker, scope: Scope, asked: Asked | None, read: Read | None, as_it_is: bool) -> None:
+        self.check, self.asked, self.read, self.id = check, asked, read, f"rtt:{check.__name__}"
+        self.scope: Scope = scope
+        self._as_it_is = as_it_is
+        update_wrapper(self, check)
+
+    def __call__(self, answer: str, *args: Any, **kwargs: Any) -> Verdict:
+        verdict = self.check(answer if self._as_it_is else plain(answer), *args, **kwargs)
+        if is_blank(answer):
+            verdict = Verdict(False, "empty answer", ())
+        return verdict if verdict.met is None else replace(verdict, scope=self.scope)
+
+
+def rule(
+    scope: Scope, asked: Asked | None = None, read: Read | None = None, as_it_is: bool = False
+) -> Callable[[Checker], Rule]:
+    """Makes a function a `Rule`. One that asks for a part of what another checks is a call of that one's ``check``."""
+    return lambda check: Rule(check, scope, asked, read, as_it_is)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a criterion counts, in an answer.
+
+    Attributes:
+        certain: What every reader counts.
+        most: How many the most lenient reader counts, at least ``len(certain)``.
+    """
+
+    certain: Spans
+    most: int
+
+
+def counted(found: Found, low: int, high: int | None, what: str) -> Verdict:
+    """The verdict on what is to occur from ``low`` to ``high`` times: met or not where all readers agree.
+
+    What occurs decides it where enough of it is there, or too much; else nothing does.
+    """
+    verdict = _within(len(found.certain), found.most, low, high, what)
+    if verdict.met is None:
+        return verdict
+    return replace(verdict, spans=found.certain if verdict.met or found.most >= low else ())
+
+
+def measured(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
+    """The verdict on a length that readers put between ``least`` and ``most``; it is to be from ``low`` to ``high``."""
+    verdict = _within(least, most, low, high, unit)
+    return verdict if verdict.met is None else whole(answer, verdict.met, verdict.reason)
+
+
+def _within(least: int, most: int, low: int, high: int | None, what: str) -> Verdict:
+    """Whether a number that readers put between ``least`` and ``most`` is one from ``low`` to ``high``."""
+    highest = float("inf") if high is None else high
+    count = f"{least} {what}" if least == most else f"{least} to {most} {what}"
+    met = low <= least and most <= highest
+    if met or most < low or highest < least:
+        return Verdict(met, count)
+    return Verdict.unscorable(f"{count}, depending on how they are counted")
+
+
+def whole(answer: str, met: bool, reason: str) -> Verdict:
+    """Every character decides."""
+    return Verdict(met, reason, ((0, len(answer)),))
+
+
+def absent(doubtful: bool, reason: str) -> Verdict:
+    """Not met, where not even a lenient reader finds what is asked for."""
+    return Verdict.unscorable(f"{reason} for some readers") if doubtful else Verdict(False, reason, ())
