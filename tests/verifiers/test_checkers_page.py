@@ -7,8 +7,8 @@ from inspect import Parameter, signature
 from textwrap import shorten
 from typing import Any
 
-from rtt_lightning.verifiers.rules import RULES
 from rtt_lightning.verifiers.ifeval.checkers import describe, given, ifeval_checkers
+from rtt_lightning.verifiers.rules import RULES
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/checkers.md"
