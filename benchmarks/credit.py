@@ -14,7 +14,7 @@ from jsonargparse import auto_cli
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from rtt_lightning.cli import main as rtt
+from rtt_lightning.commands.run import main as rtt
 
 KINDS = {"response": (1, 0), "token": (0, 1), "both, as in the demo": (1, 0.5), "both, beta 2": (1, 2)}
 """Kinds of credit, as weights alpha and beta of the response and of the token level."""

@@ -13,7 +13,7 @@ from statistics import median
 
 from jsonargparse import auto_cli
 
-from rtt_lightning.cli import main as rtt
+from rtt_lightning.commands.run import main as rtt
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.judge import Limits, LLMJudge
 from tests.verifiers.judge.server import judge_server, seen
@@ -79,11 +79,11 @@ def _run(model: str, url: str, folder: Path, steps: int) -> float:
             "fit",
             "--config=tests/assets/tiny_policy.yaml",
             f"--model.init_args.model={model}",
-            f"--data.source={{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}}}}}",
+            f"--data.source={{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}}}}}",
             "--data.view.init_args.prompts=4",
             "--rollout.sampling={n: 4, max_new_tokens: 48}",
-            "--rollout.verifier=rtt_lightning.verifiers.router.Router",
-            "--rollout.verifier.judge=rtt_lightning.verifiers.judge.LLMJudge",
+            "--rollout.verifier=rtt_lightning.Router",
+            "--rollout.verifier.judge=rtt_lightning.LLMJudge",
             "--rollout.verifier.judge.model=m",
             f"--rollout.verifier.judge.url={url}",
             f"--rollout.verifier.judge.file={folder}/judge.sqlite",

@@ -21,15 +21,15 @@ from jsonargparse import auto_cli
 
 from benchmarks.random_models import TINY, save_random_model
 
-GRPO = ["--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"]
+GRPO = ["--model.init_args.algorithm=rtt_lightning.GRPO"]
 AON = [*GRPO, "--model.init_args.algorithm.init_args.response_reward=rtt_lightning.functional.rewards.all_or_nothing"]
 RTT = [
-    "--model.init_args.algorithm=rtt_lightning.algorithms.RTT",
+    "--model.init_args.algorithm=rtt_lightning.RTT",
     "--model.init_args.algorithm.init_args={std_floor: 0.01, advantage_clip: 3.0}",
 ]
-DISCRIMINATOR = ["--model=rtt_lightning.modules.DiscriminatorModule", "--model.init_args.max_length=200"]
+DISCRIMINATOR = ["--model=rtt_lightning.DiscriminatorModule", "--model.init_args.max_length=200"]
 KL = ["--model.init_args.kl_coef=0.1", "--model.init_args.entropy_coef=0.01"]
-SPANS = ["--rollout.relevance=rtt_lightning.relevance.RuleSpans"]
+SPANS = ["--rollout.relevance=rtt_lightning.RuleSpans"]
 POLICY = [
     "--config=tests/assets/tiny_policy.yaml", "--data.view.init_args={prompts: 4, updates: 2}",
     "--rollout.sampling={n: 4, max_new_tokens: 60}", "--trainer.max_steps=6", *KL,
@@ -62,13 +62,11 @@ def main(folder: Path) -> None:
         _fit(folder / f"grpo-aon-{processes}", processes, POLICY, AON, data)
         _fit(folder / f"rtt-{processes}", processes, POLICY, RTT, data, SPANS)
         first = folder / f"rtt-{processes}/windows/window-000000{'-rank0' if processes == 2 else ''}.parquet"
-        view = "--data.view={class_path: rtt_lightning.datamodules.LabelledPairs, init_args: {batch_size: 3}}"
+        view = "--data.view={class_path: rtt_lightning.LabelledPairs, init_args: {batch_size: 3}}"
         trained = folder / f"discriminator-{processes}"
         _fit(trained, processes, DISCRIMINATOR, model, [_records(first), view, "--trainer.max_epochs=1"])
         [checkpoint] = (trained / "checkpoints").glob("*.ckpt")
-        rated = (
-            f"{{class_path: rtt_lightning.relevance.DiscriminatorRelevance, init_args: {{checkpoint: {checkpoint}}}}}"
-        )
+        rated = f"{{class_path: rtt_lightning.DiscriminatorRelevance, init_args: {{checkpoint: {checkpoint}}}}}"
         rated = [f"--rollout.relevance={rated}", "--model.init_args.algorithm.init_args.std_floor=0"]
         _fit(folder / f"rtt-rated-{processes}", processes, POLICY, RTT, data, rated)
 
@@ -84,7 +82,7 @@ def _prompts(path: Path) -> Path:
 
 
 def _records(file: Path) -> str:
-    return f"--data.source={_part('rtt_lightning.datamodules.RecordFiles', train=file)}"
+    return f"--data.source={_part('rtt_lightning.RecordFiles', train=file)}"
 
 
 def _part(class_path: str, **arguments: object) -> str:
@@ -94,7 +92,7 @@ def _part(class_path: str, **arguments: object) -> str:
 
 def _fit(folder: Path, processes: int, *arguments: Iterable[str]) -> None:
     """Run `rtt fit`, and print the digests of what it left."""
-    saved = _part("rtt_lightning.callbacks.checkpoints.Checkpoints", folder=folder / "checkpoints")
+    saved = _part("rtt_lightning.Checkpoints", folder=folder / "checkpoints")
     files = [
         f"--trainer.default_root_dir={folder}", "--trainer.enable_checkpointing=true",
         f"--trainer.logger={_part('lightning.pytorch.loggers.CSVLogger', save_dir=folder, name='logs')}",

@@ -14,7 +14,7 @@ from typing import Any
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback
 
-from rtt_lightning.cli import main as rtt
+from rtt_lightning.commands.run import main as rtt
 
 
 class Clock(Callback):
@@ -37,7 +37,7 @@ def main(steps: int = 5) -> None:
     run = rtt([
         "fit", "--config=configs/methods/rtt-demo.yaml", "--config=configs/demo/policy.yaml",
         f"--trainer.max_steps={steps}", "--trainer.max_time=null",
-        "--model.init_args.optimizer.init_args.lr=0", "--rollout.relevance=rtt_lightning.relevance.RuleSpans",
+        "--model.init_args.optimizer.init_args.lr=0", "--rollout.relevance=rtt_lightning.RuleSpans",
         "--trainer.limit_val_batches=0", "--trainer.logger=false", "--rollout.output=null", "--rollout.table_every=0",
         "--trainer.callbacks=[{class_path: benchmarks.step.Clock}]",
     ])  # fmt: skip

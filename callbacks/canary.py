@@ -12,6 +12,7 @@ from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
 from rtt_lightning.lm.sequences import on_device, sequences
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import OutsideFailure, Rollout
+from rtt_lightning.types.errors import UserError
 
 GAP = "train/logprob_gap"
 FIRST_GAP = "rollout/logprob_gap"
@@ -37,7 +38,7 @@ class Canary(Callback):
 
     def __init__(self, rollout: RolloutCallback, warn: float = 0.15, stop: float = 1.0) -> None:
         if not 0 < warn <= stop:
-            raise ValueError(f"canary needs 0 < warn <= stop, got {warn} and {stop}")
+            raise UserError(f"canary needs 0 < warn <= stop, got {warn} and {stop}")
         self.rollout, self.warn, self.stop = rollout, warn, stop
         self._warned = False
         self._seen: int | None = None  # weights that were looked at

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from rtt_lightning.runtime.checkpoints import checkpoints, newest, point_to
 from rtt_lightning.runtime.processes import sum_over_ranks
+from rtt_lightning.types.errors import UserError
 
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -39,7 +40,7 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, folder: str, every: int = 50, keep: int = 2) -> None:
         if every < 1 or keep < 0:
-            raise ValueError(f"checkpoints need every >= 1 and keep >= 0, got {every} and {keep}")
+            raise UserError(f"checkpoints need every >= 1 and keep >= 0, got {every} and {keep}")
         self.folder, self.every, self.keep = Path(folder), every, keep
         self._updates = self._saved = 0
         self._update_is_whole = True
@@ -59,7 +60,7 @@ class Checkpoints(Checkpoint):
     def _set_aside_later_ones(self, step: int) -> None:
         later = [path for path in checkpoints(self.folder) if path.name > _name(step)]
         if later and not step and newest(self.folder):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds checkpoints of another run, up to {later[-1].name}; add "
                 f"--ckpt_path {self.folder} to go on with it, or give this run another folder"
             )

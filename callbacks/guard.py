@@ -12,6 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
+from rtt_lightning.types.errors import UserError
+
 POLL_SECONDS = 1.0
 DEAD_AFTER_SECONDS = 20.0
 FAILED = "failed"
@@ -29,7 +31,7 @@ class Guard(Callback):
 
     def __init__(self, deadline_minutes: float = 120.0) -> None:
         if deadline_minutes <= 0:
-            raise ValueError(f"guard.deadline_minutes must be > 0, got {deadline_minutes}")
+            raise UserError(f"guard.deadline_minutes must be > 0, got {deadline_minutes}")
         self.deadline = 60 * deadline_minutes
         self._rank, self._ranks = 0, 1
         self._store: TCPStore | None = None

@@ -18,6 +18,7 @@ from rtt_lightning.rollout.causes import (
 )
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import OutsideFailure
+from rtt_lightning.types.errors import UserError
 
 
 class IdleWindows(Callback):
@@ -37,7 +38,7 @@ class IdleWindows(Callback):
 
     def __init__(self, rollout: RolloutCallback, stop: int = 5) -> None:
         if stop < 0:
-            raise ValueError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
+            raise UserError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
         self.rollout, self.stop = rollout, stop
         self._windows = self._in_a_row = self._taught = 0
         self._cause: Cause | None = None  # of the window that is trained on

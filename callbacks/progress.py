@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER
 from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
+from rtt_lightning.types.errors import UserError
 
 LEGEND = (
     "a line per update: mean reward, rubric-level/instruction-level accuracy (with undecided criteria its bounds), "
@@ -29,7 +30,7 @@ class Progress(Callback):
 
     def __init__(self, every: int = 1) -> None:
         if every < 0:
-            raise ValueError(f"progress.every must be at least 0, got {every}")
+            raise UserError(f"progress.every must be at least 0, got {every}")
         self.every = every
         self._step = self._first = 0
         self._began = self._said = 0.0  # of training

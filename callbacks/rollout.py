@@ -42,7 +42,7 @@ class RolloutCallback(Callback):
         relevance: Weighs tokens.
         sampling: How training responses are drawn.
         evaluation: How validation, test and predict responses are drawn.
-        seed: Sampling seed of the run.
+        seed: Of the sampling; null for that of the run (`seed_everything`), 0 without one.
         loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
         mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
         reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; null for those that the
@@ -58,14 +58,14 @@ class RolloutCallback(Callback):
         relevance: RelevanceSource = lazy_instance(UniformRelevance),
         sampling: Sampling = Sampling(),
         evaluation: Sampling = Sampling(n=1, temperature=0.7, top_p=0.8, top_k=20),
-        seed: int = 0,
+        seed: int | None = None,
         loose: bool = False,
         mask_truncated: bool = False,
         reasoning: list[Marks] | None = None,
         output: str | None = None,
         table_every: int = 10,
     ) -> None:
-        self.collector = Collector(engine, verifier, relevance, seed, mask_truncated, reasoning)
+        self.collector = Collector(engine, verifier, relevance, seed or 0, mask_truncated, reasoning)
         self.sampling, self.evaluation, self.loose = sampling, evaluation, loose
         self.output, self.table_every = Path(output) if output else None, table_every
         self.judged: list[JudgedRollout] = []

@@ -13,6 +13,7 @@ from rtt_lightning.datamodules import PromptWindows
 from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge_again
 
@@ -48,7 +49,7 @@ class RewardWatch(Callback):
         drift: float = 0.5,
     ) -> None:
         if every < 1 or responses < 1 or alarm <= 0 or drift <= 0:
-            raise ValueError(
+            raise UserError(
                 f"watch needs every and responses >= 1, alarm and drift > 0, got {every}, {responses}, {alarm}, {drift}"
             )
         self.rollout = rollout

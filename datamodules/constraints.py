@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rtt_lightning.datamodules.topics import TASKS, TOPICS
 from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.rules import RULES
 from rtt_lightning.verifiers.rules.rule import Group
 
@@ -37,11 +38,11 @@ def sample_prompts(
             to unmet and to unprompted met criteria, as training data of a discriminator.
 
     Raises:
-        ValueError: For an unknown kind, or none.
+        UserError: For an unknown kind, or none.
     """
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown or not kinds:
-        raise ValueError(f"kinds must name some of {', '.join(KINDS)}; got {unknown or 'none'}")
+        raise UserError(f"kinds must name some of {', '.join(KINDS)}; got {unknown or 'none'}")
     return [_sample(seed, index, kinds, withheld) for index in range(start, start + count)]
 
 

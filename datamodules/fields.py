@@ -9,6 +9,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
+from rtt_lightning.types.errors import UserError
+
 SHOWN = 80
 """Characters of a value in an error."""
 ALIKE = 0.85
@@ -19,15 +21,15 @@ def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = Fa
     """A text of a row; ``None`` where it is optional and missing.
 
     Raises:
-        ValueError: If it is missing or no text.
+        UserError: If it is missing or no text.
     """
     value, label = row.get(name), f"{where}.{name}" if where else name
     if value is None and optional:
         return None
     if value is None:
-        raise ValueError(f"field `{label}` is missing; add it as a string")
+        raise UserError(f"field `{label}` is missing; add it as a string")
     if not isinstance(value, str):
-        raise ValueError(f"field `{label}` must be a string, got {type(value).__name__} {shown(value)}")
+        raise UserError(f"field `{label}` must be a string, got {type(value).__name__} {shown(value)}")
     return value
 
 
@@ -35,20 +37,20 @@ def refuse_unknown(row: Mapping[str, Any], known: Sequence[str], label: str, *, 
     """Refuse keys that are not known; with ``others`` those alone that look like a known one misspelt.
 
     Raises:
-        ValueError: Naming the key and the nearest known one.
+        UserError: Naming the key and the nearest known one.
     """
     for key in (str(key) for key in row if key not in known):
         nearest = get_close_matches(key, known, 1, cutoff=ALIKE if others else 0.5)
         if nearest or not others:
             meant = f"; is `{nearest[0]}` meant?" if nearest else "."
-            raise ValueError(f"{label} has the unknown key `{shown(key)}`{meant} Known are {', '.join(known)}")
+            raise UserError(f"{label} has the unknown key `{shown(key)}`{meant} Known are {', '.join(known)}")
 
 
 def number(value: Any, label: str) -> float:
     """A finite number, or one that is written in a text.
 
     Raises:
-        ValueError: For anything else.
+        UserError: For anything else.
     """
     found = value
     if isinstance(value, str):
@@ -57,7 +59,7 @@ def number(value: Any, label: str) -> float:
         except ValueError:
             found = None
     if isinstance(found, bool) or not isinstance(found, int | float | Decimal) or not abs(found) <= sys.float_info.max:
-        raise ValueError(f"field `{label}` must be a finite number, got {shown(value)}")
+        raise UserError(f"field `{label}` must be a finite number, got {shown(value)}")
     return float(found)
 
 
@@ -68,11 +70,11 @@ def arguments(value: Any, label: str) -> dict[str, Any]:
     whole numbers that became floats are integers again.
 
     Raises:
-        ValueError: If it is neither an object nor null.
+        UserError: If it is neither an object nor null.
     """
     found = unpacked(value) if isinstance(value, str) and value.strip() else value or {}
     if not isinstance(found, Mapping):
-        raise ValueError(f"field `{label}` must be an object, got {shown(value)}")
+        raise UserError(f"field `{label}` must be an object, got {shown(value)}")
     return {name: _whole(given) for name, given in found.items() if not _is_absent(given)}
 
 

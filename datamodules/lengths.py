@@ -13,6 +13,7 @@ from rtt_lightning.datamodules.records import Record
 from rtt_lightning.lm.tokenizers import TemplateArguments, render_prompt, without_embedding
 from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Message, RubricSample
+from rtt_lightning.types.errors import UserError
 
 Overlong = Literal["error", "drop", "truncate"]
 LISTED = 10
@@ -24,7 +25,7 @@ def rendered(
     """Token ids of prompts, see `render_prompt`.
 
     Raises:
-        ValueError: One error that names every prompt that cannot be rendered, by its reason.
+        UserError: One error that names every prompt that cannot be rendered, by its reason.
     """
     found, problems = [], dict[str, list[str]]()
     for sample in samples:
@@ -35,7 +36,7 @@ def rendered(
     if problems:
         lines = [f"{', '.join(ids[:LISTED])}{', ...' * (len(ids) > LISTED)}: {why}" for why, ids in problems.items()]
         count = sum(map(len, problems.values()))
-        raise ValueError(f"{count} of {len(samples)} prompts cannot be rendered\n{listed(lines)}")
+        raise UserError(f"{count} of {len(samples)} prompts cannot be rendered\n{listed(lines)}")
     return found
 
 
@@ -54,7 +55,7 @@ def check_vocabulary(
         arguments: Further ones of the chat template.
 
     Raises:
-        ValueError: If a prompt holds another token.
+        UserError: If a prompt holds another token.
     """
     if max(tokenizer.get_vocab().values(), default=0) < rows:
         return
@@ -62,7 +63,7 @@ def check_vocabulary(
     beyond = [(sample.id, token) for sample, token in zip(samples, highest, strict=True) if token >= rows]
     if beyond:
         name, token = beyond[0]
-        raise ValueError(
+        raise UserError(
             f"{len(beyond)} of {len(samples)} prompts, such as {name}, hold a token that the model has no embedding "
             f"for: {without_embedding(tokenizer, token, rows)}"
         )
@@ -86,7 +87,7 @@ def within_length(
         arguments: Further ones of the chat template.
 
     Raises:
-        ValueError: For one that cannot be rendered; for a longer one if they are errors, or if nothing is left of it
+        UserError: For one that cannot be rendered; for a longer one if they are errors, or if nothing is left of it
             when truncated.
     """
     lengths = [len(ids) for ids in rendered([record.sample for record in records], tokenizer, arguments)]
@@ -96,7 +97,7 @@ def within_length(
     shown = ", ".join(f"{name} ({n} tokens)" for name, n in long[:LISTED]) + (", ..." if len(long) > LISTED else "")
     message = f"{len(long)} of {len(records)} prompts are longer than {limit} tokens: {shown}"
     if overlong == "error":
-        raise ValueError(f"{message}; raise data.max_prompt_tokens, or set data.overlong to drop or truncate")
+        raise UserError(f"{message}; raise data.max_prompt_tokens, or set data.overlong to drop or truncate")
     if overlong == "drop":
         rank_zero_warn(f"{message}; dropped")
         return [record for record, n in zip(records, lengths, strict=True) if n <= limit]
@@ -119,7 +120,7 @@ def truncated(
     stays. Then the beginning of the last turn is cut off.
 
     Raises:
-        ValueError: If the system message and the chat template alone are longer.
+        UserError: If the system message and the chat template alone are longer.
     """
 
     def size(*turns: Message) -> int:
@@ -134,7 +135,7 @@ def truncated(
     cut = 0
     while (tokens := size(*(shorter := (*system, *others, last)))) > limit:
         if not last["content"]:
-            raise ValueError(f"its system message and chat template alone are longer than {limit} tokens, {tokens}")
+            raise UserError(f"its system message and chat template alone are longer than {limit} tokens, {tokens}")
         cut += tokens - limit
         last = last | {"content": _without_tokens(tokenizer, turns[-1]["content"], cut)}
     return shorter
@@ -146,7 +147,7 @@ def _truncated_record(
     try:
         messages = truncated(record.sample.messages, tokenizer, limit, arguments)
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"prompt {record.sample.id!r} cannot be truncated: {error}; raise data.max_prompt_tokens"
         ) from error
     return replace(record, sample=replace(record.sample, messages=messages))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rtt_lightning.datamodules.loaders import StatefulLoader
+from rtt_lightning.types.errors import UserError
 
 UNITS = "accumulate_grad_batches micro-batches per update, times the updates of a window"
 
@@ -11,7 +12,7 @@ def count_whole(trainer: Any, loader: StatefulLoader) -> None:
     """Have an epoch end, and validation begin, with whole updates and windows; a trial has as many updates as asked.
 
     Raises:
-        ValueError: For a limit that would break off an update, whose gradient would be that of a part, or a window,
+        UserError: For a limit that would break off an update, whose gradient would be that of a part, or a window,
             whose other responses would be sampled for nothing.
     """
     if trainer.fast_dev_run:
@@ -28,7 +29,7 @@ def count_whole(trainer: Any, loader: StatefulLoader) -> None:
 
 def _check_validation(trainer: Any, batches: int) -> None:
     if trainer._val_check_time_interval is not None:
-        raise ValueError(
+        raise UserError(
             "a time as trainer.val_check_interval may come in the middle of an update of "
             f"{trainer.accumulate_grad_batches} micro-batches; give their number between two validations"
         )
@@ -47,6 +48,6 @@ def _refuse_part(given: str, number: int, together: int) -> None:
     if number % together:
         whole = number // together * together
         fitting = f"{whole} or {whole + together}" if whole else f"{together}"
-        raise ValueError(
+        raise UserError(
             f"{given} makes {number} micro-batches, where {together} belong together ({UNITS}); give {fitting}"
         )

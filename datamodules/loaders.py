@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from rtt_lightning.types.batches import Batch
+from rtt_lightning.types.errors import UserError
 
 Item = TypeVar("Item")
 
@@ -73,7 +74,7 @@ class StatefulLoader:
         """Go on where the state stopped.
 
         Raises:
-            ValueError: If it counts in other settings: data would be skipped, or come again.
+            UserError: If it counts in other settings: data would be skipped, or come again.
         """
         saved = state["settings"]
         if saved != self._settings:
@@ -81,7 +82,7 @@ class StatefulLoader:
             then, now = (
                 ", ".join(f"{name} {of.get(name, 'none')}" for name in names) for of in (saved, self._settings)
             )
-            raise ValueError(
+            raise UserError(
                 f"the checkpoint counts its place in the training data with {then}, this run with {now}; resume with "
                 "the former, or begin a new run from the exported model"
             )

@@ -28,6 +28,7 @@ from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_ro
 from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
 from rtt_lightning.types.conversations import refuse_tools
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.types.response import RECORDED, SAMPLED
 from rtt_lightning.types.rubric import share
 
@@ -56,12 +57,12 @@ def read_judged(path: str | Path) -> list[JudgedRollout]:
     """The judged responses of a file, or of all parquet files of a folder, in order.
 
     Raises:
-        ValueError: If there are none, or for what `parse_rows` refuses.
+        UserError: If there are none, or for what `parse_rows` refuses.
     """
     files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
     judged = [record.judged for file in files for record in read_records(file) if record.judged]
     if not judged:
-        raise ValueError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")
+        raise UserError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")
     return judged
 
 
@@ -69,14 +70,14 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
     """Records of rows in the format of an adapter.
 
     Raises:
-        ValueError: One error that lists what is wrong with rows, see `sift`; or for no rows at all.
+        UserError: One error that lists what is wrong with rows, see `sift`; or for no rows at all.
     """
     records, problems, bad = sift(rows, adapter)
     if problems:
         total = len(records) + bad
-        raise ValueError(f"{rows.name}: {bad} of {total} rows are not valid records\n{listed(problems)}")
+        raise UserError(f"{rows.name}: {bad} of {total} rows are not valid records\n{listed(problems)}")
     if not records:
-        raise ValueError(f"{rows.name} holds no records; it needs at least one row")
+        raise UserError(f"{rows.name} holds no records; it needs at least one row")
     return records
 
 
@@ -92,7 +93,7 @@ def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:
             record = _adapted(row, adapter, f"{rows.name}:{line}")
             seen = first.setdefault(record.sample.id, line)
             if seen != line and record.judged is None:
-                raise ValueError(f"field `id` is {record.sample.id!r}, as on line {seen}; each prompt needs its own")
+                raise UserError(f"field `id` is {record.sample.id!r}, as on line {seen}; each prompt needs its own")
             records.append(record)
         except KeyError as error:
             lines.setdefault(f"field `{error.args[0]}` is missing", []).append(line)
@@ -136,13 +137,13 @@ def parse_record(row: Any, default_id: str) -> Record:
     """Validate one row of data.
 
     Raises:
-        ValueError: Naming the field, what it holds and how to mend it.
+        UserError: Naming the field, what it holds and how to mend it.
         KeyError: For a prompt or a rubric that is missing.
     """
     if isinstance(row, Unreadable):
-        raise ValueError(f"not JSON: {row.reason}")
+        raise UserError(f"not JSON: {row.reason}")
     if not isinstance(row, Mapping):
-        raise ValueError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
+        raise UserError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
     refuse_unknown(row, KEYS, "the row", others=True)  # which may be columns of the user's own
     entries = _criteria(row)
     sample = RubricSample(
@@ -186,7 +187,7 @@ def _messages(row: Mapping[str, Any]) -> Any:
     if prompt is None:
         raise KeyError("prompt` or `messages")
     if not prompt.strip():
-        raise ValueError("field `prompt` is empty; write what is asked")
+        raise UserError("field `prompt` is empty; write what is asked")
     return ({"role": "user", "content": prompt},)
 
 
@@ -196,40 +197,40 @@ def _criteria(row: Mapping[str, Any]) -> list[Any]:
         criteria = parse_json(criteria)
     if not isinstance(criteria, list) or not criteria:
         shown = criteria.reason if isinstance(criteria, Unreadable) else repr(criteria)[:80]
-        raise ValueError(f"field `criteria` must be a list with at least one criterion, got {shown}")
+        raise UserError(f"field `criteria` must be a list with at least one criterion, got {shown}")
     return criteria
 
 
 def _criterion(entry: Any, where: str) -> Criterion:
     if not isinstance(entry, Mapping):
-        raise ValueError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
+        raise UserError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
     refuse_unknown(entry, CRITERION_KEYS + VERDICT_KEYS, f"field `{where}`", others=False)
     said, checker = text(entry, "text", where), text(entry, "checker", where)
     kwargs, hard = arguments(entry.get("kwargs"), f"{where}.kwargs"), entry.get("hard")
     weight = 1.0 if entry.get("weight") is None else number(entry["weight"], f"{where}.weight")
     if not (hard is None or isinstance(hard, bool)):
-        raise ValueError(f"field `{where}.hard` must be true, false or null, got {hard!r:.80}")
+        raise UserError(f"field `{where}.hard` must be true, false or null, got {hard!r:.80}")
     try:
         return Criterion(str(said), str(checker), kwargs, weight, hard)
     except ValueError as error:
-        raise ValueError(f"field `{where}`: {error}") from error
+        raise UserError(f"field `{where}`: {error}") from error
 
 
 def _verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str, Any]:
     """As `Verdict.from_row` reads it."""
     met, spans, flags = entry.get("met"), entry.get("spans"), entry.get("flags") or ()
     if "met" not in entry or not (met is None or isinstance(met, bool)):
-        raise ValueError(f"field `{where}.met` must be true, false or null beside a `response`, got {met!r}")
+        raise UserError(f"field `{where}.met` must be true, false or null beside a `response`, got {met!r}")
     if spans is not None and not _is_list(spans, lambda span: _is_span(span, length)):
-        raise ValueError(
+        raise UserError(
             f"field `{where}.spans` must be a list of [start, end] pairs of integers within the {length} characters of "
             f"`response`, 0 <= start <= end <= {length}, got {str(spans)[:80]}"
         )
     if not _is_list(flags, lambda flag: isinstance(flag, str)):
-        raise ValueError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
+        raise UserError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
     scope = entry.get("scope") or "local"
     if scope not in ("global", "local"):
-        raise ValueError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
+        raise UserError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
     said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags, "scope": scope}
     said |= {name: _share(entry[name], f"{where}.{name}") for name in SHARES if entry.get(name) is not None}
     loose = entry.get("loose")

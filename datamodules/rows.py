@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from rtt_lightning.runtime.hub import reading
+from rtt_lightning.types.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ def read_rows(path: str | Path) -> Rows:
             one, as ``name``, ``name:split`` (by default ``train``) or ``name:configuration:split``.
 
     Raises:
-        ValueError: For a missing file, an unknown kind, text that is not UTF-8, or a dataset that cannot be read.
+        UserError: For a missing file, an unknown kind, text that is not UTF-8, or a dataset that cannot be read.
     """
     path = Path(path)
     if path.suffix not in (".parquet", ".jsonl", ".json"):
         return _dataset_rows(str(path))
     if not path.is_file():
-        raise ValueError(f"no data file at {path}; give the path of a .jsonl, .json or .parquet file")
+        raise UserError(f"no data file at {path}; give the path of a .jsonl, .json or .parquet file")
     if path.suffix == ".parquet":
         return Rows(path.name, enumerate(pq.read_table(path).to_pylist(), start=1))
     return Rows(path.name, _lines(path) if path.suffix == ".jsonl" else _items(path))
@@ -73,7 +74,7 @@ def _items(path: Path) -> Iterator[tuple[int, Any]]:
     items = parse_json(_text(path))
     if not isinstance(items, list):
         reason = items.reason if isinstance(items, Unreadable) else f"it holds {type(items).__name__}"
-        raise ValueError(f"{path} must hold a list of rows: {reason}")
+        raise UserError(f"{path} must hold a list of rows: {reason}")
     return enumerate(items, start=1)
 
 
@@ -81,7 +82,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -94,7 +95,7 @@ def _dataset_rows(address: str) -> Rows:
 
     name, *parts = address.split(":")
     if len(parts) > 2 or not (Path(name).is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", name)):
-        raise ValueError(
+        raise UserError(
             f"no data at {address}; give a .jsonl, .json or .parquet file, "
             "or a dataset of the hub as owner/name or owner/name:split"
         )

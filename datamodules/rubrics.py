@@ -19,6 +19,7 @@ from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.seeds import sampling_seed
 from rtt_lightning.runtime.terminal import counted
 from rtt_lightning.types import RubricSample
+from rtt_lightning.types.errors import UserError
 
 SPLITS_OF_STAGE: dict[str, tuple[Split, ...]] = {
     "fit": ("train", "val"),
@@ -44,10 +45,10 @@ class RubricDataModule(LightningDataModule):
             latter two with a warning that names them.
         val_share: Share of the training prompts held out where the source has no validation rows, in [0, 1); by prompt,
             so that no prompt is on both sides.
-        seed: Order of the training data.
+        seed: Of the order of the training data; null for that of the run (`seed_everything`), 0 without one.
 
     Raises:
-        ValueError: For an unknown format or a share out of range.
+        UserError: For an unknown format or a share out of range.
     """
 
     def __init__(
@@ -61,16 +62,16 @@ class RubricDataModule(LightningDataModule):
         max_prompt_tokens: int = 2048,
         overlong: Overlong = "error",
         val_share: float = 0.0,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= val_share < 1:
-            raise ValueError(f"data.val_share must be in [0, 1), got {val_share}")
+            raise UserError(f"data.val_share must be in [0, 1), got {val_share}")
         self.source, self.view, self.val_share = source, view, val_share
         self.adapter = _adapter(format)
         self.val_adapter = _adapter(val_format) if val_format else self.adapter
         self.tokenizer, self.chat_template_kwargs = tokenizer, chat_template_kwargs
-        self.max_prompt_tokens, self.seed = max_prompt_tokens, seed
+        self.max_prompt_tokens, self.seed = max_prompt_tokens, seed or 0
         self.overlong: Overlong = overlong
         self.records: dict[Split, list[Record]] = {}
 
@@ -89,14 +90,14 @@ class RubricDataModule(LightningDataModule):
         if not self.val_share or split == "test":
             return self._parsed(split)
         if self.source.rows("val"):
-            raise ValueError(
+            raise UserError(
                 "data.val_share holds out training prompts, but the source has validation rows; set one of them"
             )
         records = self._parsed("train")
         kept = [r for r in records if held_out(r, self.val_share, self.view.held_out_seed) == (split == "val")]
         if not kept:
             prompts = counted(len({record.sample.text for record in records}), "prompt")
-            raise ValueError(
+            raise UserError(
                 f"data.val_share {self.val_share} of {prompts} leaves none for {split!r}; set another share, or give "
                 "validation data (data.source.init_args.val)"
             )
@@ -156,7 +157,7 @@ class RubricDataModule(LightningDataModule):
 
     def _needed(self, split: Split) -> list[Record]:
         if not self.records[split]:
-            raise ValueError(f"the data has no {split!r} split; set data.source.init_args.{split}")
+            raise UserError(f"the data has no {split!r} split; set data.source.init_args.{split}")
         return self.records[split]
 
 

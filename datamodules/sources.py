@@ -6,6 +6,7 @@ from typing import Literal
 from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.rows import Rows, read_rows
 from rtt_lightning.types import RubricSample
+from rtt_lightning.types.errors import UserError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -60,7 +61,7 @@ class ConstraintPrompts(RecordSource):
         withheld: int = 0,
     ) -> None:
         if min(train, val, test) < 0:
-            raise ValueError(f"train, val and test must be >= 0, got {train}, {val}, {test}")
+            raise UserError(f"train, val and test must be >= 0, got {train}, {val}, {test}")
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.kinds, self.test_kinds = tuple(kinds), tuple(test_kinds or kinds)
         self.seed, self.withheld = seed, withheld

@@ -7,6 +7,7 @@ from rtt_lightning.datamodules.loaders import ALL, Item, Share, StatefulLoader, 
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import Split
 from rtt_lightning.types.batches import Pair, PairBatch, PromptBatch
+from rtt_lightning.types.errors import UserError
 
 
 class View(ABC):
@@ -47,9 +48,7 @@ class PromptWindows(View):
 
     def __init__(self, prompts: int = 8, updates: int = 1, eval_prompts: int = 16) -> None:
         if prompts < 1 or updates < 1 or eval_prompts < 1:
-            raise ValueError(
-                f"prompts, updates and eval_prompts must be >= 1, got {prompts}, {updates}, {eval_prompts}"
-            )
+            raise UserError(f"prompts, updates and eval_prompts must be >= 1, got {prompts}, {updates}, {eval_prompts}")
         self.prompts, self.updates, self.eval_prompts = prompts, updates, eval_prompts
 
     def train_loader(
@@ -57,13 +56,13 @@ class PromptWindows(View):
     ) -> StatefulLoader:
         windows = len(records) // self.prompts
         if not windows:
-            raise ValueError(f"{len(records)} training prompts do not fill a window of {self.prompts}; lower prompts")
+            raise UserError(f"{len(records)} training prompts do not fill a window of {self.prompts}; lower prompts")
         if self.prompts < share.ranks:
-            raise ValueError(
+            raise UserError(
                 f"a window of {self.prompts} prompts leaves some of {share.ranks} processes without one; raise prompts"
             )
         if self.prompts <= share.ranks * (self.updates - 1):
-            raise ValueError(
+            raise UserError(
                 f"a window of {self.prompts} prompts over {share.ranks} processes leaves some of its {self.updates} "
                 f"updates without one; raise prompts above {share.ranks * (self.updates - 1)}, or lower updates"
             )
@@ -106,9 +105,9 @@ class LabelledPairs(View):
 
     def __init__(self, batch_size: int = 16, uniform_share: float = 1.0) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+            raise UserError(f"batch_size must be at least 1, got {batch_size}")
         if not 0 <= uniform_share <= 1:
-            raise ValueError(f"uniform_share must be between 0 and 1, got {uniform_share}")
+            raise UserError(f"uniform_share must be between 0 and 1, got {uniform_share}")
         self.batch_size, self.uniform_share = batch_size, uniform_share
 
     def train_loader(
@@ -141,7 +140,7 @@ class LabelledPairs(View):
         left_out = {uniform[index] for index in order[round(self.uniform_share * len(uniform)) :]}
         kept = [pair for index, pair in enumerate(pairs) if index not in left_out]
         if not kept:
-            raise ValueError(
+            raise UserError(
                 f"all {len(pairs)} pairs are uniform, and a uniform_share of {self.uniform_share} keeps none; raise it"
             )
         return kept
@@ -151,7 +150,7 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
     """One per decided criterion with known relevant characters.
 
     Raises:
-        ValueError: If there is none.
+        UserError: If there is none.
     """
     pairs = [
         Pair(prompt_id=record.sample.id, criterion=criterion.text, response=answer, spans=spans)
@@ -161,7 +160,7 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
         if verdict.met is not None and (spans := verdict.relevant(len(answer))) is not None
     ]
     if not pairs:
-        raise ValueError(
+        raise UserError(
             f"none of the {len(records)} records holds a response with verdicts and spans; "
             "make some with `rtt predict`, which writes completions that this view reads"
         )

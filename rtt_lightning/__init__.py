@@ -1,0 +1,123 @@
+"""Rubrics to Tokens: reinforcement learning from rubrics, with credit for single tokens, on Lightning.
+
+A *rubric* is a prompt's list of criteria, which rules or a judge decide. A run samples groups of responses, has them
+judged, says which tokens decided each criterion, and trains on the credit of those tokens:
+
+    data         `RubricDataModule`: a `RecordSource` (`RecordFiles`, `ConstraintPrompts`), read by an `Adapter`, seen
+                 as a `View` (`PromptWindows` for the policy, `LabelledPairs` for the discriminator)
+    samples      a `RolloutEngine`: `TransformersEngine`, `VLLMEngine`, `VLLMServerEngine`, `ReplayEngine`; `Sampling`
+    verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these
+    relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `UniformRelevance`, `RandomRelevance`
+    credit       an `Algorithm`: `GRPO`, `RTT`, `GDPO`
+    training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
+    callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
+                 `IdleWindows`, `Progress`, `RewardWatch`
+
+All can be named in YAML, as ``class_path: rtt_lightning.RTT``, and on the command line (`rtt --help`). Without a
+trainer, as in a notebook:
+
+    from rtt_lightning import RTT, Collector, Criterion, LoadedModel, RubricSample, RuleSpans, Sampling
+
+    collector = Collector(relevance=RuleSpans())           # samples from the policy itself, judges by rule
+    policy = LoadedModel.from_folder("path/or/hub-name")
+    collector.sync(policy)
+    rubric = (Criterion("Use no commas.", "rtt:no_commas"),)
+    sample = RubricSample("tea", ({"role": "user", "content": "Tell me of tea, without commas."},), rubric)
+    judged = collector.collect([sample], Sampling(n=4))    # of `JudgedRollout`: a `Rollout` with each `Verdict`
+    credited = RTT(beta=0.5)(collector.experience(judged)) # an `Experience` becomes `Credited`
+
+The mathematics are in `rtt_lightning.functional`; the README names six files to read, docs/architecture.md every room.
+"""
+
+from typing import TYPE_CHECKING
+
+from rtt_lightning.names import lazily
+
+if TYPE_CHECKING:
+    from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
+    from rtt_lightning.callbacks import Canary, Checkpoints, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback
+    from rtt_lightning.datamodules import (
+        Adapter,
+        ConstraintPrompts,
+        LabelledPairs,
+        PromptWindows,
+        RecordFiles,
+        RecordSource,
+        RubricDataModule,
+        View,
+    )
+    from rtt_lightning.engines import (
+        ReplayEngine,
+        RolloutEngine,
+        Sampling,
+        TransformersEngine,
+        VLLMEngine,
+        VLLMServerEngine,
+    )
+    from rtt_lightning.lm.loaded import LoadedModel
+    from rtt_lightning.lm.loading import Lora
+    from rtt_lightning.modules import DiscriminatorModule, PolicyModule
+    from rtt_lightning.relevance import (
+        DiscriminatorRelevance,
+        RandomRelevance,
+        RelevanceSource,
+        RuleSpans,
+        UniformRelevance,
+    )
+    from rtt_lightning.rollout.collect import Collector
+    from rtt_lightning.runtime.strategies import FSDP
+    from rtt_lightning.types import Credited, Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
+    from rtt_lightning.verifiers import CodeVerifier, LLMJudge, Router, RuleVerifier, Verifier
+
+__all__ = [
+    "FSDP",
+    "GDPO",
+    "GRPO",
+    "RTT",
+    "Adapter",
+    "Algorithm",
+    "Canary",
+    "Checkpoints",
+    "CodeVerifier",
+    "Collector",
+    "ConstraintPrompts",
+    "Credited",
+    "Criterion",
+    "DiscriminatorModule",
+    "DiscriminatorRelevance",
+    "Experience",
+    "Guard",
+    "IdleWindows",
+    "JudgedRollout",
+    "LLMJudge",
+    "LabelledPairs",
+    "LoadedModel",
+    "Lora",
+    "PolicyModule",
+    "Progress",
+    "PromptWindows",
+    "RandomRelevance",
+    "RecordFiles",
+    "RecordSource",
+    "RelevanceSource",
+    "ReplayEngine",
+    "RewardWatch",
+    "Rollout",
+    "RolloutCallback",
+    "RolloutEngine",
+    "Router",
+    "RubricDataModule",
+    "RubricSample",
+    "RuleSpans",
+    "RuleVerifier",
+    "Sampling",
+    "TransformersEngine",
+    "UniformRelevance",
+    "VLLMEngine",
+    "VLLMServerEngine",
+    "Verdict",
+    "Verifier",
+    "View",
+]
+
+__getattr__, __dir__ = lazily(__name__)

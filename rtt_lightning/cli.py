@@ -1,56 +1,82 @@
-"""`rtt`: which command a user means, and what a mistake looks like."""
+"""`rtt`: which command a user means. Nothing heavy is imported before a command is."""
 
 import os
 import signal
 import sys
 from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
 
-from jsonargparse import auto_cli
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
-from rtt_lightning.commands.check import check
-from rtt_lightning.commands.configs import list_configs
-from rtt_lightning.commands.doctor.machine import doctor
-from rtt_lightning.commands.export import export
-from rtt_lightning.commands.rejudge import rejudge_command
-from rtt_lightning.commands.run import main, reason_of
-from rtt_lightning.runtime.terminal import endure, quieten
+from rtt_lightning.names import did_you_mean
+from rtt_lightning.runtime.terminal import endure
 from rtt_lightning.types import OutsideFailure
+from rtt_lightning.types.errors import UserError
 
-__all__ = ["main", "run"]
+COMMANDS = {
+    "fit": ("run", "train a policy or a discriminator"),
+    "validate": ("run", "sample responses to validation prompts, judge them, show accuracies"),
+    "test": ("run", "the same on test prompts"),
+    "predict": ("run", "sample and judge responses to training prompts, and write them"),
+    "score": ("score", "judge given responses, or saved ones again: FILE [--against GOLD] [--fresh]"),
+    "export": ("export", "write a checkpoint as a Hugging Face folder: CHECKPOINT FOLDER"),
+    "doctor": ("doctor.machine", "check this machine, and with the flags of `rtt fit` data and memory of a run"),
+    "data check": ("check", "look at a file of prompts and rubrics in any known format: FILE"),
+    "configs": ("configs", "list the YAML files that come along, or print one: [NAME]"),
+}
+"""Each with its module in `rtt_lightning.commands`, which has a function `command`, and what it does."""
+HELP = (
+    "usage: rtt COMMAND ...\n\nRubrics to Tokens: reinforcement learning from rubrics, with credit for single tokens."
+)
 
 
 def run() -> None:
-    """The console script: a user's mistake ends with its message alone, exit code 2; so does the failure of a server
-    that the run depends on, or a number that is not finite, exit code 1. Modules of the working directory can be named,
-    as under ``python -m``.
+    """The console script. A user's mistake ends with its message alone, exit code 2; so does the failure of a server
+    that the run depends on, or a number that is not finite, exit code 1. Any other exception shows where it was raised.
     """
     endure()
+    if not sys.flags.safe_path:
+        sys.path.append(os.getcwd())  # modules of the working directory can be named, as under ``python -m``
     try:
-        if not sys.flags.safe_path:
-            sys.path.append(os.getcwd())
-        if sys.argv[1:2] == ["export"]:
-            quieten()
-            auto_cli(export, args=sys.argv[2:], prog="rtt export", as_positional=True)
-        elif sys.argv[1:2] == ["rejudge"]:
-            quieten()
-            rejudge_command(sys.argv[2:])
-        elif sys.argv[1:2] == ["configs"]:
-            auto_cli(list_configs, args=sys.argv[2:], prog="rtt configs")
-        elif sys.argv[1:2] == ["data"]:
-            sys.exit(auto_cli({"check": check}, args=sys.argv[2:], prog="rtt data", as_positional=True))
-        elif sys.argv[1:2] == ["doctor"]:
-            sys.exit(doctor(sys.argv[2:]))
-        else:
-            main()
+        code = answer(sys.argv[1:])
+        if code is not None:
+            sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
-        sys.exit(SIGTERM_EXIT_CODE)
-    except (ArgumentError, ValueError, OSError, MisconfigurationException, OutsideFailure, FloatingPointError) as error:
-        if os.environ.get("RTT_TRACEBACK"):
+    except Exception as error:
+        mistake = isinstance(error, UserError | ArgumentError) or (isinstance(error, OSError) and error.filename)
+        if os.environ.get("RTT_TRACEBACK") or not (mistake or isinstance(error, OutsideFailure | FloatingPointError)):
             raise
-        print(f"rtt: {reason_of(error)}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
-        sys.exit(1 if isinstance(error, OutsideFailure | FloatingPointError) else 2)
+        print(f"rtt: {error}\n(RTT_TRACEBACK=1 shows where this was raised)", file=sys.stderr)
+        sys.exit(2 if mistake else 1)
+
+
+def answer(words: Sequence[str]) -> int | None:
+    """Do what the words of a command line ask for; returns the exit code.
+
+    Raises:
+        UserError: For a command that does not exist, and for mistakes in the flags of one.
+    """
+    words = _todays([*words])
+    name = next((name for name in COMMANDS if [*words[: len(name.split())]] == name.split()), "")
+    if name:
+        command: Callable[[str, Sequence[str]], int | None]
+        command = import_module(f"rtt_lightning.commands.{COMMANDS[name][0]}").command
+        return command(name, words[len(name.split()) :])
+    first = words[0] if words else "--help"
+    group = {each: COMMANDS[each] for each in COMMANDS if each.startswith(f"{first} ")}
+    if first == "--version":
+        print(f"rtt-lightning {metadata.version('rtt-lightning')}")
+    elif first in ("-h", "--help") or (group and words[1:] in ([], ["-h"], ["--help"])):
+        print(HELP, "", *(f"  {each:<12}{says}" for each, (_, says) in (group or COMMANDS).items()), sep="\n")
+        print("\n`rtt COMMAND --help` says more of one; `rtt --version` says which version this is.")
+    elif first.startswith("-"):  # as `--config FILE`, before one of Lightning's commands
+        return import_module("rtt_lightning.commands.run").command("", words)
+    else:
+        raise UserError(f"there is no command {first!r}, see `rtt --help`{did_you_mean(first, COMMANDS)}")
+    return None
+
+
+def _todays(words: list[str]) -> list[str]:
+    """`rtt score` where it is spelt `rtt rejudge`, or `rtt validate --responses FILE`."""
+    given = words[:1] == ["validate"] and any(word.partition("=")[0] == "--responses" for word in words)
+    return ["score", *words[1:]] if given or words[:1] == ["rejudge"] else words

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import huggingface_hub
 import pytest
 import yaml
 
-from rtt_lightning.cli import main, run
+from rtt_lightning.cli import COMMANDS, answer, run
+from rtt_lightning.commands.doctor.dry_run import Parsed
+from rtt_lightning.commands.given import SUBCOMMANDS
+from rtt_lightning.commands.run import main
+from rtt_lightning.types.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 GOOD = {
@@ -25,7 +30,7 @@ WRONG_CHECKER = {**GOOD, "criteria": [{**GOOD["criteria"][0], "checker": "rtt:in
 def records(folder: Path, *rows: Any) -> tuple[str, ...]:
     """Flags for a data file of these rows."""
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return ("--data.source=rtt_lightning.datamodules.RecordFiles", f"--data.source.init_args.train={folder}/data.jsonl")
+    return ("--data.source=rtt_lightning.RecordFiles", f"--data.source.init_args.train={folder}/data.jsonl")
 
 
 def config(folder: Path, text: str, name: str = "extra.yaml") -> tuple[str, str]:
@@ -51,20 +56,72 @@ def message_of(stderr: str) -> str:
     return message
 
 
+# -- help ----------------------------------------------------------------------------------------------------------
+
+QUICK = [["--help"], ["--version"], ["configs"], ["configs", "demo/policy.yaml"], ["data", "--help"]]
+HEAVY = "{'torch', 'lightning', 'transformers', 'jsonargparse', 'numpy'}"
+
+
+@pytest.mark.parametrize("words", QUICK, ids=" ".join)
+def test_what_needs_no_model_imports_nothing_heavy(words: list[str]) -> None:
+    code = f"import sys; from rtt_lightning.cli import answer; answer({words}); sys.exit({HEAVY} & {{*sys.modules}})"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stderr.strip() == "set()"
+    assert ended.stdout
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What `rtt` prints where it ends well."""
+    with suppress(SystemExit):
+        assert not answer(words)
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_command_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, "--help").splitlines()
+    assert all(any(line.startswith(f"  {name} ") for line in lines) for name in COMMANDS)
+    assert max(map(len, lines)) <= 100
+    assert {*SUBCOMMANDS} < {*COMMANDS}
+    assert "data check" in shown(capsys, "data", "--help")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"usage: rtt {name} " in shown(capsys, *name.split(), "--help")
+
+
+def test_help_of_fit_begins_with_its_groups_and_says_how_to_see_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    first = shown(capsys, "fit", "--help").splitlines()[:12]
+    assert all(any(line.startswith(f"  {group} ") for line in first) for group in ("model", "data", "rollout"))
+    assert any("rtt fit --model.help" in line for line in first)
+    assert "--model.clip_high" in shown(capsys, "fit", "--model.help")
+    assert "--algorithm.beta" in shown(capsys, "fit", "--model.algorithm.help", "RTT")
+    assert "--rollout.verifier.url" in shown(capsys, "fit", "--rollout.verifier.help", "LLMJudge")
+
+
+def test_a_file_that_comes_along_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, "configs", "demo/policy.yaml") == (ROOT / "configs/demo/policy.yaml").read_text()
+    with pytest.raises(UserError, match=r"no file 'demo/polcy.yaml' is shipped.*did you mean 'demo/policy.yaml'\?"):
+        answer(["configs", "demo/polcy.yaml"])
+
+
 # -- mistakes ------------------------------------------------------------------------------------------------------
 
 MISTAKES: dict[str, tuple[Callable[[Path], tuple[str, ...]], str]] = {
-    "a wrong key in YAML": (lambda f: config(f, "trainer: {max_stepz: 3}"), "'trainer.max_stepz'"),
-    "a wrong argument of a class": (lambda f: config(f, "model: {init_args: {loraa: 3}}"), "Option 'loraa' is not"),
+    "a wrong key in YAML": (lambda f: config(f, "trainer: {max_stepz: 3}"), "did you mean 'trainer.max_steps'?"),
+    "a wrong argument of a class": (lambda f: config(f, "model: {init_args: {loraa: 3}}"), "did you mean 'lora'?"),
     "a wrong argument of the algorithm": (
         lambda f: config(f, "model: {init_args: {algorithm: {init_args: {betta: 3}}}}"),
-        "Option 'betta' is not",
+        "Option 'betta' is not accepted; did you mean 'beta'?",
     ),
-    "a wrong flag": (lambda f: ("--trainer.max_stepz=3",), "unrecognized arguments: --trainer.max_stepz=3"),
+    "a wrong flag": (lambda f: ("--trainer.max_stepz=3",), "--trainer.max_stepz=3; did you mean 'trainer.max_steps'?"),
+    "a wrong flag of a part": (lambda f: ("--model.algorithm.betta=3",), "did you mean 'beta'?"),
+    "a wrong group": (lambda f: config(f, "rolout: {seed: 3}"), "did you mean 'rollout.seed'?"),
+    "a class by a wrong name": (lambda f: ("--model=PolicyModul",), "did you mean 'PolicyModule'?"),
     "a wrong type": (lambda f: ("--rollout.sampling.n=many",), 'key "rollout.sampling.n":'),
-    "an unknown model class": (lambda f: ("--model=rtt_lightning.modules.PolicyModul",), "no attribute 'PolicyModul'"),
+    "an unknown model class": (lambda f: ("--model=rtt_lightning.PolicyModul",), "did you mean 'PolicyModule'?"),
     "an unknown class in YAML": (
-        lambda f: config(f, "rollout: {relevance: {class_path: rtt_lightning.relevance.Nope}}"),
+        lambda f: config(f, "rollout: {relevance: {class_path: rtt_lightning.Nope}}"),
         "no attribute 'Nope'",
     ),
     "no YAML file": (lambda f: ("--config", f"{f}/none.yaml"), "File does not exist: '"),
@@ -98,6 +155,23 @@ def test_a_mistake_ends_with_one_short_message_and_exit_code_2(
         run()
     assert ended.value.code == 2
     assert expected in message_of(capsys.readouterr().err)
+
+
+def test_a_wrong_command_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["rtt", "vaildate"])
+    with pytest.raises(SystemExit, match="2"):
+        run()
+    assert message_of(capsys.readouterr().err).endswith("did you mean 'validate'?")
+
+
+def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, args: Sequence[str]) -> None:
+        raise ValueError("of a library, in the middle of a run")
+
+    monkeypatch.setattr("rtt_lightning.commands.check.command", broken)
+    monkeypatch.setattr(sys, "argv", ["rtt", "data", "check", "x"])
+    with pytest.raises(ValueError, match="of a library"):
+        run()
 
 
 def test_the_console_shows_the_message_and_no_traceback(policy_args) -> None:
@@ -165,27 +239,25 @@ def test_what_comes_later_wins_and_the_rest_stays(policy_args, tmp_path: Path, c
     assert rollout["sampling"]["max_new_tokens"] == 8  # from the first file of all
 
 
+def test_one_seed_is_that_of_training_data_and_sampling(policy_args) -> None:
+    def seeds(*flags: str) -> tuple[int, int, int]:
+        made = main(policy_args("fit", *flags), Parsed).config.fit
+        return made.seed_everything, made.data.seed, made.rollout.seed
+
+    assert seeds() == (0, 0, 0)
+    assert seeds("--seed_everything=3") == (3, 3, 3)
+    assert seeds("--seed_everything=3", "--data.seed=4", "--rollout.seed=0") == (3, 4, 0)
+
+
 def test_a_later_file_switches_a_component_and_keeps_its_neighbours(policy_args, tmp_path: Path, capsys) -> None:
-    noise = "rollout: {relevance: {class_path: rtt_lightning.relevance.RandomRelevance, init_args: {seed: 3}}}"
-    switch = (
-        "rollout: {relevance: {class_path: rtt_lightning.relevance.DiscriminatorRelevance, init_args: {checkpoint: d}}}"
-    )
+    noise = "rollout: {relevance: {class_path: rtt_lightning.RandomRelevance, init_args: {seed: 3}}}"
+    switch = "rollout: {relevance: {class_path: rtt_lightning.DiscriminatorRelevance, init_args: {checkpoint: d}}}"
     args = policy_args("fit", *config(tmp_path, noise, "1.yaml"), *config(tmp_path, switch, "2.yaml"))
     rollout = yaml.safe_load(printed(capsys, *args))["rollout"]
-    assert rollout["relevance"]["class_path"] == "rtt_lightning.relevance.DiscriminatorRelevance"
+    assert rollout["relevance"]["class_path"] == "rtt_lightning.DiscriminatorRelevance"
     assert rollout["relevance"]["init_args"]["checkpoint"] == "d"
     assert "seed" not in rollout["relevance"]["init_args"]
     assert rollout["sampling"]["n"] == 3
-
-
-@pytest.mark.parametrize(
-    ("args", "expected"), [(("--help",), "{fit,validate,test,predict}"), (("fit", "--help"), "--rollout.sampling.n")]
-)
-def test_help_ends_well(args: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(args)
-    assert ended.value.code == 0
-    assert expected in capsys.readouterr().out
 
 
 def test_a_class_of_the_working_directory_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -203,7 +275,7 @@ def test_a_class_of_the_working_directory_can_be_named(tmp_path: Path, monkeypat
     assert "class_path: lenient_scheme.Lenient" in capsys.readouterr().out
 
 
-CHECKPOINTS = "{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, init_args: {folder: ck, every: 1}}"
+CHECKPOINTS = "{class_path: rtt_lightning.Checkpoints, init_args: {folder: ck, every: 1}}"
 LOGGER = "{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: logs}}"
 
 

@@ -19,11 +19,12 @@ from typing import Any
 import pytest
 import yaml
 
-from rtt_lightning.cli import main
-from rtt_lightning.commands.configs import find_configs, list_configs
+from rtt_lightning.commands.configs import find_configs, show_configs
 from rtt_lightning.commands.doctor.dry_run import Parsed
-from rtt_lightning.commands.run import for_the_parser
+from rtt_lightning.commands.run import for_the_parser, main
+from rtt_lightning.commands.score import command as score_command
 from rtt_lightning.runtime.processes import free_port
+from rtt_lightning.types.errors import UserError
 from tests.conftest import ROOT
 from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMIF, TRL
 
@@ -132,7 +133,7 @@ def commands() -> Iterator[tuple[str, str]]:
         text = re.sub(r"\\?\n#?\s*(?=--)", " ", path.read_text())  # a line that begins with a flag goes on
         for command in re.findall(r"\brtt +((?:fit|validate|predict|doctor) +--[^\n`]*)", text):
             shown = re.sub(r"\s+#.*|\s+\(.*|; or .*", "", command)
-            if "..." not in shown and not re.search(r"--config [A-Z]", shown):
+            if not re.search(r"\.\.\.|--config [A-Z]|help\b", shown):
                 yield path.name, re.sub(r"\[(--.*?)\]", r"\1", shown)
 
 
@@ -163,8 +164,8 @@ def test_benchmarks_score_given_responses(path: Path, tmp_path: Path, capsys: py
     prompt = {"muldimif": MULDIMIF["conversations"], "advancedif": TRL["prompt"]}.get(path.stem, IFEVAL["prompt"])
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     (tmp_path / "responses.jsonl").write_text(json.dumps({"prompt": prompt, "response": "Green tea, in Somalia."}))
-    arguments = (f"--data.source.init_args.val={tmp_path}/rows.jsonl", f"--responses={tmp_path}/responses.jsonl")
-    main(["validate", f"--config={path}", *arguments, f"--rollout.output={tmp_path}"])
+    flags = (f"--config={path}", f"--data.source.init_args.val={tmp_path}/rows.jsonl", f"--rollout.output={tmp_path}")
+    score_command("score", [f"{tmp_path}/responses.jsonl", *flags])
     [line] = (tmp_path / "validate.jsonl").read_text().splitlines()
     expected = {"muldimif": [True, True, False, False, None], "advancedif": [None, None]}.get(path.stem, [False, True])
     assert json.loads(line)["verdicts_strict"] == expected
@@ -193,8 +194,12 @@ def test_a_shipped_name_is_found_from_any_folder_and_a_path_from_here_wins(
     (tmp_path / "demo/policy.yaml").write_text("trainer: {max_steps: 3}")
     unchanged = ["fit", "--config", "demo/policy.yaml", "--config", "trainer: {max_steps: 3}", "--x", "none.yaml"]
     assert find_configs(unchanged) == unchanged
-    with pytest.raises(ValueError, match=r"--config demo/nope.yaml: no such file from .*these are: .*demo/policy.yaml"):
-        find_configs(["fit", "--config", "demo/nope.yaml"])
+    with pytest.raises(
+        ValueError, match=r"--config demo/polizy.yaml: no such file from .*did you mean 'demo/policy.yaml'"
+    ):
+        find_configs(["fit", "--config", "demo/polizy.yaml"])
+    with pytest.raises(UserError, match=r"--config mine.yaml: no such file from .*these are: .*demo/policy.yaml"):
+        find_configs(["fit", "--config", "mine.yaml"])
 
 
 @pytest.mark.parametrize("text", [b"model: [1,\n", b"model:\n\tx: 1\n", b"\xff\xfe"])
@@ -205,7 +210,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, text: bytes) -> None:
 
 
 def test_shipped_files_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str]) -> None:
-    list_configs()
+    show_configs()
     folder, *lines = capsys.readouterr().out.splitlines()
     assert str(CONFIGS) in folder
     assert len(lines) == sum(path.is_file() for path in CONFIGS.rglob("*"))

@@ -4,13 +4,16 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import rtt_lightning
 from tests.conftest import ROOT
 
 LAYERS = (
+    {"names"},
     {"types"},
     {"functional"},
     {"runtime"},
@@ -20,18 +23,14 @@ LAYERS = (
     {"datamodules"},
     {"modules", "reports"},
     {"callbacks"},
+    {"__init__"},
     {"commands", "policy"},
     {"cli"},
     {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 PACKAGE = ROOT / "rtt_lightning"
-FILES = [
-    path
-    for folder in (PACKAGE, PACKAGE / "callbacks", PACKAGE / "datamodules")
-    for path in folder.rglob("*.py")
-    if path != PACKAGE / "__init__.py"
-]
+FILES = [path for folder in (PACKAGE, PACKAGE / "callbacks", PACKAGE / "datamodules") for path in folder.rglob("*.py")]
 
 
 def room_of(path: Path) -> str:
@@ -43,8 +42,7 @@ def imported(path: Path) -> set[str]:
     nodes = [*ast.walk(ast.parse(path.read_text()))]
     modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     modules += [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
-    assert "rtt_lightning" not in modules, f"{path}: import from a room"
-    return {name.split(".")[1] for name in modules if name.startswith("rtt_lightning.")}
+    return {(name + ".__init__").split(".")[1] for name in modules if name.split(".")[0] == "rtt_lightning"}
 
 
 def test_every_room_has_its_place() -> None:
@@ -80,3 +78,29 @@ def test_processes_that_check_rules_start_without_torch(room: str) -> None:
     ]
     code = f"import {', '.join(names)}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# -- public names --------------------------------------------------------------------------------------------------
+
+ROOMS = ("algorithms", "callbacks", "datamodules", "engines", "modules", "relevance", "verifiers")
+PACKAGES = ["rtt_lightning", *(f"rtt_lightning.{room}" for room in ROOMS)]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_offers_what_it_imports_for_type_checkers_and_nothing_else(package: str) -> None:
+    module = import_module(package)
+    assert {*module.__all__} <= {*dir(module)}
+    assert all(getattr(module, name).__name__ == name for name in module.__all__)
+    with pytest.raises(AttributeError, match=f"has no attribute '{module.__all__[0]}x'; did you mean"):
+        getattr(module, f"{module.__all__[0]}x")
+
+
+def test_help_says_what_each_public_name_is_for() -> None:
+    assert [name for name in rtt_lightning.__all__ if name not in (rtt_lightning.__doc__ or "")] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_nothing_before_it_is_asked(package: str) -> None:
+    heavy = "{'torch', 'lightning', 'transformers', 'numpy', 'jsonargparse', 'httpx2'}"
+    code = f"import {package}, sys; sys.exit(', '.join({heavy} & {{*sys.modules}}))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""

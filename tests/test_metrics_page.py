@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.functional.accuracy import accuracy_figures
 from tests.conftest import ROOT
 from tests.modules.test_discriminator import fit

@@ -7,10 +7,9 @@ Goal: see on one prompt, with six tokens, how verdicts and relevance become adva
 
 import torch
 
-from rtt_lightning.algorithms import GRPO, RTT
+from rtt_lightning import GRPO, RTT, Experience
 from rtt_lightning.functional.advantages import intra_sample
 from rtt_lightning.functional.rewards import all_or_nothing, satisfaction_rate
-from rtt_lightning.types import Experience
 
 # One prompt, a group of two responses, two criteria: "mention tea" and "no commas". An experience holds such a window;
 # all that is not given here has a default: weights of 1, everything decided, one group.

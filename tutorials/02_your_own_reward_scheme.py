@@ -12,11 +12,9 @@ from dataclasses import replace
 
 import torch
 
-from rtt_lightning.algorithms import Algorithm
-from rtt_lightning.cli import main
+from rtt_lightning import Algorithm, Credited, Experience, PolicyModule
+from rtt_lightning.commands.run import main
 from rtt_lightning.functional.advantages import group_normalize
-from rtt_lightning.modules import PolicyModule
-from rtt_lightning.types import Credited, Experience
 
 
 # 1. An algorithm: experience in, credit out; no model, trainer or device. In YAML

@@ -13,8 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rtt_lightning.cli import main
-from rtt_lightning.datamodules.adapters import Adapter
+from rtt_lightning import Adapter
+from rtt_lightning.cli import answer
+from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules.adapters.base import Row
 from rtt_lightning.datamodules.records import read_records
 from rtt_lightning.verifiers.rules import parse_description
@@ -50,8 +51,8 @@ if __name__ == "__main__":
 
     data = [
         "--data.format=__main__.HouseRules",
-        "--data.source=rtt_lightning.datamodules.RecordFiles",
-        "--rollout.verifier=rtt_lightning.verifiers.rules.RuleVerifier",
+        "--data.source=rtt_lightning.RecordFiles",
+        "--rollout.verifier=rtt_lightning.RuleVerifier",
         "--rollout.verifier.undecidable=unscorable",  # "Be kind" is masked until a judge decides it
     ]
 
@@ -61,7 +62,7 @@ if __name__ == "__main__":
     lines = [json.dumps({"prompt": p, "response": r}) for p, r in zip(prompts, answers, strict=True)]
     (folder / "answers.jsonl").write_text("\n".join(lines))
     here = f"--data.source.init_args.val={folder}/shop.jsonl"
-    main(["validate", *data, here, f"--responses={folder}/answers.jsonl", f"--rollout.output={folder}"])
+    answer(["score", f"{folder}/answers.jsonl", *data, here, f"--rollout.output={folder}"])
     print((folder / "validate.jsonl").read_text())
 
     # 4. Train on them.
@@ -71,7 +72,7 @@ if __name__ == "__main__":
             *data,
             f"--data.source.init_args.train={folder}/shop.jsonl",
             "--data.view.init_args.prompts=2",
-            "--model=rtt_lightning.modules.PolicyModule",
+            "--model=rtt_lightning.PolicyModule",
             f"--model.init_args.model={model}",
             "--rollout.sampling={n: 4, max_new_tokens: 24}",
             "--trainer.max_steps=1",

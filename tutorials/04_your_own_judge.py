@@ -16,10 +16,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from rtt_lightning.cli import main
-from rtt_lightning.commands.rejudge import rejudge
-from rtt_lightning.types import Criterion, RubricSample
-from rtt_lightning.verifiers.judge import LLMJudge
+from rtt_lightning import Criterion, LLMJudge, RubricSample
+from rtt_lightning.commands.run import main
+from rtt_lightning.commands.score import score_again
 
 MODEL = sys.argv[1] if len(sys.argv) > 1 else "models/SmolLM2-135M-Instruct"
 KIND = ("please", "thank", "welcome", "glad", "happy", "love", "warm", "good")
@@ -81,13 +80,13 @@ rows = [
 run = main(
     [
         "fit",
-        "--model=rtt_lightning.modules.PolicyModule",
+        "--model=rtt_lightning.PolicyModule",
         f"--model.init_args.model={MODEL}",
-        "--data.source=rtt_lightning.datamodules.RecordFiles",
+        "--data.source=rtt_lightning.RecordFiles",
         f"--data.source.init_args.train={folder}/rows.jsonl",
         "--data.view.init_args.prompts=2",
-        "--rollout.verifier=rtt_lightning.verifiers.router.Router",
-        "--rollout.verifier.judge=rtt_lightning.verifiers.judge.LLMJudge",
+        "--rollout.verifier=rtt_lightning.Router",
+        "--rollout.verifier.judge=rtt_lightning.LLMJudge",
         "--rollout.verifier.judge.model=kind-words",
         f"--rollout.verifier.judge.url={URL}",
         f"--rollout.verifier.judge.file={folder}/judge.sqlite",
@@ -98,14 +97,14 @@ run = main(
 )
 print("judge calls:", float(run.trainer.callback_metrics["rollout/judge_calls"]))
 
-# 4. Is another judge of the same opinion? `rtt rejudge FOLDER --config JUDGE.yaml` does this from the command line,
+# 4. Is another judge of the same opinion? `rtt score FOLDER --config JUDGE.yaml` does this from the command line,
 #    also against a file of people's verdicts (--gold).
 template = folder / "template.txt"
 template.write_text(
     "[system]\nJudge.\n[user]\n{{prompt}}\nThe response to it is: {{response}}\n"
     "Is each of these criteria met?\n{{criteria}}\n"
 )
-agreement = rejudge(folder / "windows", LLMJudge("kind-words", URL, file=None, template=str(template)))
+agreement = score_again(folder / "windows", LLMJudge("kind-words", URL, file=None, template=str(template)))
 assert agreement.decided > 0
 
 # Recap: a judge is a URL and a model name; what it cannot decide is unscorable, never unmet; what it has said is kept,

@@ -11,13 +11,8 @@ from pathlib import Path
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rtt_lightning.algorithms import GRPO, RTT
-from rtt_lightning.engines import Sampling
-from rtt_lightning.lm.loaded import LoadedModel
-from rtt_lightning.relevance import RuleSpans
+from rtt_lightning import GRPO, RTT, Collector, Criterion, LoadedModel, RubricSample, RuleSpans, Sampling
 from rtt_lightning.reports.completions import print_window
-from rtt_lightning.rollout.collect import Collector
-from rtt_lightning.types import Criterion, RubricSample
 
 folder = next((argument for argument in sys.argv[1:] if Path(argument).is_dir()), "models/SmolLM2-135M-Instruct")
 

@@ -10,6 +10,7 @@ from rtt_lightning.datamodules.adapters.muldimif import MulDimIF
 from rtt_lightning.datamodules.adapters.trl import TRL
 from rtt_lightning.datamodules.adapters.verif import VerIF
 from rtt_lightning.datamodules.adapters.weighted import Weighted
+from rtt_lightning.types.errors import UserError
 
 FORMATS: dict[str, type[Adapter]] = {
     "rtt": Native,
@@ -30,12 +31,12 @@ def adapter_named(name: str) -> Adapter:
     """The adapter of a known format.
 
     Raises:
-        ValueError: For an unknown name.
+        UserError: For an unknown name.
     """
     if name not in FORMATS:
         close = difflib.get_close_matches(name, FORMATS, n=1)
         hint = f"did you mean {close[0]!r}? Known" if close else "known"
-        raise ValueError(
+        raise UserError(
             f"unknown data.format {name!r}; {hint} are {', '.join(FORMATS)}; "
             "or name an adapter of your own by data.format.class_path"
         )

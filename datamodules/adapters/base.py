@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rtt_lightning.datamodules import fields
+from rtt_lightning.types.errors import UserError
 
 Row = Mapping[str, Any]
 
@@ -20,7 +21,7 @@ class Adapter(ABC):
         """A row as `rtt_lightning.datamodules.records` describes it.
 
         Raises:
-            ValueError: Naming the field, what it holds and how to mend it.
+            UserError: Naming the field, what it holds and how to mend it.
             KeyError: For a field that is missing; it is reported as such.
         """
 
@@ -37,15 +38,15 @@ def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
 
     Raises:
         KeyError: If it is missing.
-        ValueError: If it is not what was expected.
+        UserError: If it is not what was expected.
     """
     value, name = row[field], {list: "a list", dict: "an object", str: "a string"}[expected]
     found = fields.unpacked(value) if isinstance(value, str) and expected is not str else value
     if isinstance(found, expected):
         return found
     if isinstance(found, str) and expected is not str:
-        raise ValueError(f"field `{field}` is not JSON of {name}, got {fields.shown(value)!r}")
-    raise ValueError(f"field `{field}` must be {name}, got {fields.shown(value)!r}")
+        raise UserError(f"field `{field}` is not JSON of {name}, got {fields.shown(value)!r}")
+    raise UserError(f"field `{field}` must be {name}, got {fields.shown(value)!r}")
 
 
 def turns(row: Row) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def turns(row: Row) -> dict[str, Any]:
 
     Raises:
         KeyError: If it is missing.
-        ValueError: If it is neither a text nor a list.
+        UserError: If it is neither a text nor a list.
     """
     field = "messages" if "messages" in row else "prompt"
     if isinstance(row[field], str) and not row[field].lstrip().startswith("["):

@@ -15,6 +15,7 @@ from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacke
 from rtt_lightning.datamodules.adapters.ifeval import by_id
 from rtt_lightning.datamodules.adapters.muldimif import by_description
 from rtt_lightning.datamodules.adapters.verif import by_function
+from rtt_lightning.types.errors import UserError
 
 
 class HiR(Adapter):
@@ -26,7 +27,7 @@ class HiR(Adapter):
         name = "rubrics" if "rubrics" in row else "criteria"
         rubrics = unpacked(row, name, list)
         if len(rubrics) != len(criteria):
-            raise ValueError(f"field `ground_truth` decides {len(criteria)} criteria, but `{name}` has {len(rubrics)}")
+            raise UserError(f"field `ground_truth` decides {len(criteria)} criteria, but `{name}` has {len(rubrics)}")
         named = [{**criterion, **_named(rubric)} for criterion, rubric in zip(criteria, rubrics, strict=True)]
         return {"id": row.get("id"), **turns(row), "criteria": named}
 
@@ -45,4 +46,4 @@ def _criteria(source: Any, truth: dict[str, Any]) -> list[dict[str, Any]]:
         return by_description(unpacked(truth, "constraints", list))
     if source == "type4":
         return by_function(unpacked(truth, "checker", list), unpacked(truth, "functions", list))
-    raise ValueError(f"field `source` must be type1, type2, type3 or type4, got {source!r:.40}")
+    raise UserError(f"field `source` must be type1, type2, type3 or type4, got {source!r:.40}")

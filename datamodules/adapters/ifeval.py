@@ -5,6 +5,7 @@ from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
 from rtt_lightning.datamodules.fields import arguments, shown
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.ifeval import describe, instruction_classes
 
 
@@ -26,7 +27,7 @@ def _by_truth(entries: Sequence[Any]) -> list[dict[str, Any]]:
     criteria = []
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise ValueError(f"field `ground_truth[{number}]` must be an object, got {shown(entry)}")
+            raise UserError(f"field `ground_truth[{number}]` must be an object, got {shown(entry)}")
         criteria += by_id(unpacked(entry, "instruction_id", list), unpacked(entry, "kwargs", list))
     return criteria
 
@@ -35,16 +36,16 @@ def by_id(names: Sequence[Any], all_kwargs: Sequence[Any]) -> list[dict[str, Any
     """Criteria of instruction ids with the arguments that stand at the same places.
 
     Raises:
-        ValueError: If their numbers differ, or arguments do not fit their instruction.
+        UserError: If their numbers differ, or arguments do not fit their instruction.
     """
     if len(names) != len(all_kwargs):
-        raise ValueError(f"field `kwargs` has {len(all_kwargs)} entries for {len(names)} instructions")
+        raise UserError(f"field `kwargs` has {len(all_kwargs)} entries for {len(names)} instructions")
     criteria = []
     for number, (name, kwargs) in enumerate(zip(names, all_kwargs, strict=True)):
         given = arguments(kwargs, f"kwargs[{number}]")
         try:
             text = describe(name, given) if name in instruction_classes() else str(name)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
+            raise UserError(f"field `kwargs[{number}]` does not fit {name!r}: {error}") from error
         criteria.append({"text": text, "checker": name, "kwargs": given})
     return criteria

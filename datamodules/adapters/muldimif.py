@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import JUDGE
 from rtt_lightning.verifiers.rules import parse_description
 
@@ -20,13 +21,13 @@ def by_description(constraints: Sequence[Any]) -> list[dict[str, Any]]:
     """Criteria of [category, subcategory, description] triples.
 
     Raises:
-        ValueError: For anything else.
+        UserError: For anything else.
     """
     criteria = []
     for number, constraint in enumerate(constraints):
         if not isinstance(constraint, list | tuple) or len(constraint) != 3:
             expected = "[category, subcategory, description]"
-            raise ValueError(f"field `constraints[{number}]` must be {expected}, got {constraint!r:.80}")
+            raise UserError(f"field `constraints[{number}]` must be {expected}, got {constraint!r:.80}")
         category, subcategory, text = map(str, constraint)
         # "at most 3 attributes" or "nesting of 2 levels" do not say of what
         about = next((format for format in ("JSON", "XML") if format in (category, subcategory)), None)

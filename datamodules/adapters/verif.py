@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import CODE, JUDGE
 
 
@@ -25,15 +26,15 @@ def by_function(checkers: Sequence[Any], functions: Sequence[Any]) -> list[dict[
     A checker without a mark is a rule, unless its function asks a language model.
 
     Raises:
-        ValueError: If their numbers differ, or a rule has no function.
+        UserError: If their numbers differ, or a rule has no function.
     """
     if len(checkers) != len(functions):
-        raise ValueError(f"field `functions` has {len(functions)} entries for {len(checkers)} checkers")
+        raise UserError(f"field `functions` has {len(functions)} entries for {len(checkers)} checkers")
     criteria = []
     for number, (checker, function) in enumerate(zip(map(str, checkers), functions, strict=True)):
         asks = checker.startswith("[llm]") or ("llm_" in str(function) and not checker.startswith("[rule]"))
         if not asks and not str(function or "").strip():
-            raise ValueError(f"field `functions[{number}]` is empty: nothing can decide the rule {checker!r:.80}")
+            raise UserError(f"field `functions[{number}]` is empty: nothing can decide the rule {checker!r:.80}")
         decided = {"checker": JUDGE} if asks else {"checker": CODE, "kwargs": {"source": function}}
         criteria.append({"text": checker.removeprefix("[llm]").removeprefix("[rule]").strip(), **decided})
     return criteria

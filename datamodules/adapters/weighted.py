@@ -5,6 +5,7 @@ from typing import Any
 
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
 from rtt_lightning.datamodules.fields import number
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import JUDGE
 
 PROMPTS = ("prompt", "question", "messages")
@@ -30,7 +31,7 @@ class Weighted(Adapter):
         rubric = _first(row, RUBRICS)
         for place, entry in enumerate(unpacked(row, rubric, list)):
             if not isinstance(entry, dict):
-                raise ValueError(
+                raise UserError(
                     f"field `{rubric}[{place}]` must be an object with a text and a weight, got {entry!r:.80}"
                 )
             name = _first(entry, WEIGHTS)
@@ -38,7 +39,7 @@ class Weighted(Adapter):
             if weight != 0:
                 criteria.append({"text": entry[_first(entry, TEXTS)], "checker": JUDGE, "weight": weight})
         if criteria and not any(criterion["weight"] > 0 for criterion in criteria):
-            raise ValueError(f"field `{rubric}` has no positive weight, so that nothing would be rewarded; give one")
+            raise UserError(f"field `{rubric}` has no positive weight, so that nothing would be rewarded; give one")
         turns = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
         return {"id": row.get("prompt_id") or row.get("id"), **turns, "criteria": criteria}
 
@@ -50,7 +51,7 @@ class Weighted(Adapter):
         except ValueError as error:
             if not isinstance(weight, str):
                 raise
-            raise ValueError(
+            raise UserError(
                 f"{error}; say what number each word stands for: data.format.class_path "
                 f"{__name__}.Weighted, data.format.init_args.words {{{weight}: 1.0, ...}}"
             ) from error

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from rtt_lightning.types import Credited, Experience
+from rtt_lightning.types.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Returned = Credited | tuple[Tensor, Mapping[str, Tensor]]
@@ -24,7 +25,7 @@ def checked(returned: Any, experience: Experience, scheme: str) -> Credited:
         scheme: The class that returned it, for the message.
 
     Raises:
-        ValueError: For anything else, another shape, or credit outside the response.
+        UserError: For anything else, another shape, or credit outside the response.
     """
     match returned:
         case Credited():
@@ -33,7 +34,7 @@ def checked(returned: Any, experience: Experience, scheme: str) -> Credited:
         case (Tensor() as advantages, Mapping() as metrics):
             rewards = known = None
         case _:
-            raise ValueError(
+            raise UserError(
                 f"{scheme} returned {type(returned).__name__}, expected Credited(advantages, rewards, known, metrics) "
                 "or the pair (advantages, metrics)"
             )
@@ -42,14 +43,14 @@ def checked(returned: Any, experience: Experience, scheme: str) -> Credited:
     if rewards is not None and known is not None:
         parts |= {"rewards [batch]": (rewards, mask[:, 0]), "known [batch]": (known, mask[:, 0])}
     elif rewards is not None or known is not None:
-        raise ValueError(f"{scheme} returned rewards or known alone; return both, or None for both")
+        raise UserError(f"{scheme} returned rewards or known alone; return both, or None for both")
     for name, (found, expected) in parts.items():
         if found.shape != expected.shape:
-            raise ValueError(f"{scheme} returned {name} of shape {list(found.shape)}, expected {list(expected.shape)}")
+            raise UserError(f"{scheme} returned {name} of shape {list(found.shape)}, expected {list(expected.shape)}")
     outside = (advantages != 0) & advantages.isfinite() & ~mask
     if outside.any():
         row, token = outside.nonzero()[0].tolist()
-        raise ValueError(
+        raise UserError(
             f"{scheme} returned an advantage of {float(advantages[row, token]):g} outside the response, in "
             f"row {row} at token {token}; multiply advantages by experience.response_mask"
         )
@@ -60,13 +61,13 @@ def taking(function: F, *given: str) -> F:
     """A function that a user may have written, if it can be called with what it is ``given``.
 
     Raises:
-        ValueError: For one that takes something else, as in version 0.1.
+        UserError: For one that takes something else, as in version 0.1.
     """
     try:
         signature(function).bind(*given)
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
-        raise ValueError(
+        raise UserError(
             f"{name}{signature(function)} cannot be called with ({', '.join(given)}), as since version 0.2: {error}; "
             "rtt_lightning.functional.rewards and .advantages have examples"
         ) from error

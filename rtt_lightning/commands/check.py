@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +34,12 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     """What must be mended: it decides the exit code."""
     notes: list[str] = field(default_factory=list)
+
+
+def command(name: str, args: Sequence[str]) -> int:
+    """`rtt data check`."""
+    code: Any = auto_cli(check, args=[*args], prog=f"rtt {name}", as_positional=True)
+    return code
 
 
 def check(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:

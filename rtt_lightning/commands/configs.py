@@ -1,9 +1,13 @@
 """The YAML files that come with the package: found from any folder, and listed."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+
+from rtt_lightning.names import did_you_mean
+from rtt_lightning.types.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "configs"
 
@@ -14,7 +18,7 @@ def find_configs(args: Sequence[str]) -> list[str]:
     A path that exists from the working directory is left as it is.
 
     Raises:
-        ValueError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
+        UserError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
             YAML: the parser would say where, but not in which file.
     """
     found: list[str] = []
@@ -27,8 +31,25 @@ def find_configs(args: Sequence[str]) -> list[str]:
     return found
 
 
-def list_configs() -> None:
-    """List the shipped files, each with its purpose. Paths within them are relative to the working directory."""
+def command(name: str, args: Sequence[str]) -> None:
+    """`rtt configs`."""
+    parser = ArgumentParser(prog=f"rtt {name}", description="List the files that come along, or print one.")
+    parser.add_argument("name", nargs="?", help="of the file to print, such as demo/policy.yaml")
+    show_configs(parser.parse_args(args).name)
+
+
+def show_configs(name: str | None = None) -> None:
+    """Print a file that comes along; without a name, list all, each with its purpose.
+
+    Raises:
+        UserError: If none is shipped under that name.
+    """
+    if name:
+        file = FOLDER / name.removeprefix("configs/")
+        if not file.is_file():
+            raise UserError(f"no file {name!r} is shipped, see `rtt configs`{did_you_mean(name, _names('*'))}")
+        print(file.read_text(), end="")
+        return
     names = _names("*")
     print(f"{FOLDER.resolve()}, for `rtt fit --config NAME`; paths within are relative to the working directory")
     for name in names:
@@ -42,10 +63,8 @@ def _find(name: str) -> str:
         return name
     shipped = FOLDER / name.removeprefix("configs/")
     if not shipped.is_file():
-        raise ValueError(
-            f"--config {name}: no such file from {Path.cwd()}, and none is shipped under that name; "
-            f"these are: {', '.join(_names('*.yaml'))}"
-        )
+        near = did_you_mean(name, _names("*.yaml")) or f"; these are: {', '.join(_names('*.yaml'))}"
+        raise UserError(f"--config {name}: no such file from {Path.cwd()}, and none is shipped under that name{near}")
     return str(shipped)
 
 
@@ -58,9 +77,9 @@ def _readable(name: str) -> str:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its end"
-            raise ValueError(f"--config {name} is not YAML at {place}: {error.problem}") from error
+            raise UserError(f"--config {name} is not YAML at {place}: {error.problem}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"--config {name} is not YAML: {error}") from error
+            raise UserError(f"--config {name} is not YAML: {error}") from error
     return name
 
 

@@ -1,10 +1,11 @@
 """`rtt export`: a checkpoint to a Hugging Face folder that plain `transformers` loads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jsonargparse import auto_cli
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from rtt_lightning.commands.cards import discriminator_card, policy_card
@@ -18,8 +19,16 @@ from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, con
 from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint
 from rtt_lightning.runtime.hub import means_a_folder
 from rtt_lightning.runtime.resume import find_checkpoint
+from rtt_lightning.runtime.terminal import quieten
+from rtt_lightning.types.errors import UserError
 
 Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+def command(name: str, args: Sequence[str]) -> None:
+    """`rtt export`."""
+    quieten()
+    auto_cli(export, args=[*args], prog=f"rtt {name}", as_positional=True)
 
 
 def export(
@@ -44,19 +53,19 @@ def export(
         trust_remote_code: Run model code that comes with that model, as in training.
 
     Raises:
-        ValueError: For a checkpoint that is no policy's or discriminator's, a folder with something in it, a base that
+        UserError: For a checkpoint that is no policy's or discriminator's, a folder with something in it, a base that
             is gone or another one, weights that are not finite, or an export that computes something else.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not empty; give a new folder")
+        raise UserError(f"{folder} is not empty; give a new folder")
     state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
     if POLICY_KEY in state:
         write = _export_policy
     elif CHECKPOINT_KEY in state:
         write = _export_discriminator
     else:
-        raise ValueError(f"{checkpoint} is no checkpoint of a policy or a discriminator of rtt-lightning")
+        raise UserError(f"{checkpoint} is no checkpoint of a policy or a discriminator of rtt-lightning")
     with appearing(folder) as partial:
         write(state, partial, folder.absolute().name, merge, dtype, base, trust_remote_code)
     print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
@@ -115,9 +124,9 @@ def _export_discriminator(
     trust_remote_code: bool,
 ) -> None:
     if not merge:
-        raise ValueError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
+        raise UserError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
     if trust_remote_code:
-        raise ValueError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
+        raise UserError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
     config = config_of(state, located(state, state[CHECKPOINT_KEY]["model"], base))
     model = restored(state, config, accept_mismatch=True)
     _check_same(state, config.model)
@@ -129,12 +138,12 @@ def located(state: Mapping[str, Any], model: str, base: str | None) -> str:
     """Where the model that a checkpoint continues is: ``base``, or else where it was.
 
     Raises:
-        ValueError: If it was a folder and is gone, or ``base`` is no folder or another model.
+        UserError: If it was a folder and is gone, or ``base`` is no folder or another model.
     """
     where, known = base or model, state.get(BASE_KEY) or {}
     folder = means_a_folder(where) or (base is None and known.get("folder", False))
     if folder and not Path(where).is_dir():
-        raise ValueError(f"the model that was trained from is not at {where}: say where it is now with --base FOLDER")
+        raise UserError(f"the model that was trained from is not at {where}: say where it is now with --base FOLDER")
     if base and not known.get("fingerprint"):
         print(f"the checkpoint does not say which weights it was trained from: {base} is taken for them")
     return where
@@ -144,7 +153,7 @@ def _check_same(state: Mapping[str, Any], base: str) -> None:
     """Refuse another model in place of the one that was trained from; it has been loaded by now."""
     expected, found = (state.get(BASE_KEY) or {}).get("fingerprint"), fingerprint(base)
     if expected and found != expected:
-        raise ValueError(
+        raise UserError(
             f"{base} is not the model that was trained from: the fingerprint of its weights is {found}, that of the "
             f"checkpoint {expected}; give the same model with --base"
         )

@@ -11,7 +11,7 @@ import yaml
 from rtt_lightning.commands.configs import FOLDER
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-DEFAULT_MODEL = "rtt_lightning.modules.PolicyModule"
+DEFAULT_MODEL = "rtt_lightning.PolicyModule"
 
 
 @dataclass(frozen=True)

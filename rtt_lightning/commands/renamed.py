@@ -6,27 +6,33 @@ from typing import Any
 
 from rtt_lightning.commands.given import Given, algorithm_in, arguments_of, class_of, model_class, runs_in
 
-POLICY = "rtt_lightning.modules.PolicyModule"
-GRPO, RTT = "rtt_lightning.algorithms.GRPO", "rtt_lightning.algorithms.RTT"
+POLICY = "rtt_lightning.PolicyModule"
+GRPO, RTT = "rtt_lightning.GRPO", "rtt_lightning.RTT"
 
 MODELS = {"rtt_lightning.policy.RTT": RTT, "RTT": RTT, "rtt_lightning.policy.PolicyModule": GRPO}
 """The old policies, and the algorithm of each."""
 OF_GRPO = ("response_reward", "scale_rewards")
 OF_RTT = (*OF_GRPO, "partition", "combine", "alpha", "beta", "std_floor", "advantage_clip")
 """Arguments of the model that are the algorithm's now."""
-OURS = {POLICY, "rtt_lightning.modules.policy.PolicyModule", "PolicyModule", *MODELS}
+OURS = {
+    POLICY,
+    "rtt_lightning.modules.PolicyModule",
+    "rtt_lightning.modules.policy.PolicyModule",
+    "PolicyModule",
+    *MODELS,
+}
 CLASSES = {
-    "rtt_lightning.discriminator.DiscriminatorModule": "rtt_lightning.modules.DiscriminatorModule",
+    "rtt_lightning.discriminator.DiscriminatorModule": "rtt_lightning.DiscriminatorModule",
     "rtt_lightning.checkpoints.CheckpointFiles": "rtt_lightning.runtime.checkpoints.CheckpointFiles",
-    "rtt_lightning.strategies.FSDP": "rtt_lightning.runtime.strategies.FSDP",
-    "rtt_lightning.models.Lora": "rtt_lightning.lm.loading.Lora",
-    "rtt_lightning.engines.transformers.TransformersEngine": "rtt_lightning.engines.TransformersEngine",
-    "rtt_lightning.engines.vllm_server.VLLMServerEngine": "rtt_lightning.engines.vllm.VLLMServerEngine",
-    "rtt_lightning.engines.handover.FolderHandover": "rtt_lightning.engines.vllm.handover.FolderHandover",
-    "rtt_lightning.engines.nccl_handover.NCCLHandover": "rtt_lightning.engines.vllm.nccl_handover.NCCLHandover",
-    "rtt_lightning.relevance.base.UniformRelevance": "rtt_lightning.relevance.UniformRelevance",
-    "rtt_lightning.relevance.base.RandomRelevance": "rtt_lightning.relevance.RandomRelevance",
-    "rtt_lightning.relevance.base.RuleSpans": "rtt_lightning.relevance.RuleSpans",
+    "rtt_lightning.strategies.FSDP": "rtt_lightning.FSDP",
+    "rtt_lightning.models.Lora": "rtt_lightning.Lora",
+    "rtt_lightning.engines.transformers.TransformersEngine": "rtt_lightning.TransformersEngine",
+    "rtt_lightning.engines.vllm_server.VLLMServerEngine": "rtt_lightning.VLLMServerEngine",
+    "rtt_lightning.engines.handover.FolderHandover": "rtt_lightning.engines.FolderHandover",
+    "rtt_lightning.engines.nccl_handover.NCCLHandover": "rtt_lightning.engines.NCCLHandover",
+    "rtt_lightning.relevance.base.UniformRelevance": "rtt_lightning.UniformRelevance",
+    "rtt_lightning.relevance.base.RandomRelevance": "rtt_lightning.RandomRelevance",
+    "rtt_lightning.relevance.base.RuleSpans": "rtt_lightning.RuleSpans",
 }
 
 
@@ -69,6 +75,8 @@ def _classes(each: Given, said: dict[str, str]) -> Given:
 def _models(each: Given, algorithm: str, said: dict[str, str]) -> Given:
     """With the arguments of its models where they belong."""
     tree = deepcopy(each.tree)
+    if tree.get("responses", "") is None:  # of a saved configuration
+        del tree["responses"]
     for settings in runs_in(tree):
         settings["model"] = _model(settings["model"], algorithm, said)
     return each if tree == each.tree else each.saying("--config", tree)

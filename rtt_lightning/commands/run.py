@@ -1,42 +1,50 @@
 """`rtt fit`, `validate`, `test` and `predict`, from composed YAML files and flags."""
 
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import DefaultHelpFormatter
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rtt_lightning.callbacks.canary import Canary
-from rtt_lightning.callbacks.guard import Guard
-from rtt_lightning.callbacks.idle import IdleWindows
-from rtt_lightning.callbacks.progress import Progress
-from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.callbacks.watch import RewardWatch
+import rtt_lightning
+from rtt_lightning import Canary, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback, RubricDataModule
+from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.flags import nulls_as_yaml
-from rtt_lightning.commands.given import DEFAULT_MODEL, read, replaced, with_model_class, written
+from rtt_lightning.commands.given import SUBCOMMANDS, model_class, read, replaced, with_model_class, written
+from rtt_lightning.commands.mistakes import explained
 from rtt_lightning.commands.renamed import renamed
-from rtt_lightning.commands.score import score
-from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.modules.training import TrainableModule
 from rtt_lightning.runtime.checkpoints import read_run
 from rtt_lightning.runtime.history import go_on, write_each_row
 from rtt_lightning.runtime.resume import find_checkpoint
 from rtt_lightning.runtime.terminal import quieten
+from rtt_lightning.types.errors import UserError
 
-DESCRIPTION = (
-    "Rubrics to Tokens: reinforcement learning from rubrics with token-level credit. "
-    "Beside the subcommands below: `rtt export CHECKPOINT FOLDER` writes a Hugging Face folder; `rtt configs` lists "
-    "the shipped files, which `--config demo/policy.yaml` finds from any folder; `rtt doctor` checks this machine and, "
-    "with the flags of `rtt fit`, a configuration: its data, and the memory that it needs; `rtt data check FILE` "
-    "looks at a file of prompts and rubrics in any known format; `rtt rejudge FOLDER` scores saved responses again."
-)
+HELP = """Files compose: later ones and flags win, see --print_config; `rtt configs` lists those that come along.
+
+  model      what is trained: PolicyModule (algorithm, adapters, optimizer, loss), DiscriminatorModule, or yours
+  data       prompts with rubrics: source and format of the rows, view (what a batch is), lengths
+  rollout    how responses come about: engine, sampling, verifier (verdicts), relevance (of tokens), output
+  trainer    Lightning's: max_steps, devices, strategy, precision, logger, callbacks, limits on batches
+  canary, guard, idle, watch      what warns of a run that goes wrong, or ends it
+  seed_everything, ckpt_path, accept_mismatch      seeds of training, data and sampling; a checkpoint to go on from
+
+A part's flags: `rtt fit --model.help`, `--model.algorithm.help RTT`, `--rollout.verifier.help LLMJudge`. All others:"""
+
+
+class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of a description."""
 
 
 CONFIG_KEY = "config"
@@ -65,6 +73,13 @@ class SaveConfigWithLogs(SaveConfigCallback):
 class RTTCommandLine(LightningCLI):
     """LightningCLI with a `rollout` group, and the policy's tokenizer known to the data."""
 
+    usage = "rtt {name} [--config FILE ...] [--GROUP.NAME VALUE ...]"
+    description = HELP
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        says = "Seed of training, and of data and sampling without one of their own (data.seed, rollout.seed)."
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=f"{says} True: a random one.")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
         parser.add_lightning_class_args(Canary, "canary")
@@ -87,32 +102,31 @@ class RTTCommandLine(LightningCLI):
         )
         parser.link_arguments("model.init_args.model", "data.tokenizer")
         parser.add_argument(
-            "--responses",
-            type=str | None,
-            default=None,
-            help="With `rtt validate`: score the responses of this JSONL file (`prompt` and `response` per line) "
-            "instead of a model's; no model is loaded.",
-        )
-
-        parser.add_argument(
             "--accept_mismatch",
             type=bool,
             default=False,
             help="Load a checkpoint although it continues another base model, adapter or tokenizer than this run has.",
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            own = next((self._parser(word) for word in args if word in SUBCOMMANDS), parser)
+            raise UserError(explained(str(error), own.get_defaults(skip_validation=True).keys())) from error
+
+    def _set_seed(self) -> None:
+        """One seed for all: data and sampling have it as well, where they are not given their own."""
+        super()._set_seed()
+        for part in ("data", "rollout"):
+            if self._get(self.config, part).seed is None:
+                self._get(self.config, part).seed = int(self._get(self.config, "seed_everything"))
+
     def instantiate_classes(self) -> None:
-        """Everything; without model and trainer where given responses are scored."""
-        config = self.config[self.config.subcommand]
-        if config.responses is None:
+        with mistakes_named():
             super().instantiate_classes()
-            if isinstance(self.model, TrainableModule):
-                self.model.accept_mismatch = config.accept_mismatch
-            return
-        if self.config.subcommand != "validate":
-            raise ValueError(f"--responses is for `rtt validate`, not `rtt {self.config.subcommand}`")
-        parts: Any = self._parser("validate").instantiate_classes(Namespace(data=config.data, rollout=config.rollout))
-        self._scored = parts.data, parts.rollout
+        if isinstance(self.model, TrainableModule):
+            self.model.accept_mismatch = self.config[self.config.subcommand].accept_mismatch
 
     def before_fit(self) -> None:
         loggers = self.trainer.loggers
@@ -121,32 +135,62 @@ class RTTCommandLine(LightningCLI):
             go_on(loggers, read_run(Path(path)))
 
     def _run_subcommand(self, subcommand: str) -> None:
-        responses = self.config[subcommand].responses
-        if responses is None:
+        try:
             super()._run_subcommand(subcommand)
-        else:
-            score(*self._scored, Path(responses))
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from error
+        except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
+            sys.exit(SIGTERM_EXIT_CODE)
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint before anything is loaded; nothing in it changes what YAML and flags say."""
+        if "subcommand" not in self.config:
+            return
         config = self.config[self.config.subcommand]
         config["weights_only"] = True  # nothing is unpickled, whatever the flag says
         if config.get("ckpt_path"):
             config["ckpt_path"] = find_checkpoint(config["ckpt_path"], begin=self.config.subcommand == "fit")
 
 
-def main(args: Sequence[str] | None = None, command_line: type[RTTCommandLine] = RTTCommandLine) -> RTTCommandLine:
-    """Entry point of `rtt`; ``args`` as on the command line, for tests and notebooks."""
+@contextmanager
+def mistakes_named() -> Iterator[None]:
+    """While parts are made of what YAML and flags say: what they refuse is the user's to mend, whoever wrote them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, OSError, MisconfigurationException) as error:
+        raise UserError(explained(str(error), ())) from error
+
+
+def command(name: str, args: Sequence[str]) -> None:
+    """`rtt fit`, `validate`, `test` and `predict`."""
+    main([*name.split(), *args])
+
+
+def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLine, run: bool = True) -> RTTCommandLine:
+    """Lightning's command line for ours, also for tests and notebooks.
+
+    Args:
+        args: What stands behind `rtt`.
+        command_line: What parses them and acts.
+        run: They begin with one of Lightning's commands.
+    """
     quieten()
+    for name in rtt_lightning.__all__:
+        getattr(rtt_lightning, name)  # imported, so that help lists it and its name alone will do
+    texts = {"description": command_line.description, "formatter_class": Formatter}
+    help_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *SUBCOMMANDS)}
+    settings = {"parser_mode": "omegaconf", "exit_on_error": False, "prog": "rtt"}
     return command_line(
         LightningModule,
         RubricDataModule,
         subclass_mode_model=True,
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},
-        seed_everything_default=0,
-        args=for_the_parser(sys.argv[1:] if args is None else args),
-        parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False, "description": DESCRIPTION, "prog": "rtt"},
+        args=for_the_parser(args),
+        parser_kwargs=settings | help_of.pop("COMMAND") | help_of,
+        run=run,
     )
 
 
@@ -155,14 +199,5 @@ def for_the_parser(args: Sequence[str]) -> list[str]:
     given, said = renamed(read(find_configs(args)))
     for line in (*said, *replaced(given)):
         rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
-    given = with_model_class(nulls_as_yaml(given))
-    if any(each.words[0].partition("=")[0] == "--responses" for each in given):
-        given += read([f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"])  # it is not built
-    return written(given)
-
-
-def reason_of(error: BaseException) -> BaseException:
-    """The error itself, without what jsonargparse adds to any mistake in a model: that it is not null either."""
-    while f"Subtypes: [{LightningModule}, " in str(error) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
+    named = f"--model.help={model_class(given)}"
+    return [named if word == "--model.help" else word for word in written(with_model_class(nulls_as_yaml(given)))]

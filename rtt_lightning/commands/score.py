@@ -1,106 +1,181 @@
-"""`rtt validate --responses FILE`: scores responses that another system produced; no model is loaded."""
+"""`rtt score`: responses of another system judged, or saved ones judged again, without a model."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.datamodules import RubricDataModule
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rtt_lightning import RolloutCallback, RubricDataModule
+from rtt_lightning.commands.answered import answered
+from rtt_lightning.commands.given import DEFAULT_MODEL
+from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
+from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.datamodules.rows import read_rows
-from rtt_lightning.lm.reasoning import KNOWN, given_answer_span
-from rtt_lightning.reports.evaluation import report
-from rtt_lightning.runtime.terminal import listed
-from rtt_lightning.types import Marks, Message, Rollout, RubricSample
-from rtt_lightning.types.conversations import is_conversation
-from rtt_lightning.verifiers.judging import judge
+from rtt_lightning.functional.agreement import Agreement, agreements
+from rtt_lightning.reports.completions import write_completions
+from rtt_lightning.reports.evaluation import accuracies, report, show_accuracies
+from rtt_lightning.runtime.terminal import counted, three_decimals
+from rtt_lightning.types import JudgedRollout, Verdict
+from rtt_lightning.types.errors import UserError
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judging import judge, judge_again
+
+MOST_ROWS = 20
+HELP = """Two kinds of files are scored, a .jsonl, .json or .parquet each:
+
+  responses    rows of `prompt` and `response` of any system, to the val prompts of the data (--config
+               benchmarks/ifbench.yaml): accuracies, written to rollout.output
+  completions  rows or a folder as `rtt fit`, `validate` and `predict` write them: judged again (--config
+               judges/openai.yaml), and how far the new verdicts agree with the saved ones
+
+No model is loaded. Flags and files are those of `rtt validate`; what they say of model and trainer is not used."""
 
 
-def score(data: RubricDataModule, rollout: RolloutCallback, file: Path) -> None:
+class ScoreCommandLine(RTTCommandLine):
+    """Builds data and rollout alone, and scores a file."""
+
+    usage = "rtt score FILE [--config FILE ...] [--against GOLD] [--output NEW.parquet] [--fresh]"
+    description = HELP
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("file", nargs="?", type=str | None, help="Responses, completions, or a folder of these.")
+        parser.add_argument("--responses", type=str | None, default=None, help="The same, of version 0.2.")
+        parser.add_argument("--against", "--gold", type=str | None, default=None, help="Compare with its verdicts.")
+        parser.add_argument("--output", type=str | None, default=None, help="Parquet file for the new verdicts.")
+        parser.add_argument("--fresh", action="store_true", help="Ask a judge also about what it has judged before.")
+
+    def instantiate_classes(self) -> None:
+        config = self.config
+        if not (file := config.file or config.responses):
+            raise UserError("give a FILE of responses or completions; see `rtt score --help`")
+        with mistakes_named():
+            parts: Any = self.parser.instantiate_classes(Namespace(data=config.data, rollout=config.rollout))
+        verifier: Verifier = parts.rollout.collector.verifier
+        for memory in verifier.memories() if config.fresh else ():
+            memory.forget()
+        if Path(file).is_dir() or _holds_criteria(file):
+            score_again(file, verifier, config.against, config.output)
+        else:
+            score(parts.data, parts.rollout, file, config.against, config.output)
+
+
+def command(name: str, args: Sequence[str]) -> None:
+    """`rtt score`."""
+    no_model = [f"--model={DEFAULT_MODEL}", "--model.init_args.model=none"]  # it is not built
+    main([*no_model, *args, *no_model], ScoreCommandLine, run=False)
+
+
+def score(
+    data: RubricDataModule, rollout: RolloutCallback, file: str, against: str | None = None, output: str | None = None
+) -> None:
     """Judge the responses of a file to the validation prompts, as `rtt validate` judges those of a model.
 
     Args:
         data: With a val split.
         rollout: Whose verifier, ``loose`` and ``output`` are used.
-        file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several.
-            Each is judged by every rubric that the data holds for its prompt. Prompts may have lost or gained white
-            space on the way, as long as one prompt of the data alone can be meant.
+        file: See `answered`.
+        against: File of the same responses with verdicts to compare with, such as people's.
+        output: Parquet file for the responses with their verdicts.
 
     Raises:
-        ValueError: If rows are not such, answer no prompt of the data, or leave every prompt unanswered.
+        UserError: See `answered`; and if the verifier cannot decide the data's criteria.
     """
     data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
     data.setup("validate")
-    data.check(rollout.collector.verifier.problems)
-    samples = [record.sample for record in data.records["val"]]
-    reasoning = rollout.collector.reasoning
-    rows = list(_rollouts(samples, _read(file), KNOWN if reasoning is None else reasoning))
-    answered = {row.group_id for _, row in rows}
-    if len(answered) < len(samples):
-        print(f"{len(samples) - len(answered)} of {len(samples)} prompts have no response in {file}: they are left out")
-    judged = judge(rollout.collector.verifier, rows, loose=rollout.loose, mask_truncated=False)
+    verifier = rollout.collector.verifier
+    data.check(verifier.problems)
+    rows = answered(data, rollout.collector.reasoning, file)
+    judged = judge(verifier, rows, loose=rollout.loose, mask_truncated=False)
     report(judged, "validate", rollout.output, {})
+    if output:
+        write_completions(Path(output), judged)
+    if against:
+        _compare(_gold(judged, against), judged, "gold")
 
 
-def _read(file: Path) -> list[tuple[str, str]]:
-    """Prompts, as `_key` makes them, with responses."""
-    found, problems = [], []
-    for line, row in read_rows(file).numbered:
-        if not isinstance(row, dict):
-            problems.append(f"line {line} is no JSON object")
-        elif not isinstance(row.get("prompt"), str | list) or not isinstance(row.get("response"), str):
-            problems.append(f"line {line} needs `prompt` (a text or a list of messages) and `response` (a text)")
-        elif isinstance(row["prompt"], str):
-            found.append((row["prompt"], row["response"]))
-        elif is_conversation(row["prompt"]):
-            found.append((_key(row["prompt"]), row["response"]))
-        else:
-            shown = str(row["prompt"])[:80]
-            problems.append(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {shown}")
-    if problems:
-        raise ValueError(f"{file}: not all rows hold a response\n{listed(problems)}")
-    if not found:
-        raise ValueError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
-    return found
+def score_again(
+    path: str | Path, verifier: Verifier, against: str | None = None, output: str | None = None
+) -> Agreement:
+    """Judge saved responses again, and show how far the verdicts agree with the first ones, or with a gold file's.
+
+    Args:
+        path: Completions: a parquet or JSONL file, or a folder of parquet files.
+        verifier: Who judges now. A judge answers from its file what it was asked before, and so agrees with itself.
+        against: File of the same responses with verdicts to compare with, such as people's.
+        output: Parquet file for the responses with their new verdicts.
+
+    Raises:
+        UserError: If there are no responses, or the gold file lacks some of them.
+    """
+    saved = read_judged(path)
+    if problems := sorted({problem for item in saved for problem in verifier.problems(item.sample)}):
+        raise UserError("; ".join(problems))
+    ways = {"gold" if against else "first": _gold(saved, against) if against else saved}
+    (others,) = ways
+    again = ways["again"] = judge_again(verifier, saved)
+    if output:
+        write_completions(Path(output), again)
+    total = _compare(ways[others], again, others)
+    show_accuracies(accuracies(ways), list(ways), len(saved))
+    if remembered := sum(memory.remembered for memory in verifier.memories()):
+        print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
+    left = Counter(verdict.reason for item in again for verdict in item.verdicts if verdict.met is None)
+    for reason, count in left.most_common(5):
+        Console().print(Text(f"{count} unscorable: {reason}", style="yellow"))
+    return total
 
 
-def _rollouts(
-    samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]], marks: Sequence[Marks]
-) -> Iterator[tuple[RubricSample, Rollout]]:
-    groups: dict[str, list[int]] = {}
-    for group, sample in enumerate(samples):
-        groups.setdefault(_key(sample.messages), []).append(group)
-    found = _matches(groups, [prompt for prompt, _ in responses])
-    counts: Counter[int] = Counter()
-    for prompt, response in responses:
-        for group in groups[found[prompt]]:  # one prompt may stand in the data with several rubrics
-            span = given_answer_span(response, marks)
-            yield samples[group], Rollout.of_text(samples[group].id, response, span, group, counts[group])
-            counts[group] += 1
+def _holds_criteria(file: str) -> bool:
+    """Whether a file holds completions, whose rows have rubrics of their own."""
+    _, row = next(iter(read_rows(file).numbered), (0, None))
+    return isinstance(row, dict) and "criteria" in row
 
 
-def _matches(known: Iterable[str], asked: Sequence[str]) -> dict[str, str]:
-    """The prompt of the data for each that was answered: the same one, else the one that differs in white space."""
-    exact, alike = set(known), defaultdict(list)
-    for prompt in exact:
-        alike[" ".join(prompt.split())].append(prompt)
-    matches = {prompt: [prompt] if prompt in exact else alike[" ".join(prompt.split())] for prompt in asked}
-    unknown = [prompt for prompt in asked if not matches[prompt]]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} of {len(asked)} responses are to prompts that the data does not hold, such as "
-            f"{unknown[0][:80]!r}; are they to this benchmark?"
+def _compare(first: Sequence[JudgedRollout], again: Sequence[JudgedRollout], others: str) -> Agreement:
+    """Show how far two judgements of the same responses agree."""
+    by_criterion = agreements(first, again)
+    total = sum(by_criterion.values(), Agreement())
+    _show(total, by_criterion, others)
+    return total
+
+
+def _gold(saved: Sequence[JudgedRollout], file: str) -> list[JudgedRollout]:
+    """The same responses with the verdicts of a file, found by the response and by the words of its criteria."""
+    known: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for item in read_judged(file):
+        by_text = {criterion.text: verdict for criterion, verdict in item.decisions}
+        known[item.sample.id, item.rollout.answer] = by_text
+    found = [known.get((item.sample.id, item.rollout.answer), {}) for item in saved]
+    texts = [[criterion.text for criterion in item.sample.criteria] for item in saved]
+    missing = [r.sample.id for r, has, wanted in zip(saved, found, texts, strict=True) if not set(wanted) <= set(has)]
+    if missing:
+        raise UserError(
+            f"{file} lacks {len(missing)} of {len(saved)} responses, or some of their criteria, such as one to "
+            f"{missing[0]!r}"
         )
-    doubtful = [prompt for prompt in asked if len(matches[prompt]) > 1]
-    if doubtful:
-        raise ValueError(
-            f"{len(doubtful)} of {len(asked)} responses are to prompts that several of the data differ from in white "
-            f"space alone, such as {doubtful[0][:80]!r}; write the prompts as they stand in the data"
-        )
-    return {prompt: match for prompt, (match,) in matches.items()}
+    return [
+        replace(item, verdicts=tuple(has[text] for text in wanted))
+        for item, has, wanted in zip(saved, found, texts, strict=True)
+    ]
 
 
-def _key(messages: Sequence[Message]) -> str:
-    """What identifies a prompt: the text of a single user message, else all turns."""
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:
+    table = Table(title=f"agreement with the {others} verdicts", title_justify="left")
+    for name in ("criterion", "verdicts", "accuracy", "kappa", "to desired", "to undesired", "unscorable"):
+        table.add_column(name, justify="left" if name == "criterion" else "right")
+    rows = sorted(by_criterion.items(), key=lambda item: -(item[1].flips(True) + item[1].flips(False)))
+    for text, agreement in [("all", total), *rows[:MOST_ROWS]]:
+        figures = (agreement.criteria, three_decimals(agreement.accuracy), three_decimals(agreement.kappa))
+        changed = (agreement.flips(True), agreement.flips(False), agreement.unscorable)
+        table.add_row(Text(text), *map(str, (*figures, *changed)), end_section=text == "all")
+    Console().print(table)
+    if len(rows) > MOST_ROWS:
+        print(f"{len(rows) - MOST_ROWS} more criteria with fewer changes")

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rtt_lightning.lm.reasoning import answer_span, reasoning_marks
 from rtt_lightning.lm.tokenizers import TokenBytes, end_of_turn
 from rtt_lightning.types import Marks, Rollout
+from rtt_lightning.types.errors import UserError
 
 FEW_TOKENS = 16
 """Tokens of a response that tell whether an engine samples from the policy."""
@@ -39,13 +40,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.n < 1 or self.max_new_tokens < 1:
-            raise ValueError(f"sampling needs n >= 1 and max_new_tokens >= 1, got {self.n} and {self.max_new_tokens}")
+            raise UserError(f"sampling needs n >= 1 and max_new_tokens >= 1, got {self.n} and {self.max_new_tokens}")
         if not 0 <= self.temperature < math.inf:
-            raise ValueError(f"sampling temperature must be >= 0 and finite, got {self.temperature}; 0 is greedy")
+            raise UserError(f"sampling temperature must be >= 0 and finite, got {self.temperature}; 0 is greedy")
         if self.greedy and self.n > 1:
-            raise ValueError(f"greedy responses to a prompt are all equal: at temperature 0 n must be 1, got {self.n}")
+            raise UserError(f"greedy responses to a prompt are all equal: at temperature 0 n must be 1, got {self.n}")
         if not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ValueError(f"sampling needs 0 < top_p <= 1 and top_k >= 0, got {self.top_p} and {self.top_k}")
+            raise UserError(f"sampling needs 0 < top_p <= 1 and top_k >= 0, got {self.top_p} and {self.top_k}")
 
     @property
     def greedy(self) -> bool:

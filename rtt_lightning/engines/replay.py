@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rtt_lightning.engines.base import PolicyWeights, RolloutEngine, SampleRequest, Sampling
 from rtt_lightning.types import Rollout
+from rtt_lightning.types.errors import UserError
 
 
 class ReplayEngine(RolloutEngine):
@@ -35,7 +36,7 @@ class ReplayEngine(RolloutEngine):
         for request in requests:
             recorded = self._recorded.get(request.prompt_id)
             if not recorded:
-                raise ValueError(
+                raise UserError(
                     f"no recorded response for prompt {request.prompt_id!r}; "
                     f"the recording holds {len(self._recorded)} prompts: record this one or leave it out of the data"
                 )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rtt_lightning.types import Experience
 from rtt_lightning.types.axes import Bool, Float
+from rtt_lightning.types.errors import UserError
 
 Reward = tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]
 ResponseReward = Callable[[Experience], tuple[Tensor, Tensor]]
@@ -58,12 +59,12 @@ def weighted_mean(experience: Experience) -> Reward:
     scorable.
 
     Raises:
-        ValueError: If a row has no positive weight at all, so that its reward could only be 0 or negative.
+        UserError: If a row has no positive weight at all, so that its reward could only be 0 or negative.
     """
     weights = experience.weights
     if not (weights > 0).any(-1).all():
         row = int((~(weights > 0).any(-1)).nonzero()[0])
-        raise ValueError(
+        raise UserError(
             f"weighted_mean needs a positive weight in every rubric, got {weights[row].tolist()} in row {row}; "
             "give one wanted criterion a positive weight or use satisfaction_rate"
         )

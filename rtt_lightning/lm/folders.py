@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from rtt_lightning.lm.loading import merged_weights
+from rtt_lightning.lm.merging import is_wrapped
 from rtt_lightning.lm.stored import in_dtype
 from rtt_lightning.runtime.finite import all_finite
+from rtt_lightning.types.errors import UserError
 
 PROBE = 16
 """Tokens that the trained model and the exported one read, to be compared."""
@@ -55,10 +56,10 @@ def write_model(make: Callable[[], Any], load: Callable[..., Any], folder: Path,
         dtype: See `in_dtype`.
 
     Raises:
-        ValueError: If it computes something else, or its weights do not fit into ``dtype``.
+        UserError: If it computes something else, or its weights do not fit into ``dtype``.
     """
     trained = make()
-    plain = load(None) if isinstance(trained, PeftModel) else trained
+    plain = load(None) if is_wrapped(trained) else trained
     expected, own = _logits(trained), dict(merged_weights(plain))
     for name, weight in merged_weights(trained):
         own[name].copy_(weight)
@@ -67,7 +68,7 @@ def write_model(make: Callable[[], Any], load: Callable[..., Any], folder: Path,
     for name, tensor in plain.state_dict(keep_vars=True).items():
         tensor.data = in_dtype(plain, name, tensor.data, dtype)
         if tensor.requires_grad and not all_finite([tensor]):
-            raise ValueError(f"{name} is not finite in {dtype}; give --dtype bfloat16 or float32")
+            raise UserError(f"{name} is not finite in {dtype}; give --dtype bfloat16 or float32")
     _save(plain, folder)
     expected = _logits(plain.float())
     del plain
@@ -109,6 +110,8 @@ def write_adapters(policy: Any, load: Callable[[], Any], folder: Path, dtype: to
     policy.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
     expected = _logits(policy)
     del policy
+    from peft import PeftModel
+
     _compare(expected, PeftModel.from_pretrained(load(), folder), "adapters, read again,")
 
 
@@ -124,11 +127,11 @@ def _compare(expected: Tensor, written: Any, what: str) -> None:
     """Refuse a model that does not compute what was trained.
 
     Raises:
-        ValueError: If its logits differ from the expected ones by more than rounding.
+        UserError: If its logits differ from the expected ones by more than rounding.
     """
     error, size = float((expected - _logits(written)).abs().mean()), float(expected.square().mean().sqrt())
     if not error <= TOLERANCE * size:
-        raise ValueError(
+        raise UserError(
             f"{what} of {written.config.model_type!r} would not compute what was trained: logits of {PROBE} tokens "
             f"differ by {error:.1e} where {size:.1e} is usual. Nothing was exported: try --merge false, which keeps "
             "adapters apart, or true; and please report the type of the model"

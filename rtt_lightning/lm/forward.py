@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicLayer
 from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.errors import UserError
 
 LONGEST_SHARED = 2048
 """Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
@@ -59,7 +60,7 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
         Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
 
     Raises:
-        ValueError: For a row beyond a length that the model bears, see `refuse_long_rows`.
+        UserError: For a row beyond a length that the model bears, see `refuse_long_rows`.
     """
     causal: Any = without_adapters(model)
     mask = batch["response_mask"]
@@ -140,11 +141,11 @@ def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
         tokens: Of the longest prompt + response.
 
     Raises:
-        ValueError: If that is more than the model's `longest_rows`.
+        UserError: If that is more than the model's `longest_rows`.
     """
     limit, reason = min(longest_rows(config), default=(tokens, ""))
     if tokens > limit:
-        raise ValueError(
+        raise UserError(
             f"rows of {config.model_type} have log-probs of their own up to {limit} tokens: {reason}, so that they "
             f"depend on the rows beside them; got prompt + response of up to {tokens}: lower data.max_prompt_tokens, "
             "or max_new_tokens of rollout.sampling and rollout.evaluation"

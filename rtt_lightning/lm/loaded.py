@@ -12,10 +12,11 @@ from rtt_lightning.lm.sequences import logprobs_after
 from rtt_lightning.lm.tokenizers import TemplateArguments, load_tokenizer, render_prompt
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types import Message, Rollout
+from rtt_lightning.types.errors import UserError
 
 
 class LoadedModel:
-    """A causal language model with its tokenizer, as `rtt_lightning.rollout.collect.Collector` takes it.
+    """A causal language model with its tokenizer, as `rtt_lightning.Collector` takes it.
 
     Args:
         model: On any device, with adapters or without.
@@ -37,7 +38,7 @@ class LoadedModel:
         """That of a folder or of the hub, on the CPU, in the dtype of its weights.
 
         Raises:
-            ValueError: If it cannot be read.
+            UserError: If it cannot be read.
         """
         tokenizer = load_tokenizer(model)
         with reading("a model", model, "config.json and weights"):
@@ -47,7 +48,7 @@ class LoadedModel:
     def base_model(self) -> str:
         """Folder or hub name that the model came from, where an engine of its own reads its configuration."""
         if not self.model.config._name_or_path:
-            raise ValueError(
+            raise UserError(
                 f"this {type(self.model).__name__} was made in memory, and the engine reads a model from a folder: "
                 "save model and tokenizer with save_pretrained, load them from there, or use TransformersEngine"
             )

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
@@ -16,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
 from rtt_lightning.runtime.checkpoints import check_fits
 from rtt_lightning.runtime.hub import reading
+from rtt_lightning.types.errors import UserError
 
 __all__ = [
     "Lora",
@@ -77,7 +77,7 @@ def load_model(
         kwargs: Changes to its configuration.
 
     Raises:
-        ValueError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
+        UserError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
     """
     dtype = torch.float32 if lora is None else base_dtype
     if torch.get_default_device().type == "meta":
@@ -119,7 +119,7 @@ def _keep_differentiable(model: nn.Module) -> None:
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
     if find_spec("bitsandbytes") is None:
-        raise ValueError("lora.nf4 needs bitsandbytes, which is not installed: pip install 'rtt-lightning[quant]'")
+        raise UserError("lora.nf4 needs bitsandbytes, which is not installed: pip install 'rtt-lightning[quant]'")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -131,6 +131,8 @@ def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
 
 def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
     """Wrap a model with fp32 LoRA adapters on the linear layers of its body; a new head trains in full."""
+    from peft import LoraConfig, get_peft_model  # slow, see `is_wrapped`
+
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
@@ -152,14 +154,12 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
     `transformers` does so for layers in training mode only, in which many drop out: ours are not while they run.
 
     Raises:
-        ValueError: For a model without such layers.
+        UserError: For a model without such layers.
     """
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     if not layers:
-        raise ValueError(
-            f"{type(model).__name__} has no layers to recompute: set model.gradient_checkpointing to false"
-        )
+        raise UserError(f"{type(model).__name__} has no layers to recompute: set model.gradient_checkpointing to false")
     for layer in layers:
         layer.training = True
         layer._gradient_checkpointing_func = partial(_recomputed, layer)
@@ -185,7 +185,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
     """Give a network the weights that a LightningModule trained, and held under this prefix.
 
     Raises:
-        ValueError: If they are not exactly those that the network trains.
+        UserError: If they are not exactly those that the network trains.
     """
     weights = {name.removeprefix(prefix): weight for name, weight in state.items()}
     check_fits(weights, trainable_names(module))
@@ -198,7 +198,7 @@ def refuse_unusual_head(model: PreTrainedModel) -> None:
     `rtt_lightning.lm.selfcheck` finds the others; small logits would hide a soft cap from it.
 
     Raises:
-        ValueError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.
+        UserError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.
     """
     text = model.config.get_text_config(decoder=True)
     unusual = [name for name in CHANGES_LOGITS if getattr(text, name, None) not in (None, 1.0)]
@@ -208,7 +208,7 @@ def refuse_unusual_head(model: PreTrainedModel) -> None:
     elif getattr(head, "bias", None) is not None:
         unusual.append("a bias on the output embedding")
     if unusual:
-        raise ValueError(
+        raise UserError(
             f"{model.config.model_type} changes its logits by {', '.join(unusual)}, which the log-prob function does "
             "not compute; use a model with a plain linear head (Llama, Qwen, SmolLM)"
         )

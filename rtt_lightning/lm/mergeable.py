@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from rtt_lightning.lm.merging import PEFT_LAYERS, adapted_modules, beneath, merge, whole_copy, without_adapters
+from rtt_lightning.lm.merging import adapted_modules, beneath, is_peft_layer, merge, whole_copy, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.runtime.sharding import has_packed_weights
 
@@ -92,7 +92,7 @@ def _fault(module: Any, inputs: Any, output: Any) -> str:
 def _kind(module: Any) -> tuple[object, ...]:
     """Layers of one kind are merged in one way."""
     chain = [module]
-    while isinstance(inner := getattr(chain[-1], "base_layer", None), PEFT_LAYERS):
+    while is_peft_layer(inner := getattr(chain[-1], "base_layer", None)):
         chain.append(inner)
     names = tuple(getattr(layer, "parameter_name", None) for layer in chain)
     return (*(type(layer) for layer in chain), type(beneath(module)), names)

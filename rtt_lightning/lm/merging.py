@@ -6,17 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from peft import PeftModel
-from peft.tuners.lora import Linear as LoraLinear
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from rtt_lightning.runtime.finite import finite_only
 from rtt_lightning.runtime.sharding import full, has_packed_weights, unpacked
 
-PEFT_LAYERS = BaseTunerLayer | AuxiliaryTrainingWrapper
-"""What PEFT puts in the place of a module: one with adapters, or one with a copy that trains in full."""
 LOST_IN_BF16 = (
     "samples come from adapters merged into bf16 weights: a change of less than 1/256 of a weight is not sampled from "
     "until it has grown; {switch} avoids this"
@@ -59,7 +53,7 @@ def adapters_merged(model: Any) -> Iterator[None]:
     Needs memory for a second copy of the adapted weights; on leaving, the very same base weights are back, so nothing
     drifts. A base in 4 bits stays as it is: its adapters run beside it, and no second copy is made.
     """
-    if not isinstance(model, PeftModel) or has_packed_weights(model):
+    if not is_wrapped(model) or has_packed_weights(model):
         yield
         return
     originals: list[tuple[nn.Module, str, nn.Parameter]] = []
@@ -80,7 +74,7 @@ def adapters_merged(model: Any) -> Iterator[None]:
 
 def adapters_count(model: nn.Module) -> bool:
     """Whether a policy may differ from its reference: false while its adapters still add nothing. A collective."""
-    if not isinstance(model, PeftModel):
+    if not is_wrapped(model):
         return True
     added = [full(p.detach()) for name, p in model.named_parameters() if p.requires_grad and ".lora_A." not in name]
     return any(bool(weight.any()) for weight in added)
@@ -92,9 +86,24 @@ def merges_into_bf16(model: nn.Module) -> bool:
     return any(p.dtype == torch.bfloat16 for layer in layers for p in beneath(layer).parameters())
 
 
+def is_wrapped(model: Any) -> bool:
+    """Whether PEFT wrapped a model. That is imported late: it takes two seconds, which help and checks can spare."""
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def is_peft_layer(module: Any) -> bool:
+    """Whether PEFT put it in the place of a module: one with adapters, or one with a copy that trains in full."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    return isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+
+
 def without_adapters(model: Any) -> nn.Module:
     """The model that PEFT wrapped; its adapted modules are still within it."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+    return model.get_base_model() if is_wrapped(model) else model
 
 
 def adapted_modules(plain: nn.Module) -> dict[str, Any]:
@@ -102,13 +111,15 @@ def adapted_modules(plain: nn.Module) -> dict[str, Any]:
     found: dict[str, Any] = {}
     inside = "none."
     for path, module in plain.named_modules():
-        if isinstance(module, PEFT_LAYERS) and not path.startswith(inside):
+        if is_peft_layer(module) and not path.startswith(inside):
             found[path], inside = module, f"{path}."
     return found
 
 
 def beneath(module: Any) -> nn.Module:
     """The plain module that runs while adapters are disabled."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
     return module.original_module if isinstance(module, AuxiliaryTrainingWrapper) else module.get_base_layer()
 
 
@@ -117,7 +128,9 @@ def _merged(module: Any) -> nn.Module:
     """What PEFT leaves in the place of an adapted module, as a copy in fp32 with whole tensors. A collective."""
     copy = whole_copy(module)
     if has_packed_weights(module):  # by now its weights are no longer packed, and need not be again
-        LoraLinear.merge(copy)
+        from peft.tuners.lora import Linear
+
+        Linear.merge(copy)
         return copy.get_base_layer()
     return merge(copy)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.hub import cached_file
 
 from rtt_lightning.lm.fingerprint import LOCAL, fingerprint
+from rtt_lightning.types.errors import UserError
 
 UNIMPORTANT = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache"}
 """Of a configuration: what changes when the same weights are saved again."""
@@ -23,6 +23,8 @@ DIGESTS = {"fingerprint": "base weights", "tokenizer": "tokenizer", "chat_templa
 
 def adapted_layers(model: nn.Module) -> list[str]:
     """The kinds of layers that have adapters."""
+    from peft.tuners.lora import LoraLayer  # slow, see `is_wrapped`
+
     return sorted({name.rpartition(".")[2] for name, layer in model.named_modules() if isinstance(layer, LoraLayer)})
 
 
@@ -57,14 +59,14 @@ def check_origin(saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool)
         accept: Warn only.
 
     Raises:
-        ValueError: With each difference.
+        UserError: With each difference.
     """
     found = differences(saved, now)
     if not found:
         return
     message = f"the checkpoint continues something else than this run has: {'; '.join(found)}"
     if not accept:
-        raise ValueError(
+        raise UserError(
             f"{message}. Give the model and adapters that it was trained with, or accept the differences by "
             "--accept_mismatch true (accept_mismatch of DiscriminatorRelevance)"
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.types import Marks, Span
+from rtt_lightning.types.errors import UserError
 
 THINK: Marks = ("<think>", "</think>")
 KNOWN: tuple[Marks, ...] = (
@@ -83,14 +84,14 @@ def checked_marks(marks: Sequence[Sequence[str]] | None) -> tuple[Marks, ...] | 
     """Pairs of marks as configured, without white space around them; ``None`` for those that a model shows.
 
     Raises:
-        ValueError: If they are no pairs of two different texts.
+        UserError: If they are no pairs of two different texts.
     """
     if marks is None:
         return None
     pairs = [tuple(mark.strip() for mark in pair) for pair in marks]
     for pair in pairs:
         if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
-            raise ValueError(
+            raise UserError(
                 "rollout.reasoning needs pairs of what opens and what closes the reasoning, such as "
                 f"[['<think>', '</think>']], got {list(pair)}"
             )

@@ -18,6 +18,7 @@ from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.runtime.sharding import as_forward_method
 from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.errors import UserError
 
 Logprobs = Callable[[Sequences, bool], tuple[Tensor, Tensor]]
 """`response_logprobs` of a model: rows, and whether to share prompts."""
@@ -68,7 +69,7 @@ class CheckedForward:
         """Whether responses share the computation of their prompt; checked the first time. A collective.
 
         Raises:
-            ValueError: If our log-probs are not those of the model in either way.
+            UserError: If our log-probs are not those of the model in either way.
         """
         if self._share is None:
             circumstances = self._circumstances()
@@ -152,7 +153,7 @@ def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> Found:
         batch: Of two responses to one prompt.
 
     Raises:
-        ValueError: If they differ by more than rounding where each row is computed on its own.
+        UserError: If they differ by more than rounding where each row is computed on its own.
         FloatingPointError: If the model's own are not finite.
     """
     own, rounding = _own_logprobs(model, batch)
@@ -181,7 +182,7 @@ def _ours(logprobs: Logprobs, model: Any, batch: Sequences, share: bool) -> Tens
     try:
         return logprobs(batch, share)[0]
     except (AttributeError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{type(without_adapters(model)).__name__} does not take what the log-prob function gives it, or gives "
             f"something else ({error}); use a decoder of text such as Llama, Qwen or SmolLM"
         ) from error

@@ -11,6 +11,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.runtime.finite import finite_only
+from rtt_lightning.types.errors import UserError
 
 Weights = Iterator[tuple[str, Tensor]]
 """Full tensors by name, one after the other."""
@@ -27,7 +28,7 @@ def as_stored(model: nn.Module, weights: Weights, dtype: torch.dtype) -> Weights
         dtype: To hold them in, see `in_dtype`.
 
     Raises:
-        ValueError: If tied weights have come apart.
+        UserError: If tied weights have come apart.
         FloatingPointError: At the first that is not finite in that dtype.
     """
     plain: Any = without_adapters(model)
@@ -36,7 +37,7 @@ def as_stored(model: nn.Module, weights: Weights, dtype: torch.dtype) -> Weights
     for _, layer in groupby(cast, key=lambda item: _layer_of(item[0])):
         tensors = dict(layer)
         if apart := tied & set(tensors):
-            raise ValueError(
+            raise UserError(
                 f"{', '.join(apart)} is tied to another weight, and adapters have moved them apart: files hold one "
                 "tensor for both. Leave the embeddings without adapters, or untie them (tie_word_embeddings)"
             )

@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from rtt_lightning.functional.alignment import decode_with_offsets
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types import Message, Span
+from rtt_lightning.types.errors import UserError
 
 TemplateArguments = Mapping[str, Any]
 """Further arguments of a chat template by name, such as ``{"enable_thinking": False}``."""
@@ -31,7 +32,7 @@ def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTok
     """Tokenizer of a model folder or hub name; the same object each time, as loading takes a second: not to be changed.
 
     Raises:
-        ValueError: If the folder or hub name cannot be reached.
+        UserError: If the folder or hub name cannot be reached.
     """
     with reading("a tokenizer", model, "tokenizer.json"):
         return AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
@@ -48,12 +49,12 @@ def render_prompt(
         arguments: Further ones of the template.
 
     Raises:
-        ValueError: If the tokenizer has no chat template, one that refuses the conversation, leaves out what a user
+        UserError: If the tokenizer has no chat template, one that refuses the conversation, leaves out what a user
             says or does not read the arguments.
     """
     arguments = arguments or {}
     if not tokenizer.chat_template:
-        raise ValueError(
+        raise UserError(
             f"{tokenizer.name_or_path!r} has no chat template, so a conversation cannot be rendered; "
             "use an instruct model or save a chat_template.jinja beside its tokenizer"
         )
@@ -62,7 +63,7 @@ def render_prompt(
     words = _words(rendered)
     for message in messages:
         if message["role"] == "user" and _words(message["content"]) not in words:
-            raise ValueError(
+            raise UserError(
                 f"the chat template of {tokenizer.name_or_path!r} leaves out what a user says, "
                 f"{message['content'][:60]!r}: it renders {rendered[-120:]!r}; use a model whose template takes texts "
                 "as content, or save another chat_template.jinja beside its tokenizer"
@@ -101,12 +102,12 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *
     try:
         return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments))
     except TemplateSyntaxError as error:
-        raise ValueError(
+        raise UserError(
             f"the chat template of {tokenizer.name_or_path!r} is broken at line {error.lineno}: {error.message}"
         ) from error
     except BROKEN as error:
         roles = ", ".join(message["role"] for message in messages)
-        raise ValueError(
+        raise UserError(
             f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of the roles {roles}: {error}; "
             "change its messages, or use a model whose template takes them"
         ) from error
@@ -116,10 +117,10 @@ def _check_arguments(tokenizer: PreTrainedTokenizerBase, arguments: TemplateArgu
     template = str(tokenizer.chat_template)
     for name in arguments:
         if name in OWN_ARGUMENTS:
-            raise ValueError(f"data.chat_template_kwargs sets {name!r}, which rendering sets itself; leave it out")
+            raise UserError(f"data.chat_template_kwargs sets {name!r}, which rendering sets itself; leave it out")
         if not re.search(rf"\b{re.escape(name)}\b", template):
             near = get_close_matches(name, set(re.findall(r"\w+", template)))
-            raise ValueError(
+            raise UserError(
                 f"data.chat_template_kwargs sets {name!r}, which the chat template of {tokenizer.name_or_path!r} does "
                 "not read" + (f"; did you mean {near[0]!r}?" if near else "; leave it out")
             )
@@ -136,7 +137,7 @@ class TokenBytes:
         special: Special tokens as they are spelled, by id.
 
     Raises:
-        ValueError: If the tokenizer is neither byte-level (Llama 3, Qwen, SmolLM, GPT-2) nor SentencePiece with byte
+        UserError: If the tokenizer is neither byte-level (Llama 3, Qwen, SmolLM, GPT-2) nor SentencePiece with byte
             fallback (Llama 2, Gemma), so that its tokens have no exact bytes.
     """
 
@@ -149,7 +150,7 @@ class TokenBytes:
         elif "ByteFallback" in kinds:
             self._to_bytes = _byte_fallback
         else:
-            raise ValueError(
+            raise UserError(
                 f"the tokenizer of {tokenizer.name_or_path!r} has no byte-level decoder, got "
                 f"{json.dumps(decoder)[:80]}; "
                 "use a byte-level BPE (Llama 3, Qwen, SmolLM) or a SentencePiece model with byte fallback"
@@ -188,7 +189,7 @@ class TokenBytes:
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
     if not tokenizer.is_fast:
-        raise ValueError(f"{tokenizer.name_or_path!r} has no fast tokenizer; save one as tokenizer.json beside it")
+        raise UserError(f"{tokenizer.name_or_path!r} has no fast tokenizer; save one as tokenizer.json beside it")
     return tokenizer.backend_tokenizer  # pyright: ignore[reportAttributeAccessIssue]
 
 

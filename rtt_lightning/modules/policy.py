@@ -26,6 +26,7 @@ from rtt_lightning.runtime.logs import FigureLog
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Credited, Experience, Message, Rollout
 from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
+from rtt_lightning.types.errors import UserError
 
 POLICY_KEY = "policy_config"
 """Where a checkpoint keeps the model and the adapters that it continues."""
@@ -68,7 +69,7 @@ class PolicyModule(TrainableModule):
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite)
         if not isinstance(algorithm, Algorithm):
-            raise ValueError(f"algorithm must be an Algorithm such as GRPO(), got {algorithm!r}; adapters are lora=...")
+            raise UserError(f"algorithm must be an Algorithm such as GRPO(), got {algorithm!r}; adapters are lora=...")
         self.base_model = model
         self.algorithm = algorithm
         self.lora = lora
@@ -120,7 +121,7 @@ class PolicyModule(TrainableModule):
         """What `advantages` says, looked at.
 
         Raises:
-            ValueError: See `rtt_lightning.algorithms.checks.checked`.
+            UserError: See `rtt_lightning.algorithms.checks.checked`.
         """
         return checked(self.advantages(experience), experience, self.scheme)
 

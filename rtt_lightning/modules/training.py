@@ -22,6 +22,7 @@ from rtt_lightning.runtime.history import HISTORY_KEY, places
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.runtime.settings import asked_for, prefer
 from rtt_lightning.runtime.sharding import full
+from rtt_lightning.types.errors import UserError
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
 """Parameters to their optimiser. As in Lightning's command line, whose module needs jsonargparse."""
@@ -50,7 +51,7 @@ class TrainableModule(LightningModule):
     def __init__(self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0) -> None:
         super().__init__()
         if warmup_steps < 0 or skip_nonfinite < 0:
-            raise ValueError(
+            raise UserError(
                 f"warmup_steps and skip_nonfinite must be at least 0, got {warmup_steps} and {skip_nonfinite}"
             )
         self.make_optimizer = optimizer
@@ -69,7 +70,10 @@ class TrainableModule(LightningModule):
         return torch.bfloat16 if low else torch.float32
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        try:
+            optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        except ValueError as error:  # of torch, as for a negative learning rate
+            raise UserError(f"the optimizer refuses its settings: {error}") from error
         if not self.warmup_steps:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
@@ -78,7 +82,7 @@ class TrainableModule(LightningModule):
     def on_fit_start(self) -> None:
         low = {str(p.dtype) for p in self.parameters() if p.requires_grad and p.dtype != torch.float32}
         if low:
-            raise ValueError(
+            raise UserError(
                 f"trainable weights must be fp32, got {', '.join(sorted(low))}: a step of 1e-6 vanishes in bf16; "
                 "use trainer.precision bf16-mixed or 32-true"
             )
@@ -186,7 +190,7 @@ class TrainableModule(LightningModule):
         check_shapes(checkpoint["state_dict"], trainable)
         resumes = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         if resumes and "optimizer_states" not in checkpoint:
-            raise ValueError(
+            raise UserError(
                 "the checkpoint holds weights alone, so training cannot go on from it: validate or export it, or give "
                 "one that was saved in full"
             )

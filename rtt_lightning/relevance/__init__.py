@@ -1,9 +1,14 @@
 """Relevance sources: which response tokens decide which criterion."""
 
-from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
-from rtt_lightning.relevance.controls import RandomRelevance, UniformRelevance
-from rtt_lightning.relevance.discriminator import DiscriminatorRelevance
-from rtt_lightning.relevance.spans import RuleSpans
+from typing import TYPE_CHECKING
+
+from rtt_lightning.names import lazily
+
+if TYPE_CHECKING:
+    from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
+    from rtt_lightning.relevance.controls import RandomRelevance, UniformRelevance
+    from rtt_lightning.relevance.discriminator.source import DiscriminatorRelevance
+    from rtt_lightning.relevance.spans import RuleSpans
 
 __all__ = [
     "DiscriminatorRelevance",
@@ -14,3 +19,5 @@ __all__ = [
     "ScoresResponses",
     "UniformRelevance",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -22,6 +22,7 @@ from rtt_lightning.functional.accuracy import (
 from rtt_lightning.functional.intervals import difference_with_interval
 from rtt_lightning.reports.signs import word_runs
 from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types.errors import UserError
 
 BESIDE_BOUNDS = ("undecided_share", "wholly_decided_responses", "wholly_decided_criteria", "criteria")
 METRICS = (RUBRIC, WHOLE, LOWER, UPPER, WHOLLY_DECIDED)
@@ -78,19 +79,19 @@ def paired_difference(
         Difference, lower bound, upper bound.
 
     Raises:
-        ValueError: For an unknown metric, other prompts, or the instruction-level accuracy where not all is decided.
+        UserError: For an unknown metric, other prompts, or the instruction-level accuracy where not all is decided.
     """
     if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
+        raise UserError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
     old, new = counts_by_prompt(before), counts_by_prompt(after)
     if old.keys() != new.keys():
-        raise ValueError(
+        raise UserError(
             f"before and after must be responses to the same prompts to be paired; {len(old.keys() ^ new.keys())} ids "
             "stand in only one of them"
         )
     ratios = [accuracy_ratios(np.array([counts[prompt] for prompt in old])) for counts in (old, new)]
     if not all(metric in found for found in ratios):
-        raise ValueError(f"some criteria are undecided; compare {LOWER}, {UPPER} or {WHOLLY_DECIDED}")
+        raise UserError(f"some criteria are undecided; compare {LOWER}, {UPPER} or {WHOLLY_DECIDED}")
     return difference_with_interval(np.array([found[metric] for found in ratios]))
 
 

@@ -14,6 +14,7 @@ from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, s
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types.errors import UserError
 
 FIGURES = {
     RUBRIC: ("Rubric-level accuracy", "share of criteria as desired", "percent"),
@@ -60,7 +61,7 @@ def write_report(folder: Path) -> Path:
             ``rl/logs/version_*/metrics.csv`` and ``rl/windows/window-*.parquet``.
 
     Raises:
-        ValueError: For a missing or incomplete file.
+        UserError: For a missing or incomplete file.
     """
     results = _read_results(folder / "results.json")
     before, after = (read_judged(folder / name / "validate.parquet") for name in ("before", "after"))
@@ -84,14 +85,14 @@ def write_report(folder: Path) -> Path:
 
 def _read_results(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(f"no results at {path}; the report needs what `make demo` writes there")
+        raise UserError(f"no results at {path}; the report needs what `make demo` writes there")
     results = json.loads(path.read_text(encoding="utf-8"))
     try:
         for metric in (RUBRIC, *_instruction_level(results)):
             mean, low, high = results["difference"][metric]
             _ = [float(value) for value in (results["before"][metric], results["after"][metric], mean, low, high)]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} lacks before, after or difference of both accuracies: {error!r}") from error
+        raise UserError(f"{path} lacks before, after or difference of both accuracies: {error!r}") from error
     return results
 
 

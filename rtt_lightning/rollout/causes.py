@@ -11,6 +11,7 @@ from rtt_lightning.functional.accuracy import DESIRED, SCORABLE, accuracy_counts
 from rtt_lightning.functional.advantages import differ
 from rtt_lightning.runtime.terminal import counted
 from rtt_lightning.types import JudgedRollout
+from rtt_lightning.types.errors import UserError
 
 ALONE, VARIED = "fewer than two known rewards", "different rewards"
 ALL_MET, NONE_MET, MIXED = "all criteria met", "none met", "equal rewards and some criteria met"
@@ -168,10 +169,10 @@ def refuse_small_groups(smallest: int, n: int) -> None:
         n: Responses per prompt.
 
     Raises:
-        ValueError: If they are fewer.
+        UserError: If they are fewer.
     """
     if n < smallest:
-        raise ValueError(
+        raise UserError(
             f"rollout.sampling.n is {n}, but the reward scheme compares at least {smallest} responses to a prompt: "
             f"every advantage would be 0. Raise it; a scheme of your own without a group baseline sets smallest_group"
         )

@@ -13,13 +13,14 @@ from rtt_lightning.runtime.finite import refuse_nonfinite, trained
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 
 class Policy(PolicyWeights, ScoresResponses, Protocol):
-    """What is sampled from and weighed with: `PolicyModule`, or in a notebook `rtt_lightning.lm.loaded.LoadedModel`."""
+    """What is sampled from and weighed with: `PolicyModule`, or in a notebook `rtt_lightning.LoadedModel`."""
 
 
 class Collector:
@@ -60,11 +61,11 @@ class Collector:
                 default one more than before.
 
         Raises:
-            ValueError: For a plain model.
+            UserError: For a plain model.
             FloatingPointError: If weights are not finite.
         """
         if not isinstance(policy, ScoresResponses):
-            raise ValueError(
+            raise UserError(
                 f"a policy is needed, got {type(policy).__name__}: hand over LoadedModel(model, tokenizer), from "
                 "rtt_lightning.lm.loaded"
             )
@@ -94,11 +95,11 @@ class Collector:
             loose: Also judge loosely.
 
         Raises:
-            ValueError: If there are no weights to sample from, for criteria that the verifier cannot decide, or for
+            UserError: If there are no weights to sample from, for criteria that the verifier cannot decide, or for
                 prompts with the same id.
         """
         if self._policy is None or self.version is None:
-            raise ValueError(
+            raise UserError(
                 "the engine has no weights yet: call sync(policy) before collect, and again whenever they have changed"
             )
         refuse(samples, self.verifier.problems, *CHECKS)

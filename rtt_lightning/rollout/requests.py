@@ -7,6 +7,7 @@ from rtt_lightning.engines.base import SampleRequest
 from rtt_lightning.runtime.seeds import sampling_seed
 from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Marks, Message, RubricSample
+from rtt_lightning.types.errors import UserError
 
 CHECKS = ("the data asks for checks that the verifier cannot make", "criteria")
 
@@ -17,7 +18,7 @@ def refuse(
     """Refuse samples with problems, each named once with how many ``of`` them have it, the commonest first.
 
     Raises:
-        ValueError: If there are any.
+        UserError: If there are any.
     """
     found: dict[str, list[str]] = {}
     for sample in samples:
@@ -26,18 +27,18 @@ def refuse(
     if found:
         commonest = sorted(found.items(), key=lambda item: -len(item[1]))
         lines = [f"{problem} ({len(ids)} {of}, first in prompt {ids[0]!r})" for problem, ids in commonest]
-        raise ValueError(f"{what}\n{listed(lines)}")
+        raise UserError(f"{what}\n{listed(lines)}")
 
 
 def refuse_repeated(samples: Iterable[RubricSample]) -> None:
     """Refuse prompts with the same id: their responses would be the same ones.
 
     Raises:
-        ValueError: If there are any.
+        UserError: If there are any.
     """
     [(name, times)] = Counter(sample.id for sample in samples).most_common(1) or [("", 0)]
     if times > 1:
-        raise ValueError(f"field `id` is {name!r} in {times} prompts; each prompt needs its own")
+        raise UserError(f"field `id` is {name!r} in {times} prompts; each prompt needs its own")
 
 
 def make_requests(

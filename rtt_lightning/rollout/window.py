@@ -11,6 +11,7 @@ from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.types import Experience
 from rtt_lightning.types.batches import ResponseBatch
+from rtt_lightning.types.errors import UserError
 
 
 class Window:
@@ -33,10 +34,10 @@ class Window:
         """The window of this process, of those that all of them saved; ``None`` where none was.
 
         Raises:
-            ValueError: If another number of processes saved them.
+            UserError: If another number of processes saved them.
         """
         if len(states) not in (0, ranks):
-            raise ValueError(
+            raise UserError(
                 f"the checkpoint lies within a window that {len(states)} processes share; {ranks} cannot go on with "
                 f"it: resume with {len(states)}, or from the end of a window"
             )

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from rtt_lightning.runtime.finite import nonfinite_names, shortened, tensors_in
+from rtt_lightning.types.errors import UserError
 
 META = "meta.pt"
 SHARD_KEY = "rtt:shard:"
@@ -59,11 +60,11 @@ def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, ranks: in
     """Write this process's part of a sharded checkpoint; all processes call it with the same new ``path``.
 
     Raises:
-        ValueError: If ``path`` exists: a sharded checkpoint gets a new name each time. On rank 0, if the shards of
+        UserError: If ``path`` exists: a sharded checkpoint gets a new name each time. On rank 0, if the shards of
             others are not to be seen.
     """
     if path.exists():
-        raise ValueError(f"{path} exists; a sharded checkpoint needs a new name, so that the old one stays whole")
+        raise UserError(f"{path} exists; a sharded checkpoint needs a new name, so that the old one stays whole")
     partial = path.with_name(f"{path.name}.partial")
     if rank == 0:
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while saving
@@ -75,7 +76,7 @@ def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, ranks: in
     barrier()
     if rank == 0:
         if (seen := len(_shards(partial))) != ranks:
-            raise ValueError(f"{partial} has {seen} of {ranks} shards; save to a disk that all nodes share")
+            raise UserError(f"{partial} has {seen} of {ranks} shards; save to a disk that all nodes share")
         write_file({**meta, COUNT_KEY: ranks}, partial / META)
         partial.replace(path)
         _sync_folder(path.parent)
@@ -86,20 +87,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint with whole tensors on the CPU, whichever way it was written.
 
     Raises:
-        ValueError: For a missing or damaged one, or one with weights or optimiser states that are not finite; names the
+        UserError: For a missing or damaged one, or one with weights or optimiser states that are not finite; names the
             next older one beside it.
     """
     if not path.exists():
-        raise ValueError(f"no checkpoint at {path}; give the path of a .ckpt file or folder, or of a folder of them")
+        raise UserError(f"no checkpoint at {path}; give the path of a .ckpt file or folder, or of a folder of them")
     older = [other for other in checkpoints(path.parent) if other.name < path.name]
     advice = f"the next older one is {older[-1]}" if older else "there is no older one beside it"
     try:
         checkpoint = _read(path)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__  # that of an empty file has no words
-        raise ValueError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
+        raise UserError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
     if wrong := nonfinite_names(tensors_in({key: checkpoint.get(key) for key in SAVED})):
-        raise ValueError(f"{path} holds numbers that are not finite, in {shortened(wrong)}; {advice}")
+        raise UserError(f"{path} holds numbers that are not finite, in {shortened(wrong)}; {advice}")
     return checkpoint
 
 
@@ -117,11 +118,11 @@ def read_run(path: Path) -> dict[str, Any]:
     """The checkpoint of a training run.
 
     Raises:
-        ValueError: As `read_checkpoint`, and for a file of something else.
+        UserError: As `read_checkpoint`, and for a file of something else.
     """
     found = read_checkpoint(path)
     if not isinstance(found, dict) or not {"state_dict", "pytorch-lightning_version"} <= found.keys():
-        raise ValueError(f"{path} is no checkpoint of a training run; give the .ckpt that `rtt fit` wrote")
+        raise UserError(f"{path} is no checkpoint of a training run; give the .ckpt that `rtt fit` wrote")
     return found
 
 
@@ -134,7 +135,7 @@ def newest(folder: Path) -> Path | None:
     """The checkpoint that the pointer of a folder names; ``None`` where there is none yet.
 
     Raises:
-        ValueError: If the pointer names one that is gone.
+        UserError: If the pointer names one that is gone.
     """
     pointer = folder / POINTER
     if not pointer.is_file():
@@ -143,7 +144,7 @@ def newest(folder: Path) -> Path | None:
     path = folder / name
     if not name or not path.exists():
         others = ", ".join(str(other) for other in checkpoints(folder)) or "none"
-        raise ValueError(f"{pointer} names {name or 'none'}, which is gone; complete checkpoints there: {others}")
+        raise UserError(f"{pointer} names {name or 'none'}, which is gone; complete checkpoints there: {others}")
     return path
 
 
@@ -159,11 +160,11 @@ def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
     """Refuse a checkpoint whose weights are not exactly those that this model trains.
 
     Raises:
-        ValueError: With examples of what is missing and what is more.
+        UserError: With examples of what is missing and what is more.
     """
     missing, extra = sorted(set(expected) - set(saved)), sorted(set(saved) - set(expected))
     if missing or extra:
-        raise ValueError(
+        raise UserError(
             f"the checkpoint does not fit this model: it lacks {len(missing)} weights {missing[:3]} and has "
             f"{len(extra)} others {extra[:3]}; give the model, adapter and depth that it was trained with"
         )
@@ -173,12 +174,12 @@ def check_shapes(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
     """Refuse a checkpoint with all weights that this model trains, but of another shape.
 
     Raises:
-        ValueError: With an example.
+        UserError: With an example.
     """
     others = [name for name, weight in expected.items() if saved[name].shape != weight.shape]
     if others:
         then, now = (tuple(weights[others[0]].shape) for weights in (saved, expected))
-        raise ValueError(
+        raise UserError(
             f"{len(others)} of the checkpoint's weights have another shape than this model's, such as {others[0]} "
             f"{then}, now {now}; give the model and adapters that it was trained with"
         )

@@ -8,6 +8,8 @@ from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from rtt_lightning.types.errors import UserError
+
 
 @contextmanager
 def reading(what: str, model: str, file: str) -> Iterator[None]:
@@ -19,12 +21,12 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         file: What the folder should hold.
 
     Raises:
-        ValueError: In place of the many errors of a folder or hub name that cannot be read; at once for a folder that
+        UserError: In place of the many errors of a folder or hub name that cannot be read; at once for a folder that
             does not exist, which the hub is not asked for.
     """
     try:
         if means_a_folder(model) and not (model and Path(model).is_dir()):
-            raise ValueError(f"no such folder from {Path.cwd()}.")
+            raise UserError(f"no such folder from {Path.cwd()}.")
         yield
     except (OSError, ValueError, ImportError) as error:
         proxy = unusable_proxy_of_hub(model)
@@ -32,11 +34,11 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
             raise
         reason = f"{proxy}." if proxy else str(error).partition("\n")[0]
         if "trust_remote_code" in str(error):
-            raise ValueError(
+            raise UserError(
                 f"{model!r} comes with code of its own, which is run only if asked to: read it, then give "
                 "--trust_remote_code true to rtt export, and --model.init_args.trust_remote_code true elsewhere"
             ) from error
-        raise ValueError(
+        raise UserError(
             f"cannot read {what} from {model!r}: {reason} "
             f"Give a folder that holds {file}, or a hub name while the hub is reachable."
         ) from error

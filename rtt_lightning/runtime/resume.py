@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 
 from rtt_lightning.runtime.checkpoints import META, POINTER, checkpoints, newest
+from rtt_lightning.types.errors import UserError
 
 KEYWORDS = ("best", "last", "hpc", "registry")
 """Of Lightning, for checkpoints that only its own callbacks know of."""
@@ -25,7 +26,7 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
             start: so the command that starts a run resumes it.
 
     Raises:
-        ValueError: For anything else.
+        UserError: For anything else.
     """
     path = Path(given).expanduser()
     if path.name == POINTER and path.is_file():
@@ -35,10 +36,10 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
     if not path.exists():
         _refuse_unless_new(str(given), path)
     elif not path.is_dir():
-        raise ValueError(f"{path} is neither a file nor a folder; {ADVICE}")
+        raise UserError(f"{path} is neither a file nor a folder; {ADVICE}")
     found = _newest(path) if path.is_dir() else None
     if found is None and not begin:
-        raise ValueError(f"no checkpoint in {path}; {ADVICE}")
+        raise UserError(f"no checkpoint in {path}; {ADVICE}")
     rank_zero_info(f"resuming from {found}" if found else f"no checkpoint in {path} yet: starting from the beginning")
     return None if found is None else str(found)
 
@@ -46,15 +47,15 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
 def _refuse_unless_new(given: str, path: Path) -> None:
     """Refuse what is not there and cannot be the name of a folder to come."""
     if given in KEYWORDS or given.startswith("registry:"):
-        raise ValueError(f"--ckpt_path {given}: this keyword of Lightning finds no checkpoint of ours; {ADVICE}")
+        raise UserError(f"--ckpt_path {given}: this keyword of Lightning finds no checkpoint of ours; {ADVICE}")
     if "://" in given:
-        raise ValueError(f"--ckpt_path {given}: only local files are read; copy it to this machine first")
+        raise UserError(f"--ckpt_path {given}: only local files are read; copy it to this machine first")
     if path.is_symlink():
-        raise ValueError(f"{path} is a link to {path.readlink()}, which is gone; {ADVICE}")
+        raise UserError(f"{path} is a link to {path.readlink()}, which is gone; {ADVICE}")
     if path.suffix in FILES or path.name == POINTER:
-        raise ValueError(f"no checkpoint at {path}; {ADVICE}")
+        raise UserError(f"no checkpoint at {path}; {ADVICE}")
     if (meant := path.with_name(f"{path.name}.ckpt")).exists():
-        raise ValueError(f"no checkpoint at {path}; did you mean {meant}?")
+        raise UserError(f"no checkpoint at {path}; did you mean {meant}?")
 
 
 def _newest(folder: Path) -> Path | None:
@@ -64,14 +65,14 @@ def _newest(folder: Path) -> Path | None:
     if ours := sorted(folder.glob(OURS)):  # they have their names only when they are whole
         return ours[-1]
     if others := checkpoints(folder):
-        raise ValueError(
+        raise UserError(
             f"{folder} holds checkpoints, but no {POINTER!r} that names the newest, as `Checkpoints` writes it; "
             f"give one of them as --ckpt_path: {_listed(others)}"
         )
     strangers = [path for path in sorted(folder.iterdir()) if not _is_leftover(path)]
     if strangers:
         within = sorted({path.parent for path in folder.glob("*/*.ckpt")})
-        raise ValueError(
+        raise UserError(
             f"no checkpoint in {folder}, which is not empty either: it holds {_listed(strangers)}; "
             + (f"did you mean {_listed(within)}?" if within else f"{ADVICE}; leave --ckpt_path out to begin a run")
         )

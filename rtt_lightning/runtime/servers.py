@@ -15,6 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2 as httpx
 
+from rtt_lightning.types.errors import UserError
+
 MOST_CHARACTERS = 300
 """Of a server's words in a message."""
 TELLING = re.compile(r"err|messag|msg|detail|reason|descri|raw|fault|title|base_resp|metadata|^loc$", re.IGNORECASE)
@@ -28,7 +30,7 @@ def checked_url(url: str, whose: str) -> str:
     """A server's URL, without a slash at its end.
 
     Raises:
-        ValueError: If it is none that can be asked.
+        UserError: If it is none that can be asked.
     """
     try:
         parts = urlsplit(url)
@@ -36,7 +38,7 @@ def checked_url(url: str, whose: str) -> str:
     except (ValueError, httpx.InvalidURL):
         usable = False
     if not usable:
-        raise ValueError(f"{whose} must be like http://host:8000, with http:// or https:// and a host; got {url!r}")
+        raise UserError(f"{whose} must be like http://host:8000, with http:// or https:// and a host; got {url!r}")
     return url.rstrip("/")
 
 
@@ -44,7 +46,7 @@ def client(url: str, timeout: float) -> httpx.Client:
     """Asks one server, and is closed by its context.
 
     Raises:
-        ValueError: If it lies behind a proxy that cannot be used.
+        UserError: If it lies behind a proxy that cannot be used.
     """
     return httpx.Client(transport=httpx.HTTPTransport(proxy=_address(url)), timeout=timeout, follow_redirects=True)
 
@@ -53,7 +55,7 @@ def async_client(*urls: str, timeout: float) -> httpx.AsyncClient:
     """Asks some servers, any number of calls at a time, and is closed by its context.
 
     Raises:
-        ValueError: If one lies behind a proxy that cannot be used.
+        UserError: If one lies behind a proxy that cannot be used.
     """
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     ways = dict[str, httpx.AsyncBaseTransport | None]()
@@ -129,7 +131,7 @@ def _excepts(entry: str, host: str) -> bool:
 
 def _address(url: str) -> str | None:
     if problem := unusable_proxy(url):
-        raise ValueError(problem)
+        raise UserError(problem)
     way = proxy_of(url)
     return way and way[1]
 

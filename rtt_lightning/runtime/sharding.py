@@ -10,6 +10,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
+from rtt_lightning.types.errors import UserError
+
 PACKED = torch.uint8
 
 
@@ -22,10 +24,10 @@ def shard(model: nn.Module, mesh: DeviceMesh, low_precision: bool) -> None:
         low_precision: Gather and compute in bf16, and reduce gradients in fp32; the shards keep their own dtype.
 
     Raises:
-        ValueError: For a 4-bit base, whose packed weights have no rows to shard by.
+        UserError: For a 4-bit base, whose packed weights have no rows to shard by.
     """
     if has_packed_weights(model):
-        raise ValueError("a 4-bit base cannot be sharded: its packed weights have no rows; use DDP, or LoRA over bf16")
+        raise UserError("a 4-bit base cannot be sharded: its packed weights have no rows; use DDP, or LoRA over bf16")
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low_precision else MixedPrecisionPolicy()
     for layer in decoder_layers(model):
         fully_shard(layer, mesh=mesh, mp_policy=policy)

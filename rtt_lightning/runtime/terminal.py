@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any, TextIO, TypeVar
 
-from transformers.utils import logging as transformers_logging
-
 T = TypeVar("T")
 MAX_LISTED = 20
 EVERY_SECONDS = 60.0
@@ -30,6 +28,8 @@ ABOUT_LIBRARIES = (
 
 def quieten() -> None:
     """Hide known noise of the libraries; everything else still shows."""
+    from transformers.utils import logging as transformers_logging  # slow, and not wanted by commands without a model
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers_logging.disable_progress_bar()
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from rtt_lightning.types.errors import UserError
+
 Message = dict[str, str]
 """One chat turn: ``{"role": ..., "content": ...}``."""
 ROLES = ("system", "developer", "user", "assistant")
@@ -19,19 +21,19 @@ def conversation(value: Any) -> tuple[Message, ...]:
     The content of a turn is a text, or a list of parts ``{"type": "text", "text": ...}``.
 
     Raises:
-        ValueError: For anything else, an unknown role, a turn that says nothing, or calls of tools.
+        UserError: For anything else, an unknown role, a turn that says nothing, or calls of tools.
     """
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"field `messages` must be a list of {{role, content}} objects, got {value!s:.80}")
+        raise UserError(f"field `messages` must be a list of {{role, content}} objects, got {value!s:.80}")
     turns = tuple(_turn(turn, f"messages[{number}]") for number, turn in enumerate(value))
     last = turns[-1]["role"]
     if last == "assistant":
-        raise ValueError(
+        raise UserError(
             "field `messages` ends with a turn of the assistant, which the policy would follow with another one; leave "
             "that turn out (an answer to learn from is no part of a prompt)"
         )
     if last != "user":
-        raise ValueError(f"field `messages` must end with a turn of the user, which the policy answers, got {last!r}")
+        raise UserError(f"field `messages` must end with a turn of the user, which the policy answers, got {last!r}")
     return turns
 
 
@@ -39,10 +41,10 @@ def refuse_tools(row: Mapping[str, Any]) -> None:
     """Raise for a row whose prompt comes with tools, which it would lose.
 
     Raises:
-        ValueError: If it has any.
+        UserError: If it has any.
     """
     if row.get("tools"):
-        raise ValueError(f"field `tools` holds tools, and {NO_TOOLS}")
+        raise UserError(f"field `tools` holds tools, and {NO_TOOLS}")
 
 
 def is_conversation(value: Any) -> bool:
@@ -59,17 +61,17 @@ def is_conversation(value: Any) -> bool:
 
 def _turn(turn: Any, field: str) -> Message:
     if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
-        raise ValueError(f"field `{field}` must be an object with `role` and `content`, got {turn!s:.80}")
+        raise UserError(f"field `{field}` must be an object with `role` and `content`, got {turn!s:.80}")
     role = turn["role"]
     if role in ("tool", "function") or any(turn.get(name) for name in TOOLS):
-        raise ValueError(f"field `{field}`: {NO_TOOLS}")
+        raise UserError(f"field `{field}`: {NO_TOOLS}")
     if role not in ROLES:
         near = OTHERS.get(role.lower()) or next(iter(get_close_matches(role.lower(), ROLES)), None)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise ValueError(f"field `{field}.role` must be one of {', '.join(ROLES)}, got {role!r:.40}{hint}")
+        raise UserError(f"field `{field}.role` must be one of {', '.join(ROLES)}, got {role!r:.40}{hint}")
     content = _content(turn.get("content"), f"{field}.content")
     if role in ("user", "assistant") and not content.strip():
-        raise ValueError(f"field `{field}.content` is empty; each turn must say something")
+        raise UserError(f"field `{field}.content` is empty; each turn must say something")
     return {"role": role, "content": content}
 
 
@@ -78,7 +80,7 @@ def _content(value: Any, field: str) -> str:
         return value
     if isinstance(value, Sequence) and all(map(_is_text, value)):
         return "".join(part["text"] for part in value)
-    raise ValueError(f"field `{field}` must be a string, or a list of parts of text, got {value!s:.80}")
+    raise UserError(f"field `{field}` must be a string, or a list of parts of text, got {value!s:.80}")
 
 
 def _is_text(part: Any) -> bool:

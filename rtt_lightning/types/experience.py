@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rtt_lightning.types.axes import Bool, Float, Int
 from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.types.rubric import as_desired
 
 
@@ -137,7 +138,7 @@ class Experience:
             reduce: As of an `Experience`.
 
         Raises:
-            ValueError: For one whose shape does not fit the others', or that is no bool or outside [0, 1].
+            UserError: For one whose shape does not fit the others', or that is no bool or outside [0, 1].
         """
         relevance = torch.ones(*met.shape, 1) if relevance is None else relevance
         weights = torch.ones(met.shape) if weights is None else weights
@@ -205,11 +206,11 @@ def _refuse_misfits(given: Mapping[str, Tensor]) -> None:
     for name, tensor in given.items():
         axes, found = _AXES[name], [*tensor.shape]
         if found != (expected := [sizes.get(axis) for axis in axes.split()]):
-            raise ValueError(f"{name} is of shape {found}, expected [{axes}], by met and relevance {expected}")
+            raise UserError(f"{name} is of shape {found}, expected [{axes}], by met and relevance {expected}")
         if name in _BOOLS and tensor.dtype != torch.bool:
-            raise ValueError(f"{name} is {tensor.dtype}, expected torch.bool: compare it, as in `{name} > 0`")
+            raise UserError(f"{name} is {tensor.dtype}, expected torch.bool: compare it, as in `{name} > 0`")
         if name in ("relevance", "value") and not ((tensor >= 0) & (tensor <= 1)).all():
-            raise ValueError(f"{name} holds values from {tensor.min():g} to {tensor.max():g}, expected [0, 1]")
+            raise UserError(f"{name} holds values from {tensor.min():g} to {tensor.max():g}, expected [0, 1]")
 
 
 def _share(part: Tensor, of: Tensor) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rtt_lightning.types.conversations import Message, conversation
+from rtt_lightning.types.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +35,10 @@ def share(value: float, name: str) -> float:
     """The value.
 
     Raises:
-        ValueError: If it does not lie in [0, 1], by its ``name``.
+        UserError: If it does not lie in [0, 1], by its ``name``.
     """
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+        raise UserError(f"{name} must be between 0 and 1, got {value}")
     return value
 
 
@@ -66,9 +67,9 @@ class Criterion:
 
     def __post_init__(self) -> None:
         if not self.text.strip():
-            raise ValueError("criterion text is empty; write the criterion as a sentence")
+            raise UserError("criterion text is empty; write the criterion as a sentence")
         if not math.isfinite(self.weight) or self.weight == 0:
-            raise ValueError(f"criterion weight must be finite and not 0, got {self.weight}")
+            raise UserError(f"criterion weight must be finite and not 0, got {self.weight}")
 
     def to_row(self) -> dict[str, Any]:
         """Plain data that `from_row` reads again; ``hard`` stands in it where the data says so."""
@@ -105,7 +106,7 @@ class RubricSample:
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", conversation(self.messages))  # frozen
         if not self.criteria:
-            raise ValueError("criteria is empty; a sample needs at least one criterion")
+            raise UserError("criteria is empty; a sample needs at least one criterion")
 
     @property
     def text(self) -> str:

@@ -46,9 +46,7 @@ def brief(folder: Path, *more: dict[str, Any]) -> str:
     rows = [{"id": str(n), "prompt": f"Prompt {n}.", "criteria": criteria} for n in range(4)]
     (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = {"train": str(folder / "data.jsonl")}
-    return (
-        f"--data.source={json.dumps({'class_path': 'rtt_lightning.datamodules.RecordFiles', 'init_args': arguments})}"
-    )
+    return f"--data.source={json.dumps({'class_path': 'rtt_lightning.RecordFiles', 'init_args': arguments})}"
 
 
 def rows_of(folder: Path, name: str = "window-000000") -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 
 from rtt_lightning.callbacks.canary import Canary
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.types import OutsideFailure, Rollout
 

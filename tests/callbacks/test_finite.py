@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback
 
 from rtt_lightning.algorithms import RTT
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.relevance import Relevance, ScoresResponses, UniformRelevance
 from rtt_lightning.runtime.checkpoints import checkpoints
@@ -51,7 +51,7 @@ RELEVANCE = (f"--rollout.relevance={HERE}.Holes", "--data.view.init_args.prompts
 
 def test_relevance_that_is_not_finite_ends_the_run_before_it_is_used(policy_args, tmp_path: Path) -> None:
     """Under plain GRPO, which makes nothing of relevance, and named by its prompts: two of them share a micro-batch."""
-    grpo = "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"
+    grpo = "--model.init_args.algorithm=rtt_lightning.GRPO"
     with pytest.raises(FloatingPointError, match=r"window 0 is not finite: relevance, of prompts (2, \d|\d, 2)\. "):
         main(policy_args("fit", *RELEVANCE, brief(tmp_path), grpo))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtt_lightning.callbacks.idle import IdleWindows
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.rollout.causes import Cause
 from rtt_lightning.types import Experience, OutsideFailure, RubricSample, Verdict
@@ -20,8 +20,8 @@ from tests.verifiers.judge.server import judge_server
 
 Args = Callable[..., list[str]]
 SIX = 6  # responses per window
-GRPO = "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO"
-UNIFORM = "--rollout.relevance=rtt_lightning.relevance.UniformRelevance"
+GRPO = "--model.init_args.algorithm=rtt_lightning.GRPO"
+UNIFORM = "--rollout.relevance=rtt_lightning.UniformRelevance"
 
 
 class AllMet(Verifier):
@@ -85,9 +85,9 @@ def test_a_judge_that_says_nothing_ends_the_run_with_its_reason(policy_args: Arg
     body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     judge = "--rollout.verifier.judge"
     flags = (
-        f"--data.source={{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}}}}}",
-        "--rollout.verifier=rtt_lightning.verifiers.router.Router",
-        f"{judge}=rtt_lightning.verifiers.judge.LLMJudge",
+        f"--data.source={{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}}}}}",
+        "--rollout.verifier=rtt_lightning.Router",
+        f"{judge}=rtt_lightning.LLMJudge",
         f"{judge}.model=m",
         f"{judge}.file={tmp_path}/judge.sqlite",
     )

@@ -7,7 +7,7 @@ from shutil import copytree
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 
 LONGER = "--rollout.evaluation.max_new_tokens=9"
 

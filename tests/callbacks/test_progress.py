@@ -9,7 +9,7 @@ import yaml
 
 from rtt_lightning.callbacks import progress
 from rtt_lightning.callbacks.progress import Progress, update_line
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 
 FIGURES = {
     "rollout/reward": 0.6149,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier

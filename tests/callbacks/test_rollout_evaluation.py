@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from tests.callbacks.ragged import FP32_SGD, rows_of
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
 from rtt_lightning.callbacks.start import ignored_weights, takes_signs_alone, without_credit
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.functional.rewards import (
     all_or_nothing,
     all_or_nothing_lower_bound,
@@ -45,10 +45,10 @@ def judged(tmp_path: Path) -> Callable[..., list[str]]:
     row = {"prompt": "Of tea.", "criteria": [{"text": "Mention tea.", "checker": "judge"}]}
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row | {"id": str(number)}) + "\n" for number in range(4)))
-    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
+    source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
 
     def flags(url: str, name: str = "rollout.verifier") -> list[str]:
-        made = f"--{name}=rtt_lightning.verifiers.judge.LLMJudge"
+        made = f"--{name}=rtt_lightning.LLMJudge"
         arguments = (
             f"--{name}.model=m",
             f"--{name}.url={url}",
@@ -114,7 +114,7 @@ def test_completions_of_the_same_prompt_are_no_prompts_of_a_run(policy_args: Arg
 
 def test_a_missing_discriminator_is_refused_before_anything_is_sampled(policy_args: Args, tmp_path: Path) -> None:
     flags = (
-        "--rollout.relevance=rtt_lightning.relevance.DiscriminatorRelevance",
+        "--rollout.relevance=rtt_lightning.DiscriminatorRelevance",
         f"--rollout.relevance.init_args.checkpoint={tmp_path}/it.ckpt",
         f"--rollout.output={tmp_path}/windows",
     )
@@ -150,10 +150,10 @@ def test_a_discriminator_is_blind_to_criteria_that_leave_it_no_room(tmp_path: Pa
 
 def test_it_is_said_of_schemes_alone_that_read_relevance(policy_args: Args, recwarn: pytest.WarningsRecorder) -> None:
     def warnings(*flags: str) -> list[str]:
-        main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.relevance.UniformRelevance", *flags])
+        main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.UniformRelevance", *flags])
         return [str(w.message) for w in recwarn if "earn no token-level credit" in str(w.message)]
 
-    assert warnings("--model.init_args.algorithm=rtt_lightning.algorithms.GRPO") == []
+    assert warnings("--model.init_args.algorithm=rtt_lightning.GRPO") == []
     assert len(warnings()) == 1
 
 
@@ -207,6 +207,6 @@ def test_a_run_warns_of_ignored_weights(policy_args: Args, tmp_path: Path) -> No
     data.write_text(
         "".join(json.dumps({"id": str(n), "prompt": "Of tea.", "criteria": rules}) + "\n" for n in range(4))
     )
-    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
+    source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
     with pytest.warns(UserWarning, match="by 1, 3, but the rewards of RTT take the signs of weights alone"):
         main([*policy_args("fit"), f"--data.source={source}", "--trainer.max_steps=1"])

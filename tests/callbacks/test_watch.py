@@ -6,7 +6,7 @@ import pytest
 
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.watch import RewardWatch
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 

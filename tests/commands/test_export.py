@@ -20,9 +20,10 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from rtt_lightning.cli import main, run
+from rtt_lightning.cli import run
 from rtt_lightning.commands.cards import policy_card
 from rtt_lightning.commands.export import export
+from rtt_lightning.commands.run import main
 from rtt_lightning.lm import folders
 from rtt_lightning.lm.loading import Lora, merged_weights
 from rtt_lightning.lm.tokenizers import end_of_turn

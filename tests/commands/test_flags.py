@@ -2,9 +2,9 @@
 
 import pytest
 
-from rtt_lightning.cli import main
 from rtt_lightning.commands.flags import nulls_as_yaml
 from rtt_lightning.commands.given import read, written
+from rtt_lightning.commands.run import main
 
 JUDGE = "--rollout.verifier.init_args.judge.init_args"
 

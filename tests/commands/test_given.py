@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from rtt_lightning.cli import main
 from rtt_lightning.commands.configs import find_configs
 from rtt_lightning.commands.given import read, replaced, with_model_class, written
+from rtt_lightning.commands.run import main
 
 OTHER = "a.Module"
-DEFAULT = "--model=rtt_lightning.modules.PolicyModule"
+DEFAULT = "--model=rtt_lightning.PolicyModule"
 SCHEME = """
 from rtt_lightning.modules import PolicyModule
 
@@ -79,7 +79,7 @@ def test_defaults_of_the_default_class_reach_no_other_class(
     mine = model_of(capsys, "--config=methods/gdpo.yaml", "--config=model: wide_scheme.Wide", "--model.model=none")
     assert mine["class_path"] == "wide_scheme.Wide"
     assert mine["init_args"]["clip_high"] == 0.5
-    assert mine["init_args"]["algorithm"]["class_path"] == "rtt_lightning.algorithms.GDPO"
+    assert mine["init_args"]["algorithm"]["class_path"] == "rtt_lightning.GDPO"
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.Captur
         main(["fit", "--config=methods/rtt.yaml", "--config=methods/gdpo.yaml", "--model.model=no", "--print_config"])
     said = capsys.readouterr()
     assert "rtt: methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts\n" in said.err
-    assert yaml.safe_load(said.out)["model"]["init_args"]["algorithm"]["class_path"] == "rtt_lightning.algorithms.GDPO"
+    assert yaml.safe_load(said.out)["model"]["init_args"]["algorithm"]["class_path"] == "rtt_lightning.GDPO"

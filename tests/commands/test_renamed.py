@@ -9,9 +9,9 @@ import yaml
 from torch import Tensor
 
 from rtt_lightning import algorithms
-from rtt_lightning.cli import main
 from rtt_lightning.commands.given import read, written
 from rtt_lightning.commands.renamed import CLASSES, GRPO, MODELS, OF_GRPO, OF_RTT, POLICY, RTT, renamed
+from rtt_lightning.commands.run import main
 from tests.conftest import ROOT
 
 OLD = ROOT / "tests/assets/v0.1.0/config.yaml"
@@ -47,12 +47,8 @@ def test_an_old_saved_configuration_says_what_it_said(capsys: pytest.CaptureFixt
             text = text.replace(name, path)
         assert now[group] == yaml.safe_load(text), group
     assert said.count("rtt: ") == 1
-    assert (
-        "rtt_lightning.policy.RTT is now rtt_lightning.modules.PolicyModule with rtt_lightning.algorithms.RTT" in said
-    )
-    assert (
-        "rtt_lightning.engines.transformers.TransformersEngine is now rtt_lightning.engines.TransformersEngine" in said
-    )
+    assert "rtt_lightning.policy.RTT is now rtt_lightning.PolicyModule with rtt_lightning.RTT" in said
+    assert "rtt_lightning.engines.transformers.TransformersEngine is now rtt_lightning.TransformersEngine" in said
 
 
 def test_an_old_flag_of_the_demo_goes_to_the_algorithm(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +100,7 @@ def test_a_method_that_is_named_later_takes_the_place_of_an_old_policy(
 ) -> None:
     (tmp_path / "old.yaml").write_text("model: {class_path: rtt_lightning.policy.RTT, init_args: {beta: 0.1}}")
     now, said = parsed(capsys, f"--config={tmp_path}/old.yaml", "--config=methods/gdpo.yaml", NO_MODEL)
-    assert now["model"]["init_args"]["algorithm"] == {"class_path": "rtt_lightning.algorithms.GDPO", "init_args": {}}
+    assert now["model"]["init_args"]["algorithm"] == {"class_path": "rtt_lightning.GDPO", "init_args": {}}
     assert f"{tmp_path}/old.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts" in said
 
 
@@ -139,7 +135,7 @@ def test_the_tables_hold_the_arguments_of_the_algorithms(capsys: pytest.CaptureF
 
 def test_old_imports_work_or_say_what_to_write() -> None:
     old = importlib.import_module("rtt_lightning.policy")
-    with pytest.warns(FutureWarning, match=r"is now rtt_lightning\.modules\.PolicyModule"):
+    with pytest.warns(FutureWarning, match=r"is now rtt_lightning\.PolicyModule"):
         assert old.PolicyModule is importlib.import_module("rtt_lightning.modules").PolicyModule
     with pytest.raises(ImportError, match=r"write PolicyModule\(model, RTT\(beta=0.5\)\)"):
         old.RTT  # noqa: B018

@@ -1,199 +1,141 @@
-"""`rtt validate --responses`: what other systems produced is scored as a model's responses are."""
+"""Saved responses, judged again."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
 
-import nltk
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.cli import run
+from rtt_lightning.commands.run import main
+from rtt_lightning.commands.score import command, score_again
 from rtt_lightning.datamodules.records import read_judged
-
-ROWS = [
-    {"key": key, "prompt": prompt, "instruction_id_list": names, "kwargs": [{}] * len(names)}
-    for key, prompt, names in (
-        (1, "One.", ["punctuation:no_comma", "startend:quotation"]),
-        (2, "Two.", ["detectable_format:title"]),
-        (3, "Three.", ["punctuation:no_comma"]),
-    )
-]
-ANSWERS = [
-    {"prompt": "One.", "response": '"quoted"', "model": "another system"},
-    {"prompt": "Two.", "response": "Sure:\n<<title>>"},
-    {"prompt": "Three.", "response": "Sure, here:\nno comma"},
-]
+from rtt_lightning.types import RubricSample, Verdict
+from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.judge import LLMJudge
+from rtt_lightning.verifiers.router import Router
+from rtt_lightning.verifiers.rules import RuleVerifier
+from tests.verifiers.judge.server import judge_server, seen
 
 
-def write(path: Path, rows: list[Any]) -> Path:
-    path.write_text("\n".join(json.dumps(row) for row in rows))
+class Contrary(Verifier):
+    """Finds the opposite of what rules find, and leaves the first criterion open."""
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        rules = await RuleVerifier(workers=0).verify(sample, answer)
+        return [Verdict.unscorable("no mood"), *(Verdict(not verdict.met, "contrary") for verdict in rules[1:])]
+
+
+@pytest.fixture
+def windows(policy_args, tmp_path: Path) -> Path:
+    main(policy_args("fit"))
+    return tmp_path / "completions"
+
+
+def test_the_same_rules_agree_with_themselves(windows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agreement = score_again(windows, RuleVerifier(workers=0))
+    assert agreement.criteria == agreement.decided > 12
+    assert (agreement.accuracy, agreement.flips(True), agreement.flips(False)) == (1.0, 0, 0)
+    assert agreement.kappa == pytest.approx(1.0)
+    assert "agreement with the first verdicts" in capsys.readouterr().out
+
+
+def test_another_judge_is_composed_from_yaml_and_its_verdicts_are_written(
+    windows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "judge.yaml").write_text(f"rollout: {{verifier: {{class_path: {__name__}.Contrary}}}}")
+    output = tmp_path / "again.parquet"
+    command = ["rtt", "rejudge", str(windows), "--config", str(tmp_path / "judge.yaml"), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", command)
+    run()
+    shown = capsys.readouterr().out
+    assert "unscorable: no mood" in shown
+    before, again = read_judged(windows), read_judged(output)
+    assert [item.rollout for item in again] == [item.rollout for item in before]
+    assert len(again) == 12
+    assert {item.verdicts[0].met for item in again} == {None}
+    assert {item.advantages for item in again} == {None}  # which the old verdicts made
+    # Against these as gold, the rules are wrong wherever both decide.
+    agreement = score_again(windows, RuleVerifier(workers=0), against=str(output))
+    assert agreement.accuracy == 0.0
+    assert agreement.criteria - agreement.decided == 12
+
+
+def judged_file(path: Path, *mets: bool | None, weight: float = 1.0) -> Path:
+    """Responses that hold "tea" or not, judged before."""
+    criteria = [{"text": "Mention tea.", "checker": "judge", "weight": weight}]
+    rows = [
+        {"prompt": f"Write {n}.", "criteria": [criteria[0] | {"met": met}], "response": "Tea." if n % 2 else "Milk."}
+        for n, met in enumerate(mets)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def validate(tmp_path: Path, *args: str, responses: list[Any] = ANSWERS, rows: list[Any] = ROWS) -> None:
-    main(
-        [
-            "validate",
-            "--config=benchmarks/ifeval.yaml",
-            f"--data.source.init_args.val={write(tmp_path / 'rows.jsonl', rows)}",
-            f"--rollout.output={tmp_path}/out",
-            f"--responses={write(tmp_path / 'responses.jsonl', responses)}",
-            *args,
-        ]
-    )
-
-
-def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    validate(tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [row["prompt"] for row in rows] == ["One.", "Two.", "Three."]
-    assert [row["verdicts_strict"] for row in rows] == [[True, True], [True], [False]]
-    assert [row["verdicts_loose"] for row in rows] == [[True, True], [True], [True]]
-    figures = json.loads((tmp_path / "out/validate.json").read_text())
-    assert figures["instruction_accuracy_strict"]["mean"] == pytest.approx(2 / 3)
-    assert figures["rubric_accuracy_strict"]["mean"] == pytest.approx(3 / 4)
-    exact = {"mean": 1, "low": pytest.approx(0.025 ** (1 / 3)), "high": 1}  # none of three prompts failed
-    assert figures["instruction_accuracy_loose"] == exact
-    assert (figures["responses"], figures["prompts"]) == (3, 3)
-    judged = read_judged(tmp_path / "out/validate.parquet")
-    assert [item.rollout.answer for item in judged] == [row["response"] for row in ANSWERS]
-    assert [[verdict.met for verdict in item.loose or ()] for item in judged] == [[True, True], [True], [True]]
-    printed = capsys.readouterr().out
-    assert "validate: 3 responses to 3 prompts" in printed
-    assert "instruction-level" in printed
-    assert "loosely" in printed
-
-
-PARAGRAPHS = {
-    "key": 1,
-    "prompt": "Two paragraphs.",
-    "instruction_id_list": ["length_constraints:nth_paragraph_first_word"],
-    "kwargs": [{"num_paragraphs": 2, "nth_paragraph": 1, "first_word": "hello"}],
-}
-
-
-ANSWER = "Hello there.\n\nBye now."
-STARTS = {
-    "": True,
-    "\n\n": False,  # no reasoning: a response is judged as it is
-    "<think>\nTwo.\n</think>\n\n": True,
-    "Two.\n</think>\n\n": True,  # its prompt opened it
-    "[THINK]Two.[/THINK]\n\n": True,
-    "<|channel|>analysis<|message|>Two.<|end|><|start|>assistant<|channel|>final<|message|>": True,
-    "Thoughts: two. Reply:\n\n": False,
-}
-"""What may stand before an answer, and whether the answer is judged without it."""
-
-
-@pytest.mark.parametrize(("flags", "judged_without"), [
-    ((), STARTS),
-    (('--rollout.reasoning=[["Thoughts:", "Reply:"]]',), {start: start[:8] in ("", "Thoughts") for start in STARTS}),
-    (("--rollout.reasoning=[]",), {start: not start for start in STARTS}),
-])  # fmt: skip
-def test_an_answer_begins_behind_the_reasoning_and_its_blank_lines(
-    tmp_path: Path, flags: tuple[str, ...], judged_without: dict[str, bool]
-) -> None:
-    responses = [{"prompt": "Two paragraphs.", "response": start + ANSWER} for start in judged_without]
-    validate(tmp_path, *flags, responses=responses, rows=[PARAGRAPHS])
-    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [row["verdicts_strict"] for row in rows] == [[met] for met in judged_without.values()]
-
-
-def test_several_responses_to_a_prompt_are_samples_of_it(tmp_path: Path) -> None:
-    responses = [*ANSWERS, {"prompt": "Three.", "response": "no comma"}, {"prompt": "Three.", "response": "a, b"}]
-    validate(tmp_path, responses=responses)
-    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["sample_index"]) for row in rows] == [("1", 0), ("2", 0), ("3", 0), ("3", 1), ("3", 2)]
-
-
-def test_a_response_is_judged_by_every_rubric_of_its_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [*ROWS, {**ROWS[0], "key": 4, "instruction_id_list": ["detectable_format:title"], "kwargs": [{}]}]
-    validate(tmp_path, rows=rows, responses=[*ANSWERS, {"prompt": "One.", "response": "<<title>>"}])
-    found = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["sample_index"], row["verdicts_strict"]) for row in found] == [
-        ("1", 0, [True, True]),
-        ("1", 1, [True, False]),
-        ("2", 0, [True]),
-        ("3", 0, [False]),
-        ("4", 0, [False]),
-        ("4", 1, [True]),
-    ]
-    assert "no response" not in capsys.readouterr().out
-
-
-def test_prompts_without_a_response_are_counted_and_left_out(
+def test_the_same_judge_is_asked_again_only_if_its_file_is_to_be_forgotten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    validate(tmp_path, responses=ANSWERS[:1])
-    assert "2 of 3 prompts have no response" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out/validate.json").read_text())["prompts"] == 1
+    """Behind a router as in a run; what is kept stays as it was, for the runs that rest on it."""
+    file = judged_file(tmp_path / "judged.jsonl", False, True, False)
+    with judge_server() as url:
+
+        def again(fresh: bool) -> tuple[int, str]:
+            judge = LLMJudge("m", url, file=str(tmp_path / "judge.sqlite"))
+            if fresh:
+                [memory] = judge.memories()
+                memory.forget()
+            assert score_again(file, Router(RuleVerifier(workers=0), judge)).accuracy == 1
+            return seen(url).calls, capsys.readouterr().out
+
+        assert again(fresh=False)[0] == 3
+        calls, printed = again(fresh=False)
+        assert calls == 3
+        assert "3 verdicts kept from before, not asked for again; --fresh asks for all" in printed
+        calls, printed = again(fresh=True)
+        assert calls == 6
+        assert "kept from before" not in printed
+        assert again(fresh=False)[0] == 6
 
 
-def test_conversations_are_told_apart_by_all_their_turns(tmp_path: Path) -> None:
-    turns = [
-        {"role": "user", "content": "Hi."},
-        {"role": "assistant", "content": "Yes?"},
-        {"role": "user", "content": "Bye."},
-    ]
-    criteria = [{"text": "No commas.", "checker": "rtt:no_commas"}]
-    rows = [{"messages": turns, "criteria": criteria}, {"messages": [turns[0], turns[2]], "criteria": criteria}]
-    responses = [{"prompt": [turns[0], turns[2]], "response": "a, b"}, {"prompt": turns, "response": "ab"}]
-    validate(tmp_path, "--data.format=rtt", rows=rows, responses=responses)
-    found = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [(row["prompt"], row["verdicts_strict"]) for row in found] == [
-        (turns, [True]),
-        ([turns[0], turns[2]], [False]),
-    ]
+def test_fresh_is_a_flag_of_the_command(tmp_path: Path) -> None:
+    file = judged_file(tmp_path / "judged.jsonl", True, False)
+    with judge_server() as url:
+        settings = {"model": "m", "url": url, "file": str(tmp_path / "judge.sqlite")}
+        judge = f"--rollout.verifier.judge={json.dumps({'class_path': 'LLMJudge', 'init_args': settings})}"
+        for fresh, calls in (([], 2), ([], 2), (["--fresh"], 4)):
+            command("score", [str(file), "--rollout.verifier=Router", judge, *fresh])
+            assert seen(url).calls == calls
 
 
-@pytest.mark.parametrize(
-    ("responses", "problem"),
-    [
-        (
-            [{"prompt": "Four.", "response": "x"}],
-            "1 of 1 responses are to prompts that the data does not hold, such as 'Four.'",
-        ),
-        ([{"prompt": "One."}], "line 1 needs `prompt` .* and `response`"),
-        ([{"prompt": "One.", "response": None}], "line 1 needs `prompt` .* and `response`"),
-        (["One."], "line 1 is no JSON object"),
-        ([{"prompt": ["One."], "response": "x"}], "line 1: `prompt` must be a text or a list of"),
-        ([], "holds no responses"),
-    ],
-)
-def test_wrong_responses_are_named(tmp_path: Path, responses: list[Any], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        validate(tmp_path, responses=responses)
+class Wordy(Verifier):
+    """Finds a criterion met where the response mentions tea, and cannot say of milk."""
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        return [Verdict(True, "tea") if "Tea" in answer else Verdict.unscorable("milk")] * len(sample.criteria)
 
 
-def test_responses_are_for_validate_alone(tmp_path: Path) -> None:
-    path = write(tmp_path / "responses.jsonl", ANSWERS)
-    with pytest.raises(ValueError, match=r"--responses is for `rtt validate`, not `rtt fit`"):
-        main(["fit", "--config=benchmarks/ifeval.yaml", f"--responses={path}"])
+def test_bounds_stand_where_the_new_judge_leaves_something_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unwanted criterion, with its weight: it is as desired where tea is not mentioned."""
+    monkeypatch.setenv("COLUMNS", "200")
+    file = judged_file(tmp_path / "judged.jsonl", False, True, False, False, weight=-2.0)
+    agreement = score_again(file, Wordy())
+    assert (agreement.flips(True), agreement.flips(False), agreement.unscorable) == (0, 1, 2)
+    lines = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    shown = {cells[0].strip(): [cell.strip().split(" (")[0] for cell in cells[1:]] for cells in lines}
+    assert shown["Mention tea. (weight -2)"][:2] == ["4", "0.500"]
+    assert shown["instruction-level"] == ["0.750", "–"]
+    assert shown["instruction, lower bound"] == ["–", "0.000"]
+    assert shown["instruction, upper bound"] == ["–", "0.500"]
+    assert shown["wholly decided responses"] == ["–", "0.000"]
 
 
-@pytest.mark.parametrize(
-    ("data", "answered"),
-    [("Say it. ", "Say it."), ("Say it.", " Say it.\n"), ("One\ntwo.", "One\r\ntwo."), ("Say it.\u00a0", "Say it.")],
-)
-def test_prompts_that_lost_white_space_match(tmp_path: Path, data: str, answered: str) -> None:
-    validate(tmp_path, rows=[{**ROWS[0], "prompt": data}], responses=[{"prompt": answered, "response": '"a"'}])
-    (row,) = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert (row["prompt"], row["verdicts_strict"]) == (data, [True, True])
-
-
-def test_of_prompts_that_differ_in_white_space_the_same_one_is_meant(tmp_path: Path) -> None:
-    rows = [ROWS[0], {**ROWS[1], "prompt": "One. "}]
-    validate(tmp_path, rows=rows, responses=[{"prompt": "One. ", "response": "<<a>>"}])
-    (row,) = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert (row["id"], row["verdicts_strict"]) == ("2", [True])
-    with pytest.raises(ValueError, match="1 of 1 responses are to prompts that several of the data differ from"):
-        validate(tmp_path, rows=rows, responses=[{"prompt": "One.\n", "response": "<<a>>"}])
-
-
-def test_checks_whose_nltk_resources_are_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the official evaluator would: an accuracy of what is left would be another benchmark's."""
-    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
-    sentences = {"instruction_id_list": ["length_constraints:number_sentences"]}
-    rows = [*ROWS[:2], {**ROWS[2], **sentences, "kwargs": [{"num_sentences": 3, "relation": "at least"}]}]
-    with pytest.raises(ValueError, match=r"number_sentences needs NLTK's 'punkt_tab'; set NLTK_DATA .* prompt '3'"):
-        validate(tmp_path, rows=rows)
+def test_mistakes_are_named(windows: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text(
+        json.dumps({"prompt": "p", "criteria": [{"text": "Mention a.", "checker": "rtt:no_commas"}]})
+    )
+    with pytest.raises(ValueError, match="holds no responses; `rtt fit`, `validate` and `predict` write them"):
+        score_again(tmp_path / "prompts.jsonl", RuleVerifier(workers=0))
+    with pytest.raises(ValueError, match=r"gold.jsonl lacks 12 of 12 responses"):
+        score_again(windows, RuleVerifier(workers=0), against=str(judged_file(tmp_path / "gold.jsonl", True)))

@@ -53,7 +53,7 @@ def test_a_stage_loads_its_splits_and_no_others(stage: str, splits: dict[str, in
 
 @pytest.mark.parametrize(("stage", "split"), [("validate", "val"), ("test", "test"), ("predict", "train")])
 def test_a_stage_without_its_split_says_what_to_set(policy_args, stage: str, split: str) -> None:
-    from rtt_lightning.cli import main
+    from rtt_lightning.commands.run import main
 
     empty = "--data.source.init_args={train: 0, val: 0, test: 0}"
     with pytest.raises(ValueError, match=f"the data has no '{split}' split; set data.source.init_args.{split}"):
@@ -101,11 +101,11 @@ def test_unknown_checkers_are_listed_once_each_with_their_counts(tmp_path: Path)
 def test_arguments_that_do_not_fit_their_checker_are_refused_before_anything_is_sampled(
     policy_args, tmp_path: Path, stage: str
 ) -> None:
-    from rtt_lightning.cli import main
+    from rtt_lightning.commands.run import main
 
     wrong = write(tmp_path / "wrong.jsonl", ["x", "y"], {**CRITERION, "kwargs": {"word": "tea", "n": 5}})
     right = write(tmp_path / "right.jsonl", ["x", "y"])
-    source = f"{{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {right}, val: {wrong}}}}}"
+    source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {right}, val: {wrong}}}}}"
     with pytest.raises(ValueError, match=r"unexpected keyword argument 'n' \(2 criteria, first in prompt 'row 0'\)"):
         main(policy_args(stage, f"--data.source={source}", "--trainer.limit_val_batches=1.0"))
     assert not (tmp_path / "completions").exists()

@@ -20,7 +20,7 @@ def test_a_bad_gradient_of_one_process_is_passed_over_by_both(
     """Update 2 of 6 is skipped; of updates 4 and 5 in a row the second is one too many."""
     bad = "{class_path: tests.distributed.recorder.BadGradients, init_args: {updates: [2, 4, 5], rank: 1}}"
     every_one = f"init_args: {{folder: {tmp_path}/ckpt, every: 1, keep: 0}}"
-    saves = f"{{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, {every_one}}}"
+    saves = f"{{class_path: rtt_lightning.Checkpoints, {every_one}}}"
     flags = ("--trainer.max_steps=6", "--trainer.gradient_clip_val=1.0", "--model.init_args.skip_nonfinite=1")
     more = (f"--trainer.callbacks=[{bad},{saves}]", "--trainer.enable_checkpointing=true")
     printed = rtt(*policy_args("fit"), *strategy, *SEEDED, *flags, *more, processes=2, expect=1)

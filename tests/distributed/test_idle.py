@@ -26,7 +26,7 @@ class SecondProcessIsIdle(Verifier):
 
 def test_processes_count_together_and_end_together(rtt: Run, policy_args, tmp_path: Path) -> None:
     flags = (
-        "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO",
+        "--model.init_args.algorithm=rtt_lightning.GRPO",
         "--rollout.engine=tests.distributed.recorder.SeededEngine",
         f"--rollout.verifier={__name__}.{SecondProcessIsIdle.__name__}",
         "--idle.stop=2",

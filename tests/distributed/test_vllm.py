@@ -14,7 +14,7 @@ def test_each_shard_samples_from_the_weights_of_all(rtt: Run, real_model: str, t
     arguments = two_steps(
         real_model,
         tmp_path,
-        "--rollout.engine=rtt_lightning.engines.vllm.VLLMEngine",
+        "--rollout.engine=rtt_lightning.VLLMEngine",
         "--rollout.engine.init_args={max_model_len: 256, dtype: float32}",
         "--model.init_args.optimizer.init_args.lr=1e-4",  # far enough from the first weights to tell
         f"--trainer.logger={{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {{save_dir: {tmp_path}}}}}",

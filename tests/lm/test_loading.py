@@ -7,7 +7,7 @@ import torch
 from bitsandbytes.optim import AdamW8bit
 from transformers import AutoModelForCausalLM
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.lm import loading
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, adapters_merged, add_adapters, load_model, merged_weights

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.origin import differences
 from rtt_lightning.modules.discriminator import DiscriminatorModule
@@ -152,7 +152,7 @@ def test_a_discriminator_knows_its_body(tiny_model: str, tmp_path: Path) -> None
 
 
 def test_fit_and_validate_refuse_what_does_not_go_on(policy_args, tmp_path: Path) -> None:
-    class_path = "rtt_lightning.callbacks.checkpoints.Checkpoints"
+    class_path = "rtt_lightning.Checkpoints"
     saving = f"--trainer.callbacks=[{{class_path: {class_path}, init_args: {{folder: {tmp_path}/ck}}}}]"
     main(policy_args("fit", saving, "--trainer.max_steps=1", "--trainer.enable_checkpointing=true"))
     alpha = ("--model.init_args.lora.alpha=64", f"--ckpt_path={tmp_path}/ck")

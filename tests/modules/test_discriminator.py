@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
@@ -48,14 +48,14 @@ def discriminator_args(tmp_path: Path, model: str, *more: str) -> list[str]:
     write_pairs(tmp_path / "pairs.jsonl", 48)
     return [
         "fit",
-        "--model=rtt_lightning.modules.DiscriminatorModule",
+        "--model=rtt_lightning.DiscriminatorModule",
         f"--model.init_args.model={model}",
         "--model.init_args.optimizer=torch.optim.AdamW",
         "--model.init_args.optimizer.init_args.lr=0.01",
-        "--data.source=rtt_lightning.datamodules.RecordFiles",
+        "--data.source=rtt_lightning.RecordFiles",
         f"--data.source.init_args.train={tmp_path / 'pairs.jsonl'}",
         "--data.val_share=0.3",
-        "--data.view=rtt_lightning.datamodules.LabelledPairs",
+        "--data.view=rtt_lightning.LabelledPairs",
         "--data.view.init_args.batch_size=8",
         "--trainer.max_epochs=6",
         "--trainer.accelerator=cpu",
@@ -80,7 +80,7 @@ def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) ->
 
 def test_one_that_diverges_ends_and_is_not_saved(tmp_path: Path, tiny_model: str) -> None:
     """At this learning rate the first step leaves weights that are finite, and nothing after them is."""
-    saves = f"{{class_path: rtt_lightning.callbacks.checkpoints.Checkpoints, init_args: {{folder: {tmp_path}/ckpt}}}}"
+    saves = f"{{class_path: rtt_lightning.Checkpoints, init_args: {{folder: {tmp_path}/ckpt}}}}"
     more = ("--trainer.enable_checkpointing=true", f"--trainer.callbacks=[{saves}]")
     with pytest.raises(
         FloatingPointError, match=r"update 2 is not finite: (loss|gradient norm) \((nan|inf)\), of prompts \d"

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_merged, merged_weights, trainable_names
@@ -84,9 +84,9 @@ def test_two_updates_per_window_use_the_log_probs_of_the_window(policy_args) -> 
 
 
 def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
-    flags = ("--rollout.relevance", "rtt_lightning.relevance.UniformRelevance")
+    flags = ("--rollout.relevance", "rtt_lightning.UniformRelevance")
     rtt = main(policy_args("fit", *flags)).model
-    grpo = main(policy_args("fit", *flags, "--model.init_args.algorithm=rtt_lightning.algorithms.GRPO")).model
+    grpo = main(policy_args("fit", *flags, "--model.init_args.algorithm=rtt_lightning.GRPO")).model
     for (name, one), (_, other) in zip(rtt.named_parameters(), grpo.named_parameters(), strict=True):
         assert torch.equal(one, other), name
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.algorithms import Algorithm
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.functional.advantages import group_normalize
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import Credited, Experience

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rtt_lightning.algorithms import GRPO, Algorithm
 from rtt_lightning.callbacks.rollout import RolloutCallback
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loaded import LoadedModel
 from rtt_lightning.lm.sequences import ROWS, sequences
 from rtt_lightning.modules import PolicyModule
@@ -125,7 +125,7 @@ def records(path: Path, *tasks: str) -> str:
     tasked = [row | ({"task": task} if task else {}) for row, task in zip(rows, tasks, strict=True)]
     path.write_text("".join(json.dumps(row) + "\n" for row in tasked))
     files = {"train": str(path), "val": str(path)}
-    return "--data.source=" + json.dumps({"class_path": "rtt_lightning.datamodules.RecordFiles", "init_args": files})
+    return "--data.source=" + json.dumps({"class_path": "rtt_lightning.RecordFiles", "init_args": files})
 
 
 def test_a_run_credits_by_the_contrast_between_two_prompts(policy_args, tmp_path: Path) -> None:

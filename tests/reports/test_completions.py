@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules import LabelledPairs
 from rtt_lightning.datamodules.records import read_judged, read_records
 from rtt_lightning.reports.completions import print_completions, show_kinds, write_completions

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.embedded.engine import TransformersEngine
 from rtt_lightning.types import Marks, Rollout

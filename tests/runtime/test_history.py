@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 
 OTHERWISE = ("rollout/seconds", "watch/")
 """Figures that depend on the machine, and those of the last look, which Lightning repeats until the next."""
 
 
 def run(policy_args, folder: Path, updates: int, *more: str, version: str) -> None:
-    class_path = "rtt_lightning.callbacks.checkpoints.Checkpoints"
+    class_path = "rtt_lightning.Checkpoints"
     main(
         policy_args(
             "fit",

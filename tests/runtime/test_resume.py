@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.runtime.checkpoints import newest, read_checkpoint
 from tests.modules.test_discriminator import discriminator_args
 from tests.processes import start
@@ -21,7 +21,7 @@ TWO_UPDATES = ("--data.view.init_args.updates=2", "--model.init_args.warmup_step
 
 def saving(folder: Path, *, updates: int = UPDATES) -> tuple[str, ...]:
     """Flags of a run that saves after each update and journals beside."""
-    class_path = "rtt_lightning.callbacks.checkpoints.Checkpoints"
+    class_path = "rtt_lightning.Checkpoints"
     checkpoints = f"{{class_path: {class_path}, init_args: {{folder: {folder}/ckpt, every: 1}}}}"
     journal = f"{{class_path: tests.distributed.recorder.Journal, init_args: {{path: {folder}/journal.jsonl}}}}"
     return (

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.types import Criterion, Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.code import CodeVerifier
@@ -81,11 +81,11 @@ def test_a_router_is_composed_in_yaml_and_logged(policy_args, tmp_path) -> None:
         f"""
 rollout:
   verifier:
-    class_path: rtt_lightning.verifiers.router.Router
+    class_path: rtt_lightning.Router
     init_args:
-      rules: {{class_path: rtt_lightning.verifiers.rules.RuleVerifier, init_args: {{workers: 0}}}}
+      rules: {{class_path: rtt_lightning.RuleVerifier, init_args: {{workers: 0}}}}
       judge: {{class_path: {__name__}.Kind}}
-      code: {{class_path: rtt_lightning.verifiers.code.CodeVerifier, init_args: {{native: true}}}}
+      code: {{class_path: rtt_lightning.CodeVerifier, init_args: {{native: true}}}}
 """
     )
     run = main(policy_args("fit", "--config", str(tmp_path / "router.yaml")))

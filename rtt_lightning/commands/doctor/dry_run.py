@@ -21,7 +21,8 @@ from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.commands.doctor.machine import host_memory, vllm
 from rtt_lightning.commands.doctor.plans import Estimate, Place, Unmeasurable, estimate, read_config, runs_vllm
-from rtt_lightning.commands.run import RTTCommandLine, main, reason_of
+from rtt_lightning.commands.mistakes import explained
+from rtt_lightning.commands.run import RTTCommandLine, main
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.engines.vllm.http import COMMAND, ServerFailure, longest_row
@@ -101,8 +102,7 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
     try:
         result = make()
     except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
-        reason = reason_of(error)
-        found.append(Finding(name, str(reason).strip(), None if isinstance(reason, Unmeasurable) else False))
+        found.append(Finding(name, explained(str(error), ()), None if isinstance(error, Unmeasurable) else False))
         return None
     if isinstance(result, Finding):
         found.append(result)

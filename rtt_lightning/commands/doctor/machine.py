@@ -32,10 +32,11 @@ DISTRIBUTION = "rtt-lightning"
 LEAST_DISK = GIB
 
 
-def doctor(args: Sequence[str]) -> int:
+def command(name: str, args: Sequence[str]) -> int:
     """Print what was found; returns the exit code of `rtt doctor`.
 
     Args:
+        name: `doctor`.
         args: Flags of `rtt fit`; none for a look at the machine alone.
 
     Raises:

@@ -47,6 +47,7 @@ from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.runtime.sharding import decoder_layers
 from rtt_lightning.runtime.strategies import FSDP
+from rtt_lightning.types.errors import UserError
 
 
 class Unmeasurable(ValueError):
@@ -103,7 +104,7 @@ def read_config(model: str, trust_remote_code: bool = False) -> Any:
     """The config of a model folder or hub name; of its language model where it reads more than text.
 
     Raises:
-        ValueError: If it cannot be read.
+        UserError: If it cannot be read.
     """
     with reading("the shape of a model", model, "config.json"):
         return AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).get_text_config()
@@ -120,14 +121,14 @@ def estimate(module: Any, data: RubricDataModule, rollout: RolloutCallback, plac
 
     Raises:
         Unmeasurable: If the network needs numbers to run.
-        ValueError: For another kind of module or view, or if a model's config or the discriminator cannot be read.
+        UserError: For another kind of module or view, or if a model's config or the discriminator cannot be read.
     """
     if isinstance(module, DiscriminatorModule) and isinstance(data.view, LabelledPairs):
         run = _discriminator_run(module, data, data.view, place)
     elif isinstance(module, PolicyModule) and isinstance(data.view, PromptWindows):
         run = _policy_run(module, data, data.view, rollout, place)
     else:
-        raise ValueError(
+        raise UserError(
             "memory is estimated for a policy on windows of prompts, or a discriminator on labelled pairs; "
             f"got {type(module).__name__} on {type(data.view).__name__}"
         )

@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from rtt_lightning.types.errors import UserError
+
 ROOM = 64
 """Tokens that storage is enlarged by when it is full."""
 
@@ -44,7 +46,7 @@ def growing_cache(config: PreTrainedConfig) -> DynamicCache:
     """An empty cache; layers with an attention window keep the ones of `transformers`.
 
     Raises:
-        ValueError: For a model with other layers, such as recurrent ones: rows cannot leave their caches one by one.
+        UserError: For a model with other layers, such as recurrent ones: rows cannot leave their caches one by one.
     """
     cache = DynamicCache(config=config)
     others = {type(layer).__name__ for layer in cache.layers} - {
@@ -52,7 +54,7 @@ def growing_cache(config: PreTrainedConfig) -> DynamicCache:
         DynamicSlidingWindowLayer.__name__,
     }
     if others:
-        raise ValueError(
+        raise UserError(
             f"the embedded engine samples from models with attention alone, and {config.model_type!r} keeps "
             f"{', '.join(sorted(others))} caches; sample with vLLM: --config engines/vllm.yaml"
         )

@@ -26,6 +26,7 @@ from rtt_lightning.lm.merging import LOST_IN_BF16, adapters_merged, merges_into_
 from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Rollout
+from rtt_lightning.types.errors import UserError
 
 
 @dataclass
@@ -53,14 +54,14 @@ class TransformersEngine(RolloutEngine):
 
     def __init__(self, batch_size: int = 64, merge_adapters: bool = True) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+            raise UserError(f"batch_size must be at least 1, got {batch_size}")
         self.batch_size, self.merge_adapters = batch_size, merge_adapters
 
     def start(self, policy: PolicyWeights) -> None:
         """See `RolloutEngine.start`.
 
         Raises:
-            ValueError: If adapters are to be merged and cannot be.
+            UserError: If adapters are to be merged and cannot be.
         """
         self._model = policy.model
         self._sharded = isinstance(policy.model, FSDPModule)

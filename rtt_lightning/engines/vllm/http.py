@@ -8,6 +8,7 @@ from typing import Any
 import httpx2 as httpx
 
 from rtt_lightning.runtime.servers import by_proxy, client, content_of, no_answer, words
+from rtt_lightning.types.errors import UserError
 
 COMMAND = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --tokens-only --logprobs-mode processed_logprobs"
 
@@ -31,7 +32,7 @@ async def sample(
 
     Raises:
         ServerFailure: If the server does not answer, gives up, or samples with other weights than ``version``.
-        ValueError: If it refuses the request.
+        UserError: If it refuses the request.
     """
     try:
         answer = await http.post(f"{url}/inference/v1/generate", json=body)
@@ -68,7 +69,7 @@ def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None
 
     Raises:
         ServerFailure: If it does not answer within ``deadline`` seconds, or did not do it.
-        ValueError: If it refuses the request.
+        UserError: If it refuses the request.
     """
     content = _asked(url, "POST", route, deadline, body)
     if content.get("success") is False:
@@ -93,7 +94,7 @@ def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
         check: Called now and then; raises where waiting is in vain.
 
     Raises:
-        ValueError: If it does not answer in time, or takes no new weights.
+        UserError: If it does not answer in time, or takes no new weights.
     """
     ends = time.monotonic() + deadline
     while True:
@@ -103,14 +104,14 @@ def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
             return longest
         except ServerFailure as error:
             if error.status == 404:
-                raise ValueError(
+                raise UserError(
                     f"the server at {url} takes no new weights ({error}); start it with `{COMMAND}`"
                 ) from error
             if error.status not in (0, 502, 503, 504):  # a gateway whose server has not come up yet
-                raise ValueError(f"the vLLM server at {url} cannot be used: {error}") from error
+                raise UserError(f"the vLLM server at {url} cannot be used: {error}") from error
             check()
             if time.monotonic() > ends:
-                raise ValueError(f"no vLLM server answers at {url} after {deadline:g} seconds: {error}") from error
+                raise UserError(f"no vLLM server answers at {url} after {deadline:g} seconds: {error}") from error
             time.sleep(0.5)
 
 
@@ -133,7 +134,7 @@ def _asked(
 
     Raises:
         ServerFailure: If the server does not answer, or could not do what was asked.
-        ValueError: If it refused the request, as any server would, or lies behind a proxy that cannot be used.
+        UserError: If it refused the request, as any server would, or lies behind a proxy that cannot be used.
     """
     try:
         with client(url, deadline) as http:
@@ -148,10 +149,10 @@ def _content(answer: httpx.Response, needed: str = "") -> dict[str, Any]:
 
     Raises:
         ServerFailure: If the server could not do what was asked.
-        ValueError: If it refused the request, as any server would.
+        UserError: If it refused the request, as any server would.
     """
     if answer.status_code in (400, 422):
-        raise ValueError(f"the vLLM server at {answer.url} refused a request: {words(answer)}")
+        raise UserError(f"the vLLM server at {answer.url} refused a request: {words(answer)}")
     status, url = answer.status_code, str(answer.url)
     if not answer.is_success:
         raise ServerFailure(f"HTTP status {status} from {answer.url.path}: {words(answer)}{by_proxy(url)}", status)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from rtt_lightning.runtime.processes import free_port
+from rtt_lightning.types.errors import UserError
 
 CPU_SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
@@ -80,7 +81,7 @@ class VLLMProcess:
         """Raise a ValueError with the end of its log if the server has ended."""
         if self._process.poll() is not None:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
-            raise ValueError(
+            raise UserError(
                 f"the vLLM server ended with exit code {self._process.returncode}; its log, {self._log}, ends with:"
                 f"\n{last}"
             )

@@ -19,7 +19,6 @@ import torch
 from anyio import CapacityLimiter
 from anyio.from_thread import start_blocking_portal
 from lightning.pytorch.utilities import rank_zero_info
-from peft import PeftModel
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -34,12 +33,13 @@ from rtt_lightning.engines.vllm.handover import FolderHandover, Handover
 from rtt_lightning.engines.vllm.http import ServerFailure, sample, wait_until_up
 from rtt_lightning.engines.vllm.process import VLLMProcess
 from rtt_lightning.lm.mergeable import check_mergeable
-from rtt_lightning.lm.merging import LOST_IN_BF16
+from rtt_lightning.lm.merging import LOST_IN_BF16, is_wrapped
 from rtt_lightning.lm.stored import as_stored
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.processes import gather, rank
 from rtt_lightning.runtime.servers import async_client, checked_url
 from rtt_lightning.types import OutsideFailure, Rollout
+from rtt_lightning.types.errors import UserError
 
 
 class VLLMServerEngine(RolloutEngine):
@@ -74,7 +74,7 @@ class VLLMServerEngine(RolloutEngine):
         gpu_memory_utilization: float = 0.9,
     ) -> None:
         if concurrency < 1 or deadline <= 0 or start_deadline <= 0:
-            raise ValueError(
+            raise UserError(
                 f"concurrency must be >= 1 and deadlines > 0, got {concurrency}, {deadline} and {start_deadline}"
             )
         self.urls = tuple(checked_url(url, "a url of vLLM servers") for url in urls)
@@ -88,11 +88,11 @@ class VLLMServerEngine(RolloutEngine):
         """Start a server where none is given, wait until all answer, and have them load the policy's weights.
 
         Raises:
-            ValueError: If a server does not start, does not answer, or takes no weights; or if the policy's adapters
+            UserError: If a server does not start, does not answer, or takes no weights; or if the policy's adapters
                 cannot be merged.
         """
         check_mergeable(policy.model)
-        if self.dtype != "float32" and isinstance(policy.model, PeftModel):
+        if self.dtype != "float32" and is_wrapped(policy.model):
             rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.dtype float32"))
         self._run = gather(uuid.uuid4().hex[:8])[0]  # tells this run's weights from another's
         self._syncs = 0
@@ -129,7 +129,7 @@ class VLLMServerEngine(RolloutEngine):
         """See `RolloutEngine.generate`.
 
         Raises:
-            ValueError: If a prompt and its longest response exceed a server's length, or a server refuses a request.
+            UserError: If a prompt and its longest response exceed a server's length, or a server refuses a request.
             OutsideFailure: If no server is left to sample from.
         """
         check_requests(requests, sampling, self._limit)

@@ -17,6 +17,7 @@ from rtt_lightning.lm.loading import Lora, fill
 from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
+from rtt_lightning.types.errors import UserError
 
 CHECKPOINT_KEY = "relevance_config"
 """Where a checkpoint keeps the `RelevanceConfig`, in numbers and strings."""
@@ -30,7 +31,7 @@ def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
     """Write a discriminator as a folder, adapters merged, and read it again; the network may be rounded by that.
 
     Raises:
-        ValueError: See `write_model`.
+        UserError: See `write_model`.
     """
     config = model.config
 
@@ -52,7 +53,7 @@ def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> R
         accept_mismatch: Whether to warn only of another body.
 
     Raises:
-        ValueError: For a missing path or one of something else, and for another body than it was trained with.
+        UserError: For a missing path or one of something else, and for another body than it was trained with.
     """
     config = read_config(path, body)
     if _is_folder(path):
@@ -66,7 +67,7 @@ def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch:
     """The network of a checkpoint that was read.
 
     Raises:
-        ValueError: For another body than it was trained with, and for other weights than the network trains.
+        UserError: For another body than it was trained with, and for other weights than the network trains.
     """
     model = RelevanceModel(config)
     saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
@@ -79,25 +80,25 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
     """What defines the discriminator of a checkpoint or folder, see `load`; its weights stay on the disk.
 
     Raises:
-        ValueError: For a missing path or one of something else.
+        UserError: For a missing path or one of something else.
     """
     if _is_folder(path):
         if body is not None:
-            raise ValueError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
+            raise UserError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
         return RelevanceConfig(path, **json.loads((Path(path) / RELEVANCE).read_text()))
     file = Path(path) / META if Path(path).is_dir() else Path(path)
     if not file.is_file():
         found = f", a folder without {META} or {RELEVANCE}" if Path(path).is_dir() else ""
-        raise ValueError(
+        raise UserError(
             f"no discriminator checkpoint at {path}{found}; give the .ckpt of a discriminator that `rtt fit` trained, "
             "or a folder that `rtt export` made of one"
         )
     try:
         state = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path} is not a discriminator's checkpoint; it cannot be read as one") from error
+        raise UserError(f"{path} is not a discriminator's checkpoint; it cannot be read as one") from error
     if CHECKPOINT_KEY not in state:
-        raise ValueError(f"{path} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
+        raise UserError(f"{path} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
     return config_of(state, body)
 
 

@@ -16,6 +16,7 @@ from rtt_lightning.lm.origin import adapted_layers, base_of
 from rtt_lightning.lm.sequences import padded
 from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
 from rtt_lightning.types import Span
+from rtt_lightning.types.errors import UserError
 
 TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\n\nCriteria: {criterion}\n\nResponse: "
 
@@ -40,9 +41,9 @@ class RelevanceConfig:
 
     def __post_init__(self) -> None:
         if self.template.count("{criterion}") != 1:
-            raise ValueError(f"the template must hold {{criterion}} exactly once, got {self.template!r}")
+            raise UserError(f"the template must hold {{criterion}} exactly once, got {self.template!r}")
         if self.layers is not None and self.layers < 1:
-            raise ValueError(f"layers must be at least 1, got {self.layers}; null keeps all")
+            raise UserError(f"layers must be at least 1, got {self.layers}; null keeps all")
 
     def prefixes(self, tokenizer: Any, criteria: Sequence[str]) -> list[list[int]]:
         """Token ids of what precedes a response, for each of some criteria."""
@@ -95,7 +96,7 @@ class RelevanceModel(nn.Module):
         """Pairs in tokens. Criterion and response are data: what looks like a template in them is not expanded.
 
         Raises:
-            ValueError: For a token beyond the embedding of the body.
+            UserError: For a token beyond the embedding of the body.
         """
         if not criteria:
             return []
@@ -108,7 +109,7 @@ class RelevanceModel(nn.Module):
         highest = max(token for pair in pairs for token in pair.ids)
         if highest >= (rows := self.network.get_input_embeddings().weight.shape[0]):
             reason = without_embedding(self.tokenizer, highest, rows)
-            raise ValueError(f"the discriminator cannot read a token: {reason}")
+            raise UserError(f"the discriminator cannot read a token: {reason}")
         return pairs
 
     def forward(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:

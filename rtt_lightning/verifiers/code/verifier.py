@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier, unscorable
 from rtt_lightning.verifiers.code.sandboxes import (
     MET,
@@ -36,7 +37,7 @@ class CodeVerifier(Verifier):
 
     def __init__(self, deadline: float = 1.0, memory_mb: int = 64, workers: int = 1, native: bool = False) -> None:
         if deadline <= 0 or memory_mb < 1 or workers < 1:
-            raise ValueError(
+            raise UserError(
                 f"deadline must be > 0 seconds, memory_mb and workers >= 1, got {deadline}, {memory_mb} and {workers}"
             )
         self._sandboxes: list[Sandbox] = [MontySandbox(deadline, memory_mb, workers)]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rtt_lightning.types import OutsideFailure
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.judge.store import Store
 
 TEMPLATE_TOKENS = 100
@@ -33,9 +34,9 @@ class Budget:
     def __post_init__(self) -> None:
         prices = (self.prompt_price, self.completion_price)
         if not all(0 <= value < math.inf for value in (*prices, self.tokens or 0, self.money or 0)):
-            raise ValueError(f"a judge's budget and prices must be >= 0, got {self}")
+            raise UserError(f"a judge's budget and prices must be >= 0, got {self}")
         if self.money is not None and not any(prices):
-            raise ValueError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
+            raise UserError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
 
     def cost(self, prompt: int, completion: int) -> float:
         """Price of so many tokens."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rtt_lightning.types.errors import UserError
+
 LENGTHS = ("max_completion_tokens", "max_tokens")
 """The longest reply: by OpenAI's newer name, which some servers do not know, and by the older one."""
 ABOUT_FORMAT = re.compile(
@@ -26,15 +28,15 @@ def settings(longest: int, temperature: float | None, structured: bool, options:
         options: More fields. A name of `LENGTHS` in it is sent in place of ``longest``; null leaves a field out.
 
     Raises:
-        ValueError: For fields that the judge must set itself, or a length that is no number of tokens.
+        UserError: For fields that the judge must set itself, or a length that is no number of tokens.
     """
     if fixed := {*OWN, *(["response_format"] if structured else [])} & set(options):
         other = "; response_format needs structured: false" if "response_format" in fixed else ""
-        raise ValueError(f"the judge's options must not hold {', '.join(sorted(fixed))}, which it sets itself{other}")
+        raise UserError(f"the judge's options must not hold {', '.join(sorted(fixed))}, which it sets itself{other}")
     for name in LENGTHS:
         tokens = options.get(name)
         if tokens is not None and (type(tokens) is not int or tokens < 1):
-            raise ValueError(f"{name} of the judge's options must be a number of tokens, got {tokens!r}")
+            raise UserError(f"{name} of the judge's options must be a number of tokens, got {tokens!r}")
     length = {} if set(LENGTHS) & set(options) else {LENGTHS[0]: longest}
     fields = {**length, "temperature": temperature, **options}
     return {name: value for name, value in fields.items() if value is not None}

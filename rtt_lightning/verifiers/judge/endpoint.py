@@ -21,6 +21,7 @@ from rtt_lightning.runtime.servers import (
     unusable_proxy,
 )
 from rtt_lightning.types import Message, OutsideFailure
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.judge.budget import Bill
 from rtt_lightning.verifiers.judge.completions import NoCompletion, Reply, read_completion
 from rtt_lightning.verifiers.judge.dialect import Dialect, mend
@@ -56,7 +57,7 @@ class Endpoint:
         limits: How hard it may be asked.
 
     Raises:
-        ValueError: For a URL that carries a password or a query, or is none.
+        UserError: For a URL that carries a password or a query, or is none.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Endpoint:
     ) -> None:
         host, _, query = (url or "").rpartition("://")[2].partition("/")
         if "@" in host or "?" in host + query:
-            raise ValueError("the judge's url must hold no password and no key; an environment variable has the key")
+            raise UserError("the judge's url must hold no password and no key; an environment variable has the key")
         self._key_variable = key_variable or ("" if url else "OPENAI_API_KEY")
         self._key = os.environ.get(self._key_variable, "").strip()
         self.url = checked_url(url or os.environ.get("OPENAI_BASE_URL") or OPENAI, "the judge's url")

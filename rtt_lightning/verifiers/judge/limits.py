@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx2 as httpx
 
+from rtt_lightning.types.errors import UserError
+
 if TYPE_CHECKING:
     from aiolimiter import AsyncLimiter
 
@@ -34,7 +36,7 @@ class Limits:
     def __post_init__(self) -> None:
         given = (self.concurrency, self.requests_per_minute, self.tokens_per_minute, self.deadline, self.attempts)
         if any(value is not None and value <= 0 for value in given):
-            raise ValueError(f"limits of a judge must be above 0, got {self}")
+            raise UserError(f"limits of a judge must be above 0, got {self}")
 
 
 def retry_after(answer: httpx.Response) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtt_lightning.types import Message
+from rtt_lightning.types.errors import UserError
 
 DEFAULT = Path(__file__).with_name("template.txt")
 PLACES = ("prompt", "response", "criteria")
@@ -45,17 +46,17 @@ def read_template(path: Path) -> Template:
     """A file of ``[system]`` and ``[user]``, with ``{{prompt}}``, ``{{response}}`` and ``{{criteria}}`` in the latter.
 
     Raises:
-        ValueError: If the file is missing, or is not such.
+        UserError: If the file is missing, or is not such.
     """
     if not path.is_file():
-        raise ValueError(f"no judge template at {path}; copy {DEFAULT} and change it")
+        raise UserError(f"no judge template at {path}; copy {DEFAULT} and change it")
     text = path.read_text(encoding="utf-8")
     match = re.fullmatch(r"\[system\]\n(.*)\n\[user\]\n(.*)", text, re.DOTALL)
     if match is None:
-        raise ValueError(f"{path} must hold a line [system], its text, a line [user], and its text; see {DEFAULT}")
+        raise UserError(f"{path} must hold a line [system], its text, a line [user], and its text; see {DEFAULT}")
     found = re.findall(r"\{\{(\w+)\}\}", match[2])
     if sorted(found) != sorted(PLACES) or found[-1] != "criteria":
-        raise ValueError(
+        raise UserError(
             f"the [user] part of {path} must hold {{{{prompt}}}} and {{{{response}}}}, and behind them "
             f"{{{{criteria}}}}, once each; it holds {found}"
         )

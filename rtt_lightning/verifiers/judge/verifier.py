@@ -14,6 +14,7 @@ from typing import Any
 from anyio.from_thread import start_blocking_portal
 
 from rtt_lightning.types import SHORTENED, STEERING, Criterion, OutsideFailure, RubricSample, Verdict
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Memory, Verifier
 from rtt_lightning.verifiers.judge.budget import Account, Budget
 from rtt_lightning.verifiers.judge.completions import Reply
@@ -78,9 +79,9 @@ class LLMJudge(Verifier):
         failures_in_a_row: int = 20,
     ) -> None:
         if votes < 1 or (votes > 1 and temperature == 0):
-            raise ValueError(f"votes must be >= 1, and more than one need a temperature above 0; got {votes}")
+            raise UserError(f"votes must be >= 1, and more than one need a temperature above 0; got {votes}")
         if min(criteria_per_call, max_completion_tokens, max_characters, failures_in_a_row) < 1:
-            raise ValueError(
+            raise UserError(
                 "criteria_per_call, max_completion_tokens, max_characters and failures_in_a_row must be at least 1, "
                 f"got {criteria_per_call}, {max_completion_tokens}, {max_characters} and {failures_in_a_row}"
             )

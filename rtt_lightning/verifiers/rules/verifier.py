@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from rtt_lightning.types import Criterion, RubricSample, Scope, Verdict
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Checker, Verifier
 from rtt_lightning.verifiers.ifeval import Official
 from rtt_lightning.verifiers.rules.checks import UNDECIDABLE, Checks
@@ -40,9 +41,9 @@ class RuleVerifier(Verifier):
         undecidable: Literal["refuse", "unscorable"] = "refuse",
     ) -> None:
         if workers < 0 or deadline <= 0:
-            raise ValueError(f"workers must be >= 0 and deadline > 0 seconds, got {workers} and {deadline}")
+            raise UserError(f"workers must be >= 0 and deadline > 0 seconds, got {workers} and {deadline}")
         if official not in (False, True, "main", "pr34"):
-            raise ValueError(f"official must be false, true, 'main' or 'pr34', got {official!r}")
+            raise UserError(f"official must be false, true, 'main' or 'pr34', got {official!r}")
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
         self._official: Official = official
         self._undecidable, self._scopes = undecidable, dict(scopes or {})

@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 from rtt_lightning.types import Criterion, OutsideFailure, Verdict
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Checker, unscorable
 from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
 from rtt_lightning.verifiers.rules.checks import Checks
@@ -146,11 +147,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _pickled(checkers: Mapping[str, Checker]) -> bytes:
     for name, checker in checkers.items():
         if getattr(checker, "__module__", None) == "__main__" or "<lambda>" in getattr(checker, "__qualname__", ""):
-            raise ValueError(_NOT_IMPORTABLE.format(name=name))
+            raise UserError(_NOT_IMPORTABLE.format(name=name))
         try:
             pickle.dumps(checker)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(_NOT_IMPORTABLE.format(name=name)) from error
+            raise UserError(_NOT_IMPORTABLE.format(name=name)) from error
     return pickle.dumps(dict(checkers))
 
 

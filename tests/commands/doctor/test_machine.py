@@ -340,7 +340,7 @@ def test_data_that_fit_would_refuse_is_broken(doctor: Doctor, policy_args, tmp_p
     rows = 1 if "few" in mistake else 2
     row = {"prompt": "Say hi.", "criteria": [{"text": "Hi.", "checker": checker, "kwargs": {"word": "hi"}}]}
     (tmp_path / "data.jsonl").write_text("\n".join([json.dumps(row)] * rows))
-    source = ("--data.source=rtt_lightning.datamodules.RecordFiles",)
+    source = ("--data.source=rtt_lightning.RecordFiles",)
     flags = (*source, f"--data.source.init_args.{split}={tmp_path}/data.jsonl")
     code, output = doctor(*policy_args("fit", *flags)[1:])
     assert code == 1
@@ -351,9 +351,9 @@ def test_a_missing_discriminator_and_a_missing_vllm_are_broken_where_they_are_ne
     doctor: Doctor, policy_args, tmp_path: Path
 ) -> None:
     flags = (
-        "--rollout.relevance=rtt_lightning.relevance.DiscriminatorRelevance",
+        "--rollout.relevance=rtt_lightning.DiscriminatorRelevance",
         f"--rollout.relevance.init_args.checkpoint={tmp_path}/none.ckpt",
-        "--rollout.engine=rtt_lightning.engines.vllm.VLLMEngine",
+        "--rollout.engine=rtt_lightning.VLLMEngine",
     )
     code, output = doctor(*policy_args("fit", *flags)[1:])
     assert code == 1
@@ -388,9 +388,9 @@ def judged(tmp_path: Path) -> Callable[[str], list[str]]:
     row = {"prompt": "Of tea.", "criteria": [{"text": "Mention tea.", "checker": "judge"}]}
     (tmp_path / "data.jsonl").write_text("\n".join([json.dumps(row)] * 4))
     name = "--rollout.verifier"
-    made = (f"{name}=rtt_lightning.verifiers.judge.LLMJudge", f"{name}.model=m", f"{name}.limits={{attempts: 1}}")
-    source = ("--data.source=rtt_lightning.datamodules.RecordFiles", f"--data.source.train={tmp_path}/data.jsonl")
-    relevance = "--rollout.relevance=rtt_lightning.relevance.RuleSpans"
+    made = (f"{name}=rtt_lightning.LLMJudge", f"{name}.model=m", f"{name}.limits={{attempts: 1}}")
+    source = ("--data.source=rtt_lightning.RecordFiles", f"--data.source.train={tmp_path}/data.jsonl")
+    relevance = "--rollout.relevance=rtt_lightning.RuleSpans"
     return lambda url: [*source, relevance, *made, f"{name}.file=null", f"{name}.url={url}"]
 
 
@@ -419,7 +419,7 @@ def test_a_judge_is_asked_once(
 
 
 def test_vllm_servers_that_do_not_answer_are_noted(doctor: Doctor, policy_args) -> None:
-    engine = "--rollout.engine=rtt_lightning.engines.vllm.VLLMServerEngine"
+    engine = "--rollout.engine=rtt_lightning.VLLMServerEngine"
     code, output = doctor(*policy_args("fit", engine, "--rollout.engine.init_args.urls=[http://127.0.0.1:9]")[1:])
     assert code == 0, output
     [line] = [line for line in output.splitlines() if "vLLM server" in line]

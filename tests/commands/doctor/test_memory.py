@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rtt_lightning.cli import main
 from rtt_lightning.commands.doctor.dry_run import _plan, parse
 from rtt_lightning.commands.doctor.imagined import Allocations, imagine, imagined
 from rtt_lightning.commands.doctor.measure import Rows, in_bf16, optimizer_bytes, policy_forward, sampling, training
+from rtt_lightning.commands.run import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.embedded.engine import TransformersEngine
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations

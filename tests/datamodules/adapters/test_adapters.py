@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
 from rtt_lightning.datamodules.adapters import FORMATS, Adapter, adapter_named
 from rtt_lightning.datamodules.adapters.weighted import Weighted
@@ -317,9 +317,9 @@ def test_a_format_is_picked_by_name_or_by_class_path(tmp_path: Path, tiny_model:
         run = main(
             [
                 "validate",
-                "--model=rtt_lightning.modules.PolicyModule",
+                "--model=rtt_lightning.PolicyModule",
                 f"--model.init_args.model={tiny_model}",
-                "--data.source=rtt_lightning.datamodules.RecordFiles",
+                "--data.source=rtt_lightning.RecordFiles",
                 f"--data.source.init_args.val={tmp_path}/{name}.jsonl",
                 f"--data.format={format}",
                 "--rollout.evaluation.max_new_tokens=2",

@@ -17,7 +17,7 @@ def test_log_probs_of_bf16_are_as_far_from_fp32_as_rounding_puts_them(real_model
 
     Both round states and logits to bf16 in their own order, so their errors are of one size and not equal.
     """
-    engine = "--rollout.engine=rtt_lightning.engines.vllm.VLLMEngine"
+    engine = "--rollout.engine=rtt_lightning.VLLMEngine"
     with run_on_vllm(two_steps(real_model, tmp_path, engine, "--rollout.engine.init_args.max_model_len=256")) as run:
         [rollouts] = (c for c in run.trainer.callbacks if isinstance(c, RolloutCallback))
         rows = [item.rollout for item in rollouts.judged]

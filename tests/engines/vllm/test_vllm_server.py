@@ -14,7 +14,7 @@ import httpx2 as httpx
 import pytest
 import torch
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.vllm.http import wait_until_up
 from rtt_lightning.engines.vllm.nccl_handover import NCCLHandover
@@ -212,7 +212,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
                 f"--rollout.engine={__name__}.Doomed",
                 "--rollout.engine.init_args.concurrency=2",  # else all might have come when the first one is seen
                 "--trainer.enable_checkpointing=true",
-                "--trainer.callbacks=rtt_lightning.callbacks.checkpoints.Checkpoints",
+                "--trainer.callbacks=rtt_lightning.Checkpoints",
                 f"--trainer.callbacks.init_args.folder={tmp_path}/c",
                 "--trainer.callbacks.init_args.every=1",
             ]
@@ -238,7 +238,7 @@ def arguments(servers: list[VLLMProcess], model: str, folder: Path) -> list[str]
     return two_steps(
         model,
         folder,
-        "--rollout.engine=rtt_lightning.engines.vllm.VLLMServerEngine",
+        "--rollout.engine=rtt_lightning.VLLMServerEngine",
         f"--rollout.engine.init_args.urls=[{','.join(server.url for server in servers)}]",
         "--rollout.engine.init_args.dtype=float32",
     )

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.random_models import TINY, save_random_model
-from rtt_lightning.cli import main
 from rtt_lightning.commands.export import export
+from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance

@@ -6,8 +6,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from rtt_lightning.cli import main
 from rtt_lightning.commands.doctor.dry_run import Parsed
+from rtt_lightning.commands.run import main
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.page import write_report
 from tests.conftest import ROOT

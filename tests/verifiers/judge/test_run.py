@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.types import OutsideFailure
 from tests.runtime.test_resume import TWO_UPDATES, assert_same, saving
 from tests.verifiers.judge.server import KEY, judge_server, truth
@@ -30,9 +30,9 @@ def data(tmp_path: Path) -> Path:
 def judged_by(url: str, data: Path, file: Path, *more: str) -> tuple[str, ...]:
     judge = "--rollout.verifier.judge"
     return (
-        f"--data.source={{class_path: rtt_lightning.datamodules.RecordFiles, init_args: {{train: {data}}}}}",
-        "--rollout.verifier=rtt_lightning.verifiers.router.Router",
-        f"{judge}=rtt_lightning.verifiers.judge.LLMJudge",
+        f"--data.source={{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}}}}}",
+        "--rollout.verifier=rtt_lightning.Router",
+        f"{judge}=rtt_lightning.LLMJudge",
         f"{judge}.model=m",
         f"{judge}.url={url}",
         f"{judge}.file={file}",

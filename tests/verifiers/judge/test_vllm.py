@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rtt_lightning.cli import main
+from rtt_lightning.commands.run import main
 from rtt_lightning.engines.vllm.http import wait_until_up
 from rtt_lightning.engines.vllm.process import CPU_SETTINGS
 from rtt_lightning.runtime.processes import free_port
