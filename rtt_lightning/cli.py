@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 
 from rtt_lightning.names import did_you_mean
-from rtt_lightning.runtime.terminal import endure
+from rtt_lightning.runtime.terminal import VERBOSE, endure
 from rtt_lightning.types import OutsideFailure
 from rtt_lightning.types.errors import UserError
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "configs": ("configs", "list the YAML files that come along, or print one: [NAME]"),
 }
 """Each with its module in `rtt_lightning.commands`, which has a function `command`, and what it does."""
+VERBOSE_FLAG = "-v"
 HELP = (
     "usage: rtt COMMAND ...\n\nRubrics to Tokens: reinforcement learning from rubrics, with credit for single tokens."
 )
@@ -56,7 +57,9 @@ def answer(words: Sequence[str]) -> int | None:
     Raises:
         UserError: For a command that does not exist, and for mistakes in the flags of one.
     """
-    words = _todays([*words])
+    if VERBOSE_FLAG in words:
+        os.environ[VERBOSE] = "1"
+    words = _todays([word for word in words if word != VERBOSE_FLAG])
     name = next((name for name in COMMANDS if [*words[: len(name.split())]] == name.split()), "")
     if name:
         command: Callable[[str, Sequence[str]], int | None]
@@ -68,7 +71,8 @@ def answer(words: Sequence[str]) -> int | None:
         print(f"rtt-lightning {metadata.version('rtt-lightning')}")
     elif first in ("-h", "--help") or (group and words[1:] in ([], ["-h"], ["--help"])):
         print(HELP, "", *(f"  {each:<12}{says}" for each, (_, says) in (group or COMMANDS).items()), sep="\n")
-        print("\n`rtt COMMAND --help` says more of one; `rtt --version` says which version this is.")
+        print("\n`rtt COMMAND --help` says more of one, `rtt --version` which version this is.")
+        print("With -v the libraries underneath talk as well.")
     elif first.startswith("-"):  # as `--config FILE`, before one of Lightning's commands
         return import_module("rtt_lightning.commands.run").command("", words)
     else:

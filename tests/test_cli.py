@@ -18,6 +18,7 @@ from rtt_lightning.commands.doctor.dry_run import Parsed
 from rtt_lightning.commands.given import SUBCOMMANDS
 from rtt_lightning.commands.run import main
 from rtt_lightning.types.errors import UserError
+from tests.processes import start
 
 ROOT = Path(__file__).parents[1]
 GOOD = {
@@ -292,3 +293,14 @@ def test_a_trial_leaves_nothing_behind(
     command_line = main(policy_args(command, *flags, "--trainer.fast_dev_run=true"))
     assert command_line.trainer.global_step == (command == "fit")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("-v",)])
+def test_libraries_talk_only_if_asked(policy_args, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    log = tmp_path / "log"
+    process = start([*flags, *policy_args("fit")], log)
+    process.join(100)
+    assert process.exitcode == 0, log.read_text()
+    said = log.read_text()
+    assert "2/2  reward" in said
+    assert [words in said for words in ("GPU available", "Seed set to")] == [bool(flags)] * 2

@@ -37,7 +37,7 @@ HELP = """Files compose: later ones and flags win, see --print_config; `rtt conf
   data       prompts with rubrics: source and format of the rows, view (what a batch is), lengths
   rollout    how responses come about: engine, sampling, verifier (verdicts), relevance (of tokens), output
   trainer    Lightning's: max_steps, devices, strategy, precision, logger, callbacks, limits on batches
-  canary, guard, idle, watch      what warns of a run that goes wrong, or ends it
+  canary, guard, idle, watch, progress      what warns of a run that goes wrong, or ends it; its line per update
   seed_everything, ckpt_path, accept_mismatch      seeds of training, data and sampling; a checkpoint to go on from
 
 A part's flags: `rtt fit --model.help`, `--model.algorithm.help RTT`, `--rollout.verifier.help LLMJudge`. All others:"""

@@ -15,7 +15,15 @@ T = TypeVar("T")
 MAX_LISTED = 20
 EVERY_SECONDS = 60.0
 """Between two lines about something that takes long."""
-ADVERTISING = "💡 Tip"
+CHATTER = ("💡 Tip", "GPU available", "TPU available", "Seed set to", "Failed to load CPU gemm_4bit_forward")
+TALKERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "bitsandbytes.backends.cpu.ops",
+)
+VERBOSE = "RTT_VERBOSE"
+"""An environment variable, which the processes of a run inherit."""
 ABOUT_LIBRARIES = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.13
     r"predict returned None.*",  # the rollout callback keeps the predictions
@@ -27,12 +35,14 @@ ABOUT_LIBRARIES = (
 
 
 def quieten() -> None:
-    """Hide known noise of the libraries; everything else still shows."""
+    """Hide known noise of the libraries, unless `VERBOSE` is set; everything else still shows."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.environ.get(VERBOSE):
+        return
     from transformers.utils import logging as transformers_logging  # slow, and not wanted by commands without a model
 
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers_logging.disable_progress_bar()
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    for name in TALKERS:
         logging.getLogger(name).addFilter(_is_about_the_run)
     for message in ABOUT_LIBRARIES:
         warnings.filterwarnings("ignore", message=message)
@@ -79,7 +89,7 @@ class _Enduring:
 
 
 def _is_about_the_run(record: logging.LogRecord) -> bool:
-    return ADVERTISING not in record.getMessage()
+    return not any(words in record.getMessage() for words in CHATTER)
 
 
 def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
