@@ -13,6 +13,7 @@ from rtt_lightning.types import OutsideFailure
 from rtt_lightning.types.errors import UserError
 
 COMMANDS = {
+    "init": ("init", "write a small commented YAML to begin from: FILE [--model M] [--data FILE]"),
     "fit": ("run", "train a policy or a discriminator"),
     "validate": ("run", "sample responses to validation prompts, judge them, show accuracies"),
     "test": ("run", "the same on test prompts"),
