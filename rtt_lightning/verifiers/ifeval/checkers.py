@@ -18,7 +18,6 @@ from typing import Any
 from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Checker
 from rtt_lightning.verifiers.ifeval.deciding import COUNTED, GLOBAL, deciding
 from rtt_lightning.verifiers.ifeval.needs import wrong_for
@@ -116,5 +115,5 @@ def _build(instruction: Any, arguments: Mapping[str, Any]) -> str:
         random.setstate(state)
     if drawn:
         needed = ", ".join(instruction.get_instruction_args_keys())
-        raise UserError(f"an argument is missing or out of range: needs {needed}, got {dict(arguments)}")
+        raise ValueError(f"an argument is missing or out of range: needs {needed}, got {dict(arguments)}")
     return description

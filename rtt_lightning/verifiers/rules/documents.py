@@ -11,7 +11,6 @@ from typing import Any
 from xml.parsers import expat
 
 from rtt_lightning.types import Span, Verdict
-from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.rules.bounds import limits
 from rtt_lightning.verifiers.rules.grammar import GIVEN, SUBJECT, fits
 from rtt_lightning.verifiers.rules.rule import Arguments, measured, rule, whole
@@ -56,10 +55,10 @@ def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None
     must be that.
 
     Raises:
-        UserError: For another kind.
+        ValueError: For another kind.
     """
     if kind is not None and kind not in KINDS:
-        raise UserError(f"kind of JSON must be one of {', '.join(KINDS)}, got {kind!r}")
+        raise ValueError(f"kind of JSON must be one of {', '.join(KINDS)}, got {kind!r}")
     try:
         value = _alone(answer, partial(json.loads, parse_constant=_refuse))
     except (ValueError, RecursionError) as error:
@@ -109,7 +108,7 @@ def _alone(answer: str, read: Callable[[str], Any]) -> Any:
     """What the whole answer is, or what stands in the fence that is all of it.
 
     Raises:
-        UserError, expat.ExpatError: If that cannot be read.
+        ValueError, expat.ExpatError: If that cannot be read.
     """
     for (start, end), text in _fenced(answer):
         if not answer[:start].strip() and not answer[end:].strip():

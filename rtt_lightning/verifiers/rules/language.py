@@ -3,7 +3,6 @@
 import re
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.rules.grammar import SUBJECT, WRITTEN, reads
 from rtt_lightning.verifiers.rules.rule import Arguments, rule
 
@@ -61,7 +60,7 @@ def language(answer: str, language: str) -> Verdict:
     """The answer is in the language: a code such as ``en`` or ``ja``, or ``zh-hans`` and ``zh-hant``.
 
     Raises:
-        UserError: For another language.
+        ValueError: For another language.
     """
     if not any(character.isalpha() for character in answer):
         return Verdict.unscorable("no letters, so no language")
@@ -84,7 +83,7 @@ def _share(answer: str, language: str) -> float:
     if language in LATIN:
         return _in_script(answer, LATIN_LETTER) * _detected(answer).get(language, 0.0)
     if language not in SCRIPTS:
-        raise UserError(f"unknown language {language!r}; known are {', '.join((*SCRIPTS, *LATIN))}, zh-hans, zh-hant")
+        raise ValueError(f"unknown language {language!r}; known are {', '.join((*SCRIPTS, *LATIN))}, zh-hans, zh-hant")
     share = _in_script(answer, SCRIPTS[language])
     if language == "zh" and re.search(r"[\u3040-\u30ff]{3}", answer):
         return 0.0  # Japanese

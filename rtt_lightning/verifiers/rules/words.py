@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.rules.bounds import limits
 from rtt_lightning.verifiers.rules.grammar import HAVE, LIST, LIST_OR, NOT_HAVE, QUOTED, SUBJECT, WHOLE, quoted, reads
 from rtt_lightning.verifiers.rules.rule import Arguments, Asked, Found, Spans, choice, counted, number, rule
@@ -169,7 +168,7 @@ def listed(words: Sequence[str]) -> Sequence[str]:
     if isinstance(words, str):
         raise TypeError(f"words must be a list of words, got {words!r}")
     if not words:
-        raise UserError("words is empty; list at least one")
+        raise ValueError("words is empty; list at least one")
     return words
 
 
@@ -178,10 +177,10 @@ def literally(word: str) -> str:
     of their own or not, and with straight or curly quotation marks.
 
     Raises:
-        UserError: If it is empty, as it would occur everywhere.
+        ValueError: If it is empty, as it would occur everywhere.
     """
     if not word.strip():
-        raise UserError(f"got an empty word {word!r}; write the word that is meant")
+        raise ValueError(f"got an empty word {word!r}; write the word that is meant")
     forms = dict.fromkeys(unicodedata.normalize(form, word) for form in ("NFC", "NFD"))
     patterns = (r"(?: *\n *| +)".join(_signs(part) for part in form.split()) for form in forms)
     return f"(?:{'|'.join(patterns)})"
