@@ -11,8 +11,9 @@ from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
 from rtt_lightning.types.errors import UserError
 
 LEGEND = (
-    "a line per update: mean reward, rubric-level/instruction-level accuracy (with undecided criteria its bounds), "
-    "tokens per response, KL to the reference in nats per response, share of live cells, seconds, time left"
+    "a line per update, as far as known: mean reward, rubric-level/instruction-level accuracy (of the latter bounds, "
+    "where criteria are undecided), tokens per response, KL to the reference in nats per response, share of live "
+    "cells, seconds, time left"
 )
 COLUMNS = (
     ("length", "rollout/length", ".0f"),

@@ -71,6 +71,7 @@ def test_other_seeds_give_other_prompts() -> None:
 
 def test_prompts_are_varied() -> None:
     assert len(TRAIN_KINDS) >= 15
+    assert {*TRAIN_KINDS, *HELD_OUT_KINDS} <= {*EXAMPLES}
     assert len(set(TOPICS)) * len(set(TASKS)) >= 300
     assert len(set(TOPICS)) == len(TOPICS)
     assert len({sample.task for sample in MANY}) > 1000
@@ -150,7 +151,7 @@ def test_every_criterion_is_decided_on_any_text_or_says_how_readers_differ(answe
         assert answer.strip() or not verdict.met
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EXAMPLES)
 def test_every_kind_can_be_met_and_missed(kind: str) -> None:
     kwargs, met, missed = EXAMPLES[kind]
     for (answer, deciding), expected in ((met, True), (missed, False)):

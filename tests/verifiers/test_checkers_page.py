@@ -18,6 +18,21 @@ What a criterion may name as its `checker`, with its `kwargs`: `{"text": "Mentio
 "kwargs": {"word": "tea"}}`. Arguments with a value may be left out. `judge` and `code` are in `docs/judging.md`; those
 of your own are `checkers` of `RuleVerifier`. `python -m tests.verifiers.test_checkers_page` writes this page.
 
+A checker of your own is a function of an answer and arguments that returns a `Verdict`, here in `my_package.py`:
+
+```python
+def semicolons(answer: str, n: int) -> Verdict:
+    spans = tuple((at, at + 1) for at, sign in enumerate(answer) if sign == ";")
+    return Verdict(len(spans) >= n, f"{len(spans)} semicolons", spans)
+```
+
+`--rollout.verifier=RuleVerifier --rollout.verifier.checkers='{mine:semicolons: my_package.semicolons}'` makes it one.
+To add it to this library, put it into a family of `rtt_lightning/verifiers/rules/` under a line such as
+`@rule("local", Asked(("Use {n} semicolons or more.",), number(1, 3)), read)`: its scope, the sentences and arguments of
+the built-in sampler, and a function from a sentence to arguments, or none; and its test beside the family's. The first
+rule that reads a sentence has it, in the order of the families. Prompts draw it where `kinds` of `ConstraintPrompts`
+names it, and by default once it stands in `TRAIN_KINDS`.
+
 ## Of this library
 
 | id | arguments | met where |
