@@ -10,11 +10,10 @@ from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER
 from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
 from rtt_lightning.types.errors import UserError
 
-LEGEND = (
-    "a line per update, as far as known: mean reward, rubric-level/instruction-level accuracy (of the latter bounds, "
-    "where criteria are undecided), tokens per response, KL to the reference in nats per response, share of live "
-    "cells, seconds, time left"
-)
+LEGEND = """a line per update, of what is known: mean reward, rubric-level/instruction-level
+accuracy (of the latter bounds, where criteria are undecided), tokens per
+response, KL to the reference in nats per response, share of live cells,
+seconds (time left)"""
 COLUMNS = (
     ("length", "rollout/length", ".0f"),
     ("KL", "train/kl_per_response", ".3g"),
@@ -109,8 +108,8 @@ def update_line(step: int, total: int | None, figures: Mapping[str, float], seco
     if accuracy := _accuracy(figures):
         words.append(f"accuracy {accuracy}")
     words += [f"{label} {figures[name]:{kind}}" for label, name, kind in COLUMNS if name in figures]
-    words.append(f"{duration(seconds)}, {duration(left)} left" if left else duration(seconds))
-    return "  ".join(words)
+    words.append(f"{duration(seconds)} ({duration(left)})" if left else duration(seconds))
+    return " ".join(words)
 
 
 def _accuracy(figures: Mapping[str, float]) -> str:

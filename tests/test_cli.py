@@ -302,5 +302,5 @@ def test_libraries_talk_only_if_asked(policy_args, tmp_path: Path, flags: tuple[
     process.join(100)
     assert process.exitcode == 0, log.read_text()
     said = log.read_text()
-    assert "2/2  reward" in said
+    assert "2/2 reward" in said
     assert [words in said for words in ("GPU available", "Seed set to")] == [bool(flags)] * 2
