@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER
 from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
@@ -54,10 +55,9 @@ class Progress(Callback):
         if step == self._step or not self.every or (step % self.every and step != total):
             return
         self._step, now = step, time.monotonic()
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         left = None if total is None else (total - step) * (now - self._began) / (step - self._first)
         if trainer.is_global_zero:
-            print(update_line(step, total, figures, now - self._said, left), flush=True)
+            print(update_line(step, total, trainer.callback_metrics, now - self._said, left), flush=True)
         self._said = now
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,7 +90,9 @@ def updates_of(trainer: Trainer) -> int | None:
     return int(trainer.max_epochs * trainer.num_training_batches // trainer.accumulate_grad_batches)
 
 
-def update_line(step: int, total: int | None, figures: Mapping[str, float], seconds: float, left: float | None) -> str:
+def update_line(
+    step: int, total: int | None, figures: Mapping[str, Tensor | float], seconds: float, left: float | None
+) -> str:
     """What is said of an update: at most 80 characters in the usual ranges.
 
     Args:
@@ -112,7 +114,7 @@ def update_line(step: int, total: int | None, figures: Mapping[str, float], seco
     return " ".join(words)
 
 
-def _accuracy(figures: Mapping[str, float]) -> str:
+def _accuracy(figures: Mapping[str, Tensor | float]) -> str:
     """``rubric/instruction``, of the latter its bounds where these differ."""
     rubric, low, high = (figures.get(f"rollout/{name}") for name in (RUBRIC, LOWER, UPPER))
     if rubric is None or low is None or high is None:

@@ -122,7 +122,7 @@ class RolloutCallback(Callback):
                 window.anchor(policy)
         policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
         seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
-        self._tokens_seen += int(experience.reduce(experience.response_mask.sum()))
+        self._tokens_seen += sum(int(part["update_tokens"]) for part in window.micro_batches if part["last_of_update"])
         figures = {**rollout_figures(experience, judged, credited), **self.collector.verifier.figures(), **seconds}
         figures["tokens_seen"] = self._tokens_seen
         self._log_figures(policy, "rollout", mean_over_ranks(figures, len(judged)), batch_size=len(judged))

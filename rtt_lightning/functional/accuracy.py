@@ -110,17 +110,19 @@ def counts_by_prompt(judged: Sequence[JudgedRollout]) -> dict[str, np.ndarray]:
     return totals
 
 
-def accuracy_by_kind(judged: Sequence[JudgedRollout]) -> dict[str, tuple[float, int, int]]:
-    """Rubric-level accuracy, number of scorable criteria and of the others of each criterion kind (checker id).
+def counts_by_kind(judged: Sequence[JudgedRollout]) -> Counter[tuple[str, bool | None]]:
+    """Criteria by kind (checker id) and by whether they are as desired; adds up over sets of responses."""
+    both = (zip(item.sample.criteria, item.as_desired, strict=True) for item in judged)
+    return Counter((criterion.checker, desired) for pairs in both for criterion, desired in pairs)
+
+
+def accuracy_by_kind(counts: Counter[tuple[str, bool | None]]) -> dict[str, tuple[float, int, int]]:
+    """Rubric-level accuracy, number of scorable criteria and of the others of each criterion kind, of `counts_by_kind`.
 
     Rarest success first; kinds without a scorable criterion, whose accuracy is NaN, last.
     """
-    kinds: dict[str, Counter[bool | None]] = {}
-    for item in judged:
-        for criterion, desired in zip(item.sample.criteria, item.as_desired, strict=True):
-            kinds.setdefault(criterion.checker, Counter())[desired] += 1
-    found = {
-        kind: (count[True] / scorable if (scorable := count[True] + count[False]) else nan, scorable, count[None])
-        for kind, count in kinds.items()
-    }
+    found: dict[str, tuple[float, int, int]] = {}
+    for kind in {kind for kind, _ in counts}:
+        desired, scorable = counts[kind, True], counts[kind, True] + counts[kind, False]
+        found[kind] = desired / scorable if scorable else nan, scorable, counts[kind, None]
     return dict(sorted(found.items(), key=lambda row: (not row[1][1], row[1][0], row[0])))

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from rtt_lightning.functional.accuracy import accuracy_by_kind
+from rtt_lightning.functional.accuracy import accuracy_by_kind, counts_by_kind
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.runtime.terminal import three_decimals
@@ -110,8 +110,8 @@ def _begin(text: str, characters: int) -> str:
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
     """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
-    strict = accuracy_by_kind(judged)
-    loose = accuracy_by_kind([replace(item, verdicts=item.loose) for item in judged if item.loose is not None])
+    forgiven = [replace(item, verdicts=item.loose) for item in judged if item.loose is not None]
+    strict, loose = (accuracy_by_kind(counts_by_kind(items)) for items in (judged, forgiven))
     table = Table(title=title, title_justify="left")
     weights = weights_by_kind(item.sample for item in judged)
     columns = ("kind", *(["weights"] if any(weights.values()) else []), "criteria", "as desired")

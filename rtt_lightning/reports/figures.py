@@ -7,7 +7,14 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from rtt_lightning.functional.accuracy import CRITERIA, RUBRIC, accuracy_counts, accuracy_figures
+from rtt_lightning.functional.accuracy import (
+    CRITERIA,
+    RUBRIC,
+    accuracy_by_kind,
+    accuracy_counts,
+    accuracy_figures,
+    counts_by_kind,
+)
 from rtt_lightning.reports.signs import signs
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
@@ -53,18 +60,10 @@ def _spread(experience: Experience, judged: Sequence[JudgedRollout], credited: C
     """What no mean over processes tells. A collective."""
     rewards, known = credited.rewards, credited.known
     paid: list[float] = [] if rewards is None or known is None else rewards[known].tolist()
-    kinds = Counter(
-        (criterion.checker, desired)
-        for item in judged
-        for criterion, desired in zip(item.sample.criteria, item.as_desired, strict=True)
-    )
-    everywhere = gather((experience.response_mask.sum(1).tolist(), paid, kinds))
+    everywhere = gather((experience.response_mask.sum(1).tolist(), paid, counts_by_kind(judged)))
     lengths, rewards = (torch.tensor([*chain(*(part[i] for part in everywhere))]).float() for i in (0, 1))
-    count = sum((part[2] for part in everywhere), Counter())
-    found: dict[str, Tensor] = {}
-    for kind in sorted({kind for kind, _ in count}):
-        if decided := count[kind, True] + count[kind, False]:
-            found[f"{RUBRIC}/{kind}"] = torch.tensor(count[kind, True] / decided)
+    kinds = accuracy_by_kind(sum((part[2] for part in everywhere), Counter()))
+    found = {f"{RUBRIC}/{kind}": torch.tensor(share) for kind, (share, decided, _) in kinds.items() if decided}
     if len(lengths):
         found |= {"length_min": lengths.min(), "length_max": lengths.max()}
     if len(rewards) > 1:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from rtt_lightning.datamodules.records import read_judged
-from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER, WHOLE, WHOLLY_DECIDED, accuracy_by_kind
+from rtt_lightning.functional.accuracy import (
+    LOWER,
+    RUBRIC,
+    UPPER,
+    WHOLE,
+    WHOLLY_DECIDED,
+    accuracy_by_kind,
+    counts_by_kind,
+)
 from rtt_lightning.reports.curves import curves_section
 from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section
 from rtt_lightning.reports.responses import samples_section, tokens_section
@@ -159,7 +167,7 @@ def _comparison(results: Mapping[str, Any]) -> str:
 
 
 def _kinds(before: Sequence[JudgedRollout], after: Sequence[JudgedRollout]) -> str:
-    old, new = accuracy_by_kind(before), accuracy_by_kind(after)
+    old, new = (accuracy_by_kind(counts_by_kind(judged)) for judged in (before, after))
     weights = weights_by_kind(item.sample for item in before)
     rows = []
     for kind in (kind for kind in old if kind in new):

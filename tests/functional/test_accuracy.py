@@ -14,6 +14,7 @@ from rtt_lightning.functional.accuracy import (
     accuracy_by_kind,
     accuracy_counts,
     accuracy_figures,
+    counts_by_kind,
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound
 from rtt_lightning.types import Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
@@ -134,7 +135,7 @@ def judged(kind: str, *mets: bool | None) -> JudgedRollout:
 def test_kinds_come_from_the_rarest_success_on_and_count_what_is_unscorable() -> None:
     """An unwanted criterion is as desired when it is not met."""
     rows = [judged("open", None), judged("b", True, True, None), judged("b", False), judged("a", False, False, False)]
-    assert list(accuracy_by_kind(rows).items()) == [
+    assert list(accuracy_by_kind(counts_by_kind(rows)).items()) == [
         ("a", (pytest.approx(1 / 3), 3, 0)),
         ("b", (pytest.approx(1 / 3), 3, 1)),
         ("open", (pytest.approx(math.nan, nan_ok=True), 0, 1)),
