@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from rtt_lightning.callbacks.cost import judged_in_run, say_cost
 from rtt_lightning.callbacks.start import look_at_data, refuse_long
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines import TransformersEngine
@@ -81,6 +82,8 @@ class RolloutCallback(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._window, self.credited, self.collector.version = None, None, None
         self._folder = None if trainer.fast_dev_run else self.output
+        expected = judged_in_run(trainer, trainer.datamodule, self.sampling, self.evaluation, stage)
+        say_cost(self.collector.verifier, expected)
         look_at_data(trainer.datamodule, pl_module, self.collector, training=stage == TrainerFn.FITTING)
 
     # -- training ------------------------------------------------------------------------------------------------

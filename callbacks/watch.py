@@ -7,14 +7,16 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from rtt_lightning.callbacks.cost import judged_by_watch, say_cost
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import refuse_undecidable
-from rtt_lightning.datamodules import PromptWindows
+from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.forecast import Expected
 from rtt_lightning.verifiers.judging import judge_again
 
 
@@ -59,7 +61,12 @@ class RewardWatch(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if self.judge is not None and stage == TrainerFn.FITTING and isinstance(trainer.datamodule.view, PromptWindows):
+            say_cost(self.judge, self.expected(trainer, trainer.datamodule))
             refuse_undecidable(trainer.datamodule, self.judge)
+
+    def expected(self, trainer: Any, data: RubricDataModule) -> list[Expected]:
+        """The responses that the held-out judge will see."""
+        return judged_by_watch(trainer, data, self.rollout.sampling, self.every, self.responses)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if batch.get("micro_batch") != 0 or batch["window"] % self.every:

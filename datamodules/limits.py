@@ -19,7 +19,7 @@ def count_whole(trainer: Any, loader: StatefulLoader) -> None:
         trainer.limit_train_batches = int(trainer.fast_dev_run) * trainer.accumulate_grad_batches
         return
     name = "overfit_batches" if trainer.overfit_batches else "limit_train_batches"
-    taken = _counted(trainer.limit_train_batches, len(loader))
+    taken = limited(trainer.limit_train_batches, len(loader))
     if taken < len(loader):
         _refuse_part(f"trainer.{name} {trainer.limit_train_batches}", taken, loader.together)
     loader.stop_after(taken)
@@ -33,13 +33,13 @@ def _check_validation(trainer: Any, batches: int) -> None:
             "a time as trainer.val_check_interval may come in the middle of an update of "
             f"{trainer.accumulate_grad_batches} micro-batches; give their number between two validations"
         )
-    interval = _counted(trainer.val_check_interval, batches)
+    interval = limited(trainer.val_check_interval, batches)
     if interval != batches:
         given = f"trainer.val_check_interval {trainer.val_check_interval}"
         _refuse_part(given, max(1, interval), trainer.accumulate_grad_batches)
 
 
-def _counted(limit: float, of: int) -> int:
+def limited(limit: float, of: int) -> int:
     """A limit of Lightning's, which is a number where it is an integer and a share where it is not."""
     return limit if isinstance(limit, int) else int(of * limit)
 

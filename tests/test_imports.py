@@ -57,7 +57,10 @@ def test_a_file_imports_from_the_rooms_before_its_own(path: Path) -> None:
     assert not wrong, f"{path.relative_to(PACKAGE)} imports {', '.join(sorted(wrong))}"
 
 
-VERIFIERS = {"base": set(), "ifeval": {"base"}, "rules": {"base", "ifeval"}, "judge": {"base"}, "code": {"base"}}
+VERIFIERS = {
+    "forecast": set(), "base": {"forecast"}, "ifeval": {"base"}, "rules": {"base", "ifeval"},
+    "judge": {"base", "forecast"}, "code": {"base"},
+}  # fmt: skip
 """What each of its rooms may import of the others."""
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from anyio.from_thread import start_blocking_portal
 
 from rtt_lightning.types import Criterion, RubricSample, Verdict
+from rtt_lightning.verifiers.forecast import Expected, Forecast
 
 Checker = Callable[..., Verdict]
 """From an answer and arguments to a verdict."""
@@ -61,6 +62,10 @@ class Verifier(ABC):
         Raises:
             OutsideFailure: If it does not work at all.
         """
+        return []
+
+    def foresee(self, expected: Sequence[Expected]) -> list[Forecast]:
+        """What judging responses will cost, by each judge that is paid for it."""
         return []
 
     def gives_spans(self, criterion: Criterion) -> bool:

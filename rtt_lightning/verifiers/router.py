@@ -8,6 +8,7 @@ from dataclasses import replace
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.base import CODE, JUDGE, Memory, Verifier
+from rtt_lightning.verifiers.forecast import Expected, Forecast
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 
@@ -58,6 +59,13 @@ class Router(Verifier):
             for verifier, places in self._shares(sample.criteria):
                 shares.setdefault(verifier, []).append(_part(sample, places))
         return [doubt for verifier, parts in shares.items() for doubt in verifier.try_out(parts)]
+
+    def foresee(self, expected: Sequence[Expected]) -> list[Forecast]:
+        shares: dict[Verifier, list[Expected]] = {}
+        for each in expected:
+            for verifier, places in self._shares(each.sample.criteria):
+                shares.setdefault(verifier, []).append(each._replace(sample=_part(each.sample, places)))
+        return [forecast for verifier, parts in shares.items() for forecast in verifier.foresee(parts)]
 
     def gives_spans(self, criterion: Criterion) -> bool:
         return self._special.get(criterion.checker, self._rules).gives_spans(criterion)

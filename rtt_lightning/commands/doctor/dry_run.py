@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from transformers import AutoModelForCausalLM
 
+from rtt_lightning.callbacks.cost import judged_in_run
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import without_credit
 from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
@@ -90,7 +91,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] |
     estimated = _attempt(found, "memory", lambda: estimate(module, parts.data, parts.rollout, place))
     if isinstance(module, PolicyModule):
         said = {finding.found for finding in found}
-        found += [finding for finding in _outside(parts, module) if finding.found not in said]
+        found += [finding for finding in _outside(parts, module, place.trainer) if finding.found not in said]
     if estimated is None:
         return None
     found.append(Finding("micro-batch", estimated.micro_batch))
@@ -162,12 +163,17 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
     return Finding("data", f"records: {sizes}; {len(loader)} micro-batches per epoch and process")
 
 
-def _outside(parts: Any, policy: PolicyModule) -> list[Finding]:
+def _outside(parts: Any, policy: PolicyModule, trainer: Trainer) -> list[Finding]:
     """Judges and vLLM servers, asked once each, and the criteria that the relevance source is blind to."""
     found: list[Finding] = []
     data, rollout = parts.data, parts.rollout
-    for name, verifier in (("judge", rollout.collector.verifier), ("watch.judge", parts.watch.judge)):
+    in_run = judged_in_run(trainer, data, rollout.sampling, rollout.evaluation, "fit")
+    by_watch = parts.watch.expected(trainer, data)
+    judges = (("judge", rollout.collector.verifier, in_run), ("watch.judge", parts.watch.judge, by_watch))
+    for name, verifier, expected in judges:
         if verifier is not None:
+            costs = _attempt(found, name, partial(verifier.foresee, expected)) or ()
+            found += [Finding("cost", str(cost), None if cost.over else True) for cost in costs]
             doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
             found += [Finding(name, doubt, None) for doubt in doubts or ()]
     if policy.token_credit:

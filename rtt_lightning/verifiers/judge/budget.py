@@ -38,7 +38,7 @@ class Budget:
         if self.money is not None and not any(prices):
             raise UserError("a judge's budget in money needs prices: set budget.prompt_price and completion_price")
 
-    def cost(self, prompt: int, completion: int) -> float:
+    def cost(self, prompt: float, completion: float) -> float:
         """Price of so many tokens."""
         return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
 

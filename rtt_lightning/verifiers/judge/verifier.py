@@ -16,8 +16,10 @@ from anyio.from_thread import start_blocking_portal
 from rtt_lightning.types import SHORTENED, STEERING, Criterion, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Memory, Verifier
+from rtt_lightning.verifiers.forecast import BYTES_PER_TOKEN, Expected, Forecast
 from rtt_lightning.verifiers.judge.budget import Account, Budget
 from rtt_lightning.verifiers.judge.completions import Reply
+from rtt_lightning.verifiers.judge.cost import asked, conversation_of, priced, size_of
 from rtt_lightning.verifiers.judge.dialect import LENGTHS, settings
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint
 from rtt_lightning.verifiers.judge.limits import Limits
@@ -26,8 +28,6 @@ from rtt_lightning.verifiers.judge.replies import SCHEMA, Opinion, Reading, read
 from rtt_lightning.verifiers.judge.store import Store
 from rtt_lightning.verifiers.judge.votes import majority
 
-BYTES_PER_TOKEN = 3.0
-"""Fewer than in most texts: the estimate for limits per minute. For the budget a token is a byte, which is a bound."""
 TRIAL = ("user: Write a sentence about tea.", "Tea warms cold hands.", ["Mention tea."])
 """A conversation, an answer and its criteria that a judge is tried out with."""
 
@@ -151,6 +151,14 @@ class LLMJudge(Verifier):
             self._failures = 0
         return [f"the judge was asked one question to try it out: {reply.silence}"] if reply.silence else []
 
+    def foresee(self, expected: Sequence[Expected]) -> list[Forecast]:
+        if not expected:
+            return []
+        calls, prompt = asked(expected, self._template, self._longest, self._per_call)
+        calls, prompt = calls * self._votes, prompt * self._votes
+        spent = self._store.spent()
+        return [priced(self._endpoint.model, calls, prompt, calls * self._reply, self._budget, spent)]
+
     def memories(self) -> list[Memory]:
         return [self._store]
 
@@ -179,7 +187,7 @@ class LLMJudge(Verifier):
 
     async def _call(self, messages: list[dict[str, str]], vote: int) -> Reply:
         """One reply, paid for."""
-        size = sum(len(message["content"].encode()) for message in messages)
+        size = size_of(messages)
         estimate = math.ceil(size / BYTES_PER_TOKEN) + self._reply
         options = {"seed": vote} if self._votes > 1 else {}
         async with self._endpoint.slots:
@@ -202,7 +210,7 @@ class LLMJudge(Verifier):
         )
 
     def _case(self, sample: RubricSample, answer: str, vote: int) -> "_Case":
-        conversation = "\n\n".join(f"{message['role']}: {message['content']}" for message in sample.messages)
+        conversation = conversation_of(sample)
         long = max(len(conversation), len(answer)) > self._longest
         asked: Mapping[str, Any] = {
             "model": self._endpoint.model,  # without the URL: a judge that was down may come back elsewhere

@@ -418,6 +418,24 @@ def test_a_judge_is_asked_once(
     assert "4 of 4 criteria earn no token-level credit from RuleSpans" in line_of(output, "relevance")
 
 
+def test_what_judges_would_be_asked_is_said_and_noted_where_a_budget_is_less(
+    doctor: Doctor, policy_args, judged: Callable[[str], list[str]]
+) -> None:
+    held_out = ["--watch.judge=rtt_lightning.LLMJudge", "--watch.judge.model=other", "--watch.judge.file=null"]
+    budget = ["--rollout.verifier.budget={tokens: 7000}", "--watch.responses=4", "--watch.every=1"]
+    with judge_server() as url:
+        flags = [*judged(url), *held_out, f"--watch.judge.url={url}", *budget]
+        code, output = doctor(*policy_args("fit", *flags)[1:])
+    assert code == 0, output
+    run, watch = [line.split(maxsplit=2) for line in output.splitlines() if " cost " in line]
+    assert run[:2] == ["note", "cost"]
+    assert run[2].startswith("judge m: about 12 calls with up to ")  # 2 windows of 2 prompts of 3 responses
+    assert "and 6,144 of replies" in run[2]
+    assert run[2].endswith("; more than budget.tokens 7,000, of which 0 is spent: the run may end early")
+    assert watch[:2] == ["ok", "cost"]
+    assert watch[2].startswith("judge other: about 8 calls ")
+
+
 def test_vllm_servers_that_do_not_answer_are_noted(doctor: Doctor, policy_args) -> None:
     engine = "--rollout.engine=rtt_lightning.VLLMServerEngine"
     code, output = doctor(*policy_args("fit", engine, "--rollout.engine.init_args.urls=[http://127.0.0.1:9]")[1:])
