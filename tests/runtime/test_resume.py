@@ -7,6 +7,7 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -78,6 +79,16 @@ def test_a_resumed_policy_equals_the_unbroken_one(policy_args, whole: Path, tmp_
     main(policy_args("fit", *TWO_UPDATES, *saving(broken, updates=stop)))
     main(policy_args("fit", *TWO_UPDATES, *saving(broken)))
     assert_same(whole, broken)
+
+
+def test_tokens_seen_are_those_of_all_windows_and_go_on_after_resuming(policy_args, tmp_path: Path) -> None:
+    counts: list[int] = []
+    for updates in (3, UPDATES):  # broken off within the second of three windows, which is not sampled anew
+        run = main(policy_args("fit", *TWO_UPDATES, *saving(tmp_path, updates=updates)))
+        windows = sorted((tmp_path / "completions").glob("window-*.parquet"))
+        counts.append(sum(len(ids) for path in windows for ids in pq.read_table(path)["response_ids"].to_pylist()))
+        assert run.trainer.callback_metrics["rollout/tokens_seen"] == counts[-1]
+    assert 0 < counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("stop", [1, 2, 5])
