@@ -54,7 +54,9 @@ def main(folder: Path) -> None:
     Args:
         folder: For what the runs write; new or empty.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        sys.exit(f"{folder} holds files already: give a new or an empty folder")
     model = [f"--model.init_args.model={save_random_model(folder / 'model', FEW_WORDS)}"]
     data = [*model, _records(_prompts(folder / "prompts.jsonl"))]
     for processes in (1, 2):
