@@ -11,6 +11,7 @@ _NO_MORE = r"(?:no|not|cannot|can not|can't|never|without)(?: (?:be|go|to|contai
 _MAX = r"(?:maximum|max\.?|upper limit|limit)(?: length| limit| number| count| total)?(?: is| of|:)*"
 _MIN = r"(?:minimum|min\.?|lower limit)(?: length| limit| number| count| total)?(?: is| of|:)*"
 _WHOLE = r"(?: (?:the|your|its|it|total|overall|answer|response|output|text|length|of|tables?))*"
+_LIMITED = r"(?:or (?:more|longer|fewer|less|shorter)|at (?:the )?(?:most|least)|maximum|max|minimum|min|exactly)\b"
 _AND = r"(?: and | to | ?[-–—~] ?)"
 
 _PHRASES = (  # N and M stand for numbers, U for the unit; the first pattern that fits at a place wins
@@ -43,7 +44,7 @@ _PHRASES = (  # N and M stand for numbers, U for the unit; the first pattern tha
     (r"N(?: U)? (?:at (?:the )?least|minimum|min\.?)", "least"),
     (r"N ?\+", "least"),
     (r"N(?: U)? exactly", "exactly"),
-    (r"(?:be|is|in|of|using|write) (?:a )?N(?=[ -]U)", "exactly"),  # "contain 3" may mean "at least 3"
+    (rf"(?:be|is|in|of|using|write) (?:a )?N(?=[ -]U(?! {_LIMITED}))", "exactly"),  # "contain 3" may mean "at least 3"
     (r"(?:be|is|in|of|using|write) (?:only |just )?(?:a )?single(?= U)", "one"),
 )
 _BETWEEN = re.compile(r"(?: ?[,;.)]*| U\b.*| (?:and|but|or)\b.*|[,;] .*|-U.*)$", re.DOTALL)

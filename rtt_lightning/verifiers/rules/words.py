@@ -31,7 +31,10 @@ COMMON_WORDS = frozenset(
     "the their there they this to was we were which who will with you your".split()
 )
 _NAMES = r"(?:key ?words?|words?|phrases?|terms?)"
-_TIMES = r"((?:exactly |at least |at most |no more than |up to |more than |fewer than |between ).*|\d+ or more times)"
+_TIMES = (
+    r"((?:exactly |at least |at most |no more than |up to |more than |fewer than |between ).*|"
+    r"\d+ or (?:more|fewer|less) times|\d+ times or (?:more|fewer|less))"
+)
 _NAMED = rf"(?:the )?(?:following )?(?:exact )?(?:{_NAMES}:? )?"
 
 

@@ -32,6 +32,9 @@ DECIDED = [  # description, an answer that meets it, one that does not
     ("The keyword 'tea' must appear at least 3 times", "tea tea tea", "tea tea"),
     ("The word 'tea' should appear exactly once", "tea", "tea tea"),
     ("Use the word 'tea' no more than 2 times", "tea tea", "tea tea tea"),
+    ("The word 'tea' must appear 3 times or more.", "tea tea tea", "tea tea"),
+    ("Use the word 'tea' 2 times or fewer", "tea tea", "tea tea tea"),
+    ("Use the word 'tea' 2 or fewer times", "tea tea", "tea tea tea"),
     ("Ending punctuation must be a period", "Done.", "Done!"),
     ("Ending punctuation must be a question mark.", "Done?", "Done."),
     ("The answer must end with a period", "Done.", "Done"),
@@ -83,6 +86,7 @@ DECIDED = [  # description, an answer that meets it, one that does not
     ("The answer must be formatted as a bullet list", "- a\n- b", "a\nb"),
     ("Heading levels must not exceed 3", "### Tea", "#### Tea"),
     ("The answer must contain at least 3 bullet points", "- a\n- b\n- c", "- a\n- b"),
+    ("Write 3 bullet points or more.", "- a\n- b\n- c", "- a\n- b"),
     ("The answer must include bold text", "some **bold** text", "no bold text"),
 ]  # fmt: skip
 
@@ -125,6 +129,8 @@ LEFT = [
     "Must include the keyword 'Qatar.'",  # is the full stop part of it?
     "Must include the keyword 'tea' or 'milk'",
     "Must include the keyword 'tea' twice",  # at least, or exactly?
+    "Use the word 'tea' 3 times or more in each paragraph",
+    "Use the word 'tea' 3 times or not at all",
     'The names "LSU" and "Zach Wilson" must appear multiple times in the text',
     "The answer must use capitalized letters for each section title",
     "The title must be in uppercase letters",
