@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtt_lightning import RolloutCallback, RubricDataModule
+from rtt_lightning.callbacks.cost import say_cost
 from rtt_lightning.commands.answered import answered
 from rtt_lightning.commands.given import DEFAULT_MODEL
 from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
@@ -25,6 +26,7 @@ from rtt_lightning.runtime.terminal import counted, three_decimals
 from rtt_lightning.types import JudgedRollout, Verdict
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.forecast import of_answers
 from rtt_lightning.verifiers.judging import judge, judge_again
 
 MOST_ROWS = 20
@@ -93,6 +95,7 @@ def score(
     verifier = rollout.collector.verifier
     data.check(verifier.problems)
     rows = answered(data, rollout.collector.reasoning, file)
+    say_cost(verifier, of_answers((sample, row.answer) for sample, row in rows))
     judged = judge(verifier, rows, loose=rollout.loose, mask_truncated=False)
     report(judged, "validate", rollout.output, {})
     if output:
@@ -116,6 +119,7 @@ def score_again(
         UserError: If there are no responses, or the gold file lacks some of them.
     """
     saved = read_judged(path)
+    say_cost(verifier, of_answers((item.sample, item.rollout.answer) for item in saved))
     if problems := sorted({problem for item in saved for problem in verifier.problems(item.sample)}):
         raise UserError("; ".join(problems))
     ways = {"gold" if against else "first": _gold(saved, against) if against else saved}

@@ -1,5 +1,6 @@
 """What a run says of its judges before it asks them, beside what it asks."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from lightning.pytorch import Trainer
 
 from rtt_lightning.callbacks.cost import judged_by_watch, judged_in_run, planned
 from rtt_lightning.commands.run import main
+from rtt_lightning.commands.score import command
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import Split
@@ -127,6 +129,30 @@ def test_a_budget_that_will_not_do_is_a_warning_and_no_error(policy_args: Args, 
         flags = [flag.replace("train:", "val:").replace("money: 5.0", "tokens: 7000") for flag in flags]
         with pytest.warns(UserWarning, match=r"about 12 calls .* more than budget.tokens 7,000, of"):
             main([*policy_args("validate", "--trainer.limit_val_batches=2"), *flags])
+
+
+@pytest.mark.parametrize("verdicts", [{}, {"met": True}], ids=["responses", "completions"])
+def test_so_does_scoring_of_responses_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verdicts: dict[str, bool]
+) -> None:
+    prompts, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    rows = [{"prompt": f"Write {n}.", "criteria": [{"text": "Mention tea.", "checker": "judge"}]} for n in range(3)]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if verdicts:
+        rows = [row | {"criteria": [row["criteria"][0] | verdicts]} for row in rows]
+    else:
+        rows = [{"prompt": row["prompt"]} for row in rows]
+    given = zip(rows, ("Tea.", "", "Milk and tea."), strict=True)
+    answers.write_text("".join(json.dumps(row | {"response": answer}) + "\n" for row, answer in given))
+    with judge_server() as url:
+        source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {prompts}, val: {prompts}}}}}"
+        made = ("=rtt_lightning.LLMJudge", ".model=m", f".url={url}", ".file=null", ".max_completion_tokens=7")
+        command("score", [str(answers), f"--data.source={source}", *(f"--rollout.verifier{flag}" for flag in made)])
+        bodies = seen(url).bodies
+    calls, prompt, reply = line_of(capsys.readouterr().out)
+    assert calls == len(bodies) == 2
+    sizes = [sum(len(message["content"]) for message in body["messages"]) for body in bodies]
+    assert (prompt, reply) == (sum(-(-size // 3) for size in sizes), 14)
 
 
 def test_nothing_is_said_without_a_judge(policy_args: Args, capsys: pytest.CaptureFixture[str]) -> None:
