@@ -13,22 +13,23 @@ from rtt_lightning.types import OutsideFailure
 from rtt_lightning.types.errors import UserError
 
 COMMANDS = {
-    "init": ("init", "write a small commented YAML to begin from: FILE [--model M] [--data FILE]"),
+    "init": ("init", "write a small commented YAML to begin from: FILE"),
     "fit": ("run", "train a policy or a discriminator"),
-    "validate": ("run", "sample responses to validation prompts, judge them, show accuracies"),
+    "validate": ("run", "sample responses to validation prompts, and judge them"),
     "test": ("run", "the same on test prompts"),
     "predict": ("run", "sample and judge responses to training prompts, and write them"),
-    "score": ("score", "judge given responses, or saved ones again: FILE [--against GOLD] [--fresh]"),
+    "score": ("score", "judge given responses, or saved ones again: FILE"),
     "export": ("export", "write a checkpoint as a Hugging Face folder: CHECKPOINT FOLDER"),
-    "doctor": ("doctor.machine", "check this machine, and with the flags of `rtt fit` data and memory of a run"),
-    "data check": ("check", "look at a file of prompts and rubrics in any known format: FILE"),
+    "doctor": ("doctor.machine", "check this machine; with flags of `rtt fit` also data and memory"),
+    "data check": ("check", "look at a file of prompts and rubrics in any format: FILE"),
     "configs": ("configs", "list the YAML files that come along, or print one: [NAME]"),
 }
 """Each with its module in `rtt_lightning.commands`, which has a function `command`, and what it does."""
 VERBOSE_FLAG = "-v"
-HELP = (
-    "usage: rtt COMMAND ...\n\nRubrics to Tokens: reinforcement learning from rubrics, with credit for single tokens."
-)
+HELP = """usage: rtt COMMAND ...
+
+Rubrics to Tokens: reinforcement learning from rubrics, with credit for
+single tokens."""
 
 
 def run() -> None:
@@ -85,3 +86,7 @@ def _todays(words: list[str]) -> list[str]:
     """`rtt score` where it is spelt `rtt rejudge`, or `rtt validate --responses FILE`."""
     given = words[:1] == ["validate"] and any(word.partition("=")[0] == "--responses" for word in words)
     return ["score", *words[1:]] if given or words[:1] == ["rejudge"] else words
+
+
+if __name__ == "__main__":
+    run()

@@ -1,7 +1,7 @@
 """Responses that another system produced, and the prompts of the data that they answer."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.rows import read_rows
@@ -24,13 +24,23 @@ def answered(
             may have lost or gained white space on the way, as long as one prompt of the data alone can be meant.
 
     Raises:
-        UserError: If rows are not such, answer no prompt of the data, or leave every prompt unanswered.
+        UserError: If rows are not such, or answer no prompt of the data.
     """
     samples = [record.sample for record in data.records["val"]]
-    rows = list(_rollouts(samples, _read(file), KNOWN if reasoning is None else reasoning))
-    found = {row.group_id for _, row in rows}
-    if len(found) < len(samples):
-        print(f"{len(samples) - len(found)} of {len(samples)} prompts have no response in {file}: they are left out")
+    groups: defaultdict[str, list[int]] = defaultdict(list)  # a prompt may stand in the data with several rubrics
+    for group, sample in enumerate(samples):
+        groups[_key(sample.messages)].append(group)
+    responses = _read(file)
+    prompts = _matches(groups, [prompt for prompt, _ in responses])
+    rows: list[tuple[RubricSample, Rollout]] = []
+    counts: Counter[int] = Counter()
+    for prompt, response in responses:
+        span = given_answer_span(response, KNOWN if reasoning is None else reasoning)
+        for group in groups[prompts[prompt]]:
+            rows.append((samples[group], Rollout.of_text(samples[group].id, response, span, group, counts[group])))
+            counts[group] += 1
+    if len(counts) < len(samples):
+        print(f"{len(samples) - len(counts)} of {len(samples)} prompts have no response in {file}: they are left out")
     return rows
 
 
@@ -38,45 +48,27 @@ def _read(file: str) -> list[tuple[str, str]]:
     """Prompts, as `_key` makes them, with responses."""
     found, problems = [], []
     for line, row in read_rows(file).numbered:
-        if not isinstance(row, dict):
-            problems.append(f"line {line} is no JSON object")
-        elif not isinstance(row.get("prompt"), str | list) or not isinstance(row.get("response"), str):
-            problems.append(f"line {line} needs `prompt` (a text or a list of messages) and `response` (a text)")
-        elif isinstance(row["prompt"], str):
-            found.append((row["prompt"], row["response"]))
-        elif is_conversation(row["prompt"]):
-            found.append((_key(row["prompt"]), row["response"]))
-        else:
-            shown = str(row["prompt"])[:80]
-            problems.append(f"line {line}: `prompt` must be a text or a list of {{role, content}}, got {shown}")
+        match row:
+            case {"prompt": str(prompt), "response": str(response)}:
+                found.append((prompt, response))
+            case {"prompt": list(messages), "response": str(response)} if is_conversation(messages):
+                found.append((_key(messages), response))
+            case _:
+                problems.append(f"line {line}: {row!s:.80}")
     if problems:
-        raise UserError(f"{file}: not all rows hold a response\n{listed(problems)}")
+        needed = "`prompt` (a text, or a list of {role, content}) and `response` (a text)"
+        raise UserError(f"{file}: each row needs {needed}, these have not\n{listed(problems)}")
     if not found:
         raise UserError(f"{file} holds no responses; it needs rows of `prompt` and `response`")
     return found
 
 
-def _rollouts(
-    samples: Sequence[RubricSample], responses: Sequence[tuple[str, str]], marks: Sequence[Marks]
-) -> Iterator[tuple[RubricSample, Rollout]]:
-    groups: dict[str, list[int]] = {}
-    for group, sample in enumerate(samples):
-        groups.setdefault(_key(sample.messages), []).append(group)
-    found = _matches(groups, [prompt for prompt, _ in responses])
-    counts: Counter[int] = Counter()
-    for prompt, response in responses:
-        for group in groups[found[prompt]]:  # one prompt may stand in the data with several rubrics
-            span = given_answer_span(response, marks)
-            yield samples[group], Rollout.of_text(samples[group].id, response, span, group, counts[group])
-            counts[group] += 1
-
-
-def _matches(known: Iterable[str], asked: Sequence[str]) -> dict[str, str]:
+def _matches(known: Collection[str], asked: Sequence[str]) -> dict[str, str]:
     """The prompt of the data for each that was answered: the same one, else the one that differs in white space."""
-    exact, alike = set(known), defaultdict(list)
-    for prompt in exact:
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for prompt in known:
         alike[" ".join(prompt.split())].append(prompt)
-    matches = {prompt: [prompt] if prompt in exact else alike[" ".join(prompt.split())] for prompt in asked}
+    matches = {prompt: [prompt] if prompt in known else alike[" ".join(prompt.split())] for prompt in asked}
     unknown = [prompt for prompt in asked if not matches[prompt]]
     if unknown:
         raise UserError(

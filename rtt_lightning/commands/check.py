@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from jsonargparse import auto_cli
 from rich.console import Console
@@ -26,14 +25,13 @@ BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Upper ends of the histogram of prompt lengths."""
 
 
-@dataclass
-class Findings:
+class Findings(NamedTuple):
     """What was found in a file."""
 
-    samples: list[RubricSample] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    samples: list[RubricSample]
+    problems: list[str]
     """What must be mended: it decides the exit code."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def command(name: str, args: Sequence[str]) -> int:
@@ -55,23 +53,19 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
     found = inspect(file, format)
     if val:
         held_out = inspect(val, format)
-        found.problems += held_out.problems
+        found.problems.extend(held_out.problems)
         texts = {sample.text for sample in held_out.samples}
         shared = [sample.id for sample in found.samples if sample.text in texts]
         if shared:
             found.problems.append(f"{len(shared)} prompts are in {val} as well: {_some(shared)}")
     console = Console()
     if found.samples:
-        lengths = _token_lengths(found, tokenizer) if tokenizer else None
-        for title, table in _tables(found.samples, lengths):
-            console.print(Text(title, style="bold"))
-            console.print(table)
-    for note in found.notes:
-        console.print(Text(note, style="yellow"))
-    for problem in found.problems:
-        console.print(Text(problem, style="red"))
-    number = len(found.problems)
-    console.print(counted(number, "problem") if number else "nothing is wrong with it")
+        for title, table in _tables(found.samples, _lengths(found, tokenizer)):
+            console.print(Text(title, style="bold"), table, sep="\n")
+    for style, lines in (("yellow", found.notes), ("red", found.problems)):
+        for line in lines:
+            console.print(Text(line, style=style))
+    console.print(counted(len(found.problems), "problem") if found.problems else "nothing is wrong with it")
     return 1 if found.problems else 0
 
 
@@ -82,39 +76,34 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
         ValueError: If it cannot be read at all, or the format is unknown.
     """
     adapter = adapter_named(format) if isinstance(format, str) else format
-    rows, found = read_rows(file), Findings()
-    records, problems, bad = sift(rows, adapter)
-    found.samples = [record.sample for record in records]
-    if problems:
-        found.problems.append(f"{rows.name}: {counted(bad, 'bad row')}\n{listed(problems)}")
-    if not problems and not found.samples:
-        found.problems.append(f"{rows.name} holds no rows")
+    rows = read_rows(file)
+    records, bad_rows, bad = sift(rows, adapter)
+    samples = [record.sample for record in records]
     checks = Checks({})
-    found.problems += [f"{rows.name}: {text}" for text in _places(found.samples, partial(_problem, checks))]
-    found.notes += [f"{rows.name}: {text}" for text in _places(found.samples, checks.lacking)]
-    found.notes += [f"{rows.name}: {text}" for text in _weights(found.samples)]
-    counts = Counter(sample.text for sample in found.samples)
+    problems = _places(samples, partial(_problem, checks))
+    if bad_rows:
+        problems.insert(0, f"{counted(bad, 'bad row')}\n{listed(bad_rows)}")
+    elif not samples:
+        problems.append("it holds no rows")
+    notes = _places(samples, checks.lacking)
+    weights = [criterion.weight for sample in samples for criterion in sample.criteria]
+    if {*weights} - {1}:
+        unwanted = sum(weight < 0 for weight in weights)
+        notes.append(f"weights of criteria range from {min(weights):g} to {max(weights):g}; unwanted: {unwanted}")
+    counts = Counter(sample.text for sample in samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
-        found.notes.append(f"{rows.name}: {len(repeated)} prompts occur more than once: {_some(repeated)}")
-    return found
+        notes.append(f"{len(repeated)} prompts occur more than once: {_some(repeated)}")
+    return Findings(samples, *([f"{rows.name}: {text}" for text in said] for said in (problems, notes)))
 
 
-def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -> Iterator[str]:
+def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -> list[str]:
     """What is said of criteria, each once, and where they stand."""
     seen: dict[str, list[str]] = {}
     for sample in samples:
         for number, criterion in enumerate(sample.criteria):
             if text := said(criterion):
                 seen.setdefault(text, []).append(f"{sample.id} criteria[{number}]")
-    for text, places in seen.items():
-        yield f"{text} ({len(places)}: {_some(places)})"
-
-
-def _weights(samples: Sequence[RubricSample]) -> Iterator[str]:
-    weights = [criterion.weight for sample in samples for criterion in sample.criteria]
-    if any(weight != 1 for weight in weights):
-        unwanted = sum(weight < 0 for weight in weights)
-        yield f"weights of criteria range from {min(weights):g} to {max(weights):g}; unwanted criteria: {unwanted}"
+    return [f"{text} ({len(places)}: {_some(places)})" for text, places in seen.items()]
 
 
 def _problem(checks: Checks, criterion: Criterion) -> str:
@@ -124,17 +113,18 @@ def _problem(checks: Checks, criterion: Criterion) -> str:
     return code_problem(criterion) if criterion.checker == CODE else checks.problem(criterion)
 
 
-def _token_lengths(found: Findings, tokenizer: str) -> list[int] | None:
-    """Tokens of each prompt in the chat template; ``None`` and a problem where some cannot be rendered."""
-    loaded = load_tokenizer(tokenizer)
-    try:
-        return [len(ids) for ids in rendered(found.samples, loaded)]
-    except ValueError as error:
-        found.problems.append(str(error))
-        return None
+def _lengths(found: Findings, tokenizer: str | None) -> tuple[str, list[int]]:
+    """A unit and the length of each prompt in it; words, and a problem, where some cannot be rendered as tokens."""
+    if tokenizer:
+        loaded = load_tokenizer(tokenizer)
+        try:
+            return "tokens", [len(ids) for ids in rendered(found.samples, loaded)]
+        except ValueError as error:
+            found.problems.append(str(error))
+    return "words", [len(sample.text.split()) for sample in found.samples]
 
 
-def _tables(samples: Sequence[RubricSample], lengths: Sequence[int] | None) -> Iterator[tuple[str, Table]]:
+def _tables(samples: Sequence[RubricSample], measured: tuple[str, list[int]]) -> Iterator[tuple[str, Table]]:
     kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
     total, judged, code, checks = kinds.total(), kinds[JUDGE], kinds[CODE], Checks({})
     rules = sum(count for name, count in kinds.items() if checks.find(name))
@@ -146,8 +136,7 @@ def _tables(samples: Sequence[RubricSample], lengths: Sequence[int] | None) -> I
     yield title, _table("checker", kinds.most_common())
     numbers = Counter(len(sample.criteria) for sample in samples)
     yield "criteria per prompt", _table("criteria", sorted(numbers.items()))
-    unit = "words" if lengths is None else "tokens"
-    lengths = [len(sample.text.split()) for sample in samples] if lengths is None else lengths
+    unit, lengths = measured
     bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
     rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
     yield f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", _table(unit, rows)

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -10,25 +11,6 @@ from rtt_lightning.names import did_you_mean
 from rtt_lightning.types.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "configs"
-
-
-def find_configs(args: Sequence[str]) -> list[str]:
-    """Arguments with the full path of each shipped file that ``--config`` names, such as ``demo/policy.yaml``.
-
-    A path that exists from the working directory is left as it is.
-
-    Raises:
-        UserError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
-            YAML: the parser would say where, but not in which file.
-    """
-    found: list[str] = []
-    for arg in args:
-        if found and found[-1] == "--config":
-            arg = _readable(_find(arg))
-        elif arg.startswith("--config="):
-            arg = f"--config={_readable(_find(arg.removeprefix('--config=')))}"
-        found.append(arg)
-    return found
 
 
 def command(name: str, args: Sequence[str]) -> None:
@@ -45,43 +27,50 @@ def show_configs(name: str | None = None) -> None:
         UserError: If none is shipped under that name.
     """
     if name:
-        file = FOLDER / name.removeprefix("configs/")
-        if not file.is_file():
-            raise UserError(f"no file {name!r} is shipped, see `rtt configs`{did_you_mean(name, _names('*'))}")
-        print(file.read_text(), end="")
+        print(_shipped(name).read_text(), end="")
         return
-    names = _names("*")
+    names = _names()
     print(f"{FOLDER.resolve()}, for `rtt fit --config NAME`; paths within are relative to the working directory")
     for name in names:
         header = (FOLDER / name).read_text().partition("# Purpose:")[2]
         print(f"  {name:<{max(map(len, names))}}  {header.splitlines()[0].strip()}")
 
 
-def _find(name: str) -> str:
-    path = Path(name)
-    if path.suffix != ".yaml" or path.is_absolute() or path.exists():
-        return name
-    shipped = FOLDER / name.removeprefix("configs/")
-    if not shipped.is_file():
-        near = did_you_mean(name, _names("*.yaml")) or f"; these are: {', '.join(_names('*.yaml'))}"
-        raise UserError(f"--config {name}: no such file from {Path.cwd()}, and none is shipped under that name{near}")
-    return str(shipped)
+def read_config(given: str) -> tuple[str, Any]:
+    """The path and the content of a file that ``--config`` names: from the working directory, else a shipped one.
+
+    Inline YAML is its own path. What is neither is left to the parser, with itself as content.
+
+    Raises:
+        UserError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
+            YAML: the parser would say where, but not in which file.
+    """
+    path = Path(given)
+    if path.suffix == ".yaml" and not path.is_absolute() and not path.exists():
+        path = _shipped(given, f"--config {given}: no such file from {Path.cwd()}, and ")
+    try:
+        with path.open(encoding="utf-8") as file:
+            return str(path), yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {given} is not YAML: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError):
+        return given, read_value(given)
 
 
-def _readable(name: str) -> str:
-    path = Path(name)
-    if path.suffix == ".yaml" and path.is_file():
-        try:
-            for _ in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
-                pass
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its end"
-            raise UserError(f"--config {name} is not YAML at {place}: {error.problem}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"--config {name} is not YAML: {error}") from error
-    return name
+def read_value(text: str) -> Any:
+    """The value of YAML; the text itself where it is none."""
+    try:
+        return yaml.safe_load(text) if text.strip() else text
+    except yaml.YAMLError:
+        return text
 
 
-def _names(pattern: str) -> list[str]:
-    return sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob(pattern) if path.is_file())
+def _shipped(name: str, said: str = "") -> Path:
+    path = FOLDER / name.removeprefix("configs/")
+    if not path.is_file():
+        raise UserError(f"{said}no file {name!r} is shipped, see `rtt configs`{did_you_mean(name, _names())}")
+    return path
+
+
+def _names() -> list[str]:
+    return sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file())

@@ -60,28 +60,35 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty; give a new folder")
     state = read_checkpoint(Path(find_checkpoint(checkpoint, begin=False) or ""))
-    if POLICY_KEY in state:
-        write = _export_policy
-    elif CHECKPOINT_KEY in state:
-        write = _export_discriminator
-    else:
+    key = next((key for key in (POLICY_KEY, CHECKPOINT_KEY) if key in state), None)
+    if key is None:
         raise UserError(f"{checkpoint} is no checkpoint of a policy or a discriminator of rtt-lightning")
+    if key == CHECKPOINT_KEY and not merge:
+        raise UserError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
+    if key == CHECKPOINT_KEY and trust_remote_code:
+        raise UserError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
+    base = _located(state, state[key]["model"], base)
+    name, updates = folder.absolute().name, state["global_step"]
     with appearing(folder) as partial:
-        write(state, partial, folder.absolute().name, merge, dtype, base, trust_remote_code)
+        if key == POLICY_KEY:
+            apart = not merge and bool(state[key]["lora"])
+            _write_policy(state, partial, base, apart, dtype, trust_remote_code)
+            card = policy_card(name, base, updates, not apart, trust_remote_code)
+        else:
+            config = config_of(state, base)
+            model = restored(state, config, accept_mismatch=True)
+            _check_same(state, base)
+            save(model, partial, getattr(torch, dtype or "bfloat16"))
+            card = discriminator_card(name, base, updates, config.template)
+        (partial / "README.md").write_text(card)
     print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
-def _export_policy(
-    state: Mapping[str, Any],
-    folder: Path,
-    name: str,
-    merge: bool,
-    dtype: Dtype | None,
-    base: str | None,
-    trust_remote_code: bool,
+def _write_policy(
+    state: Mapping[str, Any], folder: Path, base: str, apart: bool, dtype: Dtype | None, trust_remote_code: bool
 ) -> None:
+    """Write its weights, adapters ``apart``, and its tokenizer."""
     config = state[POLICY_KEY]
-    base = located(state, config["model"], base)
     lora = Lora(**config["lora"]) if config["lora"] else None
     tokenizer = load_tokenizer(base, trust_remote_code)
 
@@ -98,13 +105,11 @@ def _export_policy(
         fill(policy, state["state_dict"], "model.")
         return policy
 
-    apart = lora is not None and not merge
     if apart:
         write_adapters(trained(), lambda: load(lora), folder, getattr(torch, dtype or "float32"), base)
     else:
         write_model(trained, load, folder, getattr(torch, dtype or "bfloat16"))
     tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(policy_card(name, base, state["global_step"], not apart, trust_remote_code))
 
 
 def _end_as_in_training(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -114,27 +119,7 @@ def _end_as_in_training(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         model.generation_config.eos_token_id = sorted(ends)
 
 
-def _export_discriminator(
-    state: Mapping[str, Any],
-    folder: Path,
-    name: str,
-    merge: bool,
-    dtype: Dtype | None,
-    base: str | None,
-    trust_remote_code: bool,
-) -> None:
-    if not merge:
-        raise UserError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
-    if trust_remote_code:
-        raise UserError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
-    config = config_of(state, located(state, state[CHECKPOINT_KEY]["model"], base))
-    model = restored(state, config, accept_mismatch=True)
-    _check_same(state, config.model)
-    save(model, folder, getattr(torch, dtype or "bfloat16"))
-    (folder / "README.md").write_text(discriminator_card(name, config.model, state["global_step"], config.template))
-
-
-def located(state: Mapping[str, Any], model: str, base: str | None) -> str:
+def _located(state: Mapping[str, Any], model: str, base: str | None) -> str:
     """Where the model that a checkpoint continues is: ``base``, or else where it was.
 
     Raises:

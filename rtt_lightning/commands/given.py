@@ -1,17 +1,18 @@
 """Arguments before the parser reads them: what each ``--config`` and flag says, and what is said otherwise for it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rtt_lightning.commands.configs import FOLDER
+from rtt_lightning.commands.configs import read_config, read_value
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 DEFAULT_MODEL = "rtt_lightning.PolicyModule"
+OF_A_CLASS = re.compile(r"--(?:\w+\.)+init_args\.[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Given:
         words: As the parser will read it.
         flag: Its name; empty for another word, and for a flag without a value.
         value: Its value as YAML reads it, of ``--config`` the content of the file.
-        place: The file, or the flag, for messages.
+        place: The file as it was named, or the flag, for messages.
     """
 
     words: tuple[str, ...]
@@ -46,24 +47,37 @@ class Given:
 
 
 def read(args: Sequence[str]) -> list[Given]:
-    """Arguments, whether flags are written with "=" or as two words. What is no YAML is left to the parser."""
+    """Arguments, whether flags are written with "=" or as two words, with the path of each file that comes along."""
     left, found = list(args), list[Given]()
     while left:
         word = left.pop(0)
-        flag, equals, text = word.partition("=")
-        flag = "--config" if flag == "-c" else flag
+        name, equals, text = word.partition("=")
+        flag = "--config" if name == "-c" else name
         if not flag.startswith("--") or not (equals or (left and (flag == "--config" or not left[0].startswith("--")))):
             found.append(Given((word,)))
             continue
         text = text if equals else left.pop(0)
-        value = _file(text) if flag == "--config" else _loaded(text)
-        found.append(Given((word,) if equals else (word, text), flag, value, _place(flag, text)))
+        place = text if flag == "--config" and text.endswith(".yaml") else flag
+        text, value = read_config(text) if flag == "--config" else (text, read_value(text))
+        found.append(Given((f"{name}={text}",) if equals else (name, text), flag, value, place))
     return found
 
 
 def written(given: Sequence[Given]) -> list[str]:
     """The arguments again."""
     return [word for each in given for word in each.words]
+
+
+def nulls_as_yaml(given: Sequence[Given]) -> list[Given]:
+    """Each flag with null in its value for an argument of a class, ``--a.init_args.b null``, as inline YAML.
+
+    From one class to a class within it, jsonargparse (4.53) passes the value of a flag on as Python prints it, and null
+    comes out as the text "None".
+    """
+    return [
+        each.saying("--config", each.tree) if OF_A_CLASS.fullmatch(each.flag) and _holds_null(each.value) else each
+        for each in given
+    ]
 
 
 def with_model_class(given: Sequence[Given]) -> list[Given]:
@@ -129,24 +143,6 @@ def class_of(value: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _place(flag: str, text: str) -> str:
-    if flag != "--config" or not text.endswith(".yaml"):
-        return flag
-    return next(
-        (str(Path(text).relative_to(near)) for near in (FOLDER, Path.cwd()) if near in Path(text).parents), text
-    )
-
-
-def _file(config: str) -> Any:
-    """The content of a YAML file, or inline YAML."""
-    try:
-        return _loaded(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return _loaded(config)
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return yaml.safe_load(text) if text.strip() else text
-    except yaml.YAMLError:
-        return text
+def _holds_null(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_holds_null, parts))

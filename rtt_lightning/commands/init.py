@@ -46,7 +46,7 @@ trainer:
     - class_path: rtt_lightning.Checkpoints
       init_args: {{folder: {folder}/checkpoints, every: 25}}
 """
-BY_RULE = "  verifier: {class_path: rtt_lightning.RuleVerifier}  # `--judge URL` adds a judge for the rest\n"
+BY_RULE = "  verifier: {{class_path: rtt_lightning.RuleVerifier}}  # `--judge URL` adds a judge for the rest\n"
 BY_JUDGE = """\
   verifier:  # rules decide what they can, the judge the rest
     class_path: rtt_lightning.Router
@@ -54,8 +54,8 @@ BY_JUDGE = """\
       judge:
         class_path: rtt_lightning.LLMJudge
         init_args:
-          url: {url}
-          model: {name}
+          url: {judge}
+          model: {judge_model}
           key_variable: null  # the environment variable that holds its key, if it needs one
           budget: {{tokens: 10000000}}  # or money, with prompt_price and completion_price per million tokens
           file: {folder}/judge.sqlite  # what was judged once is not asked for again
@@ -75,15 +75,8 @@ def command(name: str, args: Sequence[str]) -> None:
         raise UserError(f"{given.file} is there already; give another name, or remove it")
     if (given.judge is None) != (given.judge_model is None):
         raise UserError("a judge needs both --judge URL and --judge_model NAME")
-    given.file.write_text(written(given.file, given.model, given.data, given.judge, given.judge_model))
+    quoted = {key: json.dumps(value) for key, value in vars(given).items() if key != "file"}  # JSON is YAML as well
+    names = quoted | {"file": given.file, "folder": f"runs/{given.file.stem}"}
+    verifier = (BY_JUDGE if given.judge else BY_RULE).format(**names)
+    given.file.write_text(RUN.format(verifier=verifier, **names))
     print(f"{given.file}: begin with `rtt doctor --config {given.file}`, then `rtt fit --config {given.file}`")
-
-
-def written(file: Path, model: str, data: str, judge: str | None = None, judge_model: str | None = None) -> str:
-    """The YAML; ``judge`` is the URL of a server, ``None`` where rules decide all."""
-    quoted = {"model": json.dumps(model), "data": json.dumps(data)}  # a JSON text is one of YAML
-    folder = f"runs/{file.stem}"
-    verifier = BY_RULE
-    if judge:
-        verifier = BY_JUDGE.format(url=json.dumps(judge), name=json.dumps(judge_model), folder=folder)
-    return RUN.format(file=file, folder=folder, verifier=verifier, **quoted)

@@ -19,9 +19,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import rtt_lightning
 from rtt_lightning import Canary, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback, RubricDataModule
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
-from rtt_lightning.commands.configs import find_configs
-from rtt_lightning.commands.flags import nulls_as_yaml
-from rtt_lightning.commands.given import SUBCOMMANDS, model_class, read, replaced, with_model_class, written
+from rtt_lightning.commands.given import (
+    SUBCOMMANDS,
+    model_class,
+    nulls_as_yaml,
+    read,
+    replaced,
+    with_model_class,
+    written,
+)
 from rtt_lightning.commands.mistakes import explained
 from rtt_lightning.commands.renamed import renamed
 from rtt_lightning.modules.training import TrainableModule
@@ -31,24 +37,29 @@ from rtt_lightning.runtime.resume import find_checkpoint
 from rtt_lightning.runtime.terminal import quieten
 from rtt_lightning.types.errors import UserError
 
-HELP = """Files compose: later ones and flags win, see --print_config; `rtt configs` lists those that come along.
+HELP = """Files compose: later ones and flags win, see --print_config; `rtt configs` lists
+those that come along.
 
-  model      what is trained: PolicyModule (algorithm, adapters, optimizer, loss), DiscriminatorModule, or yours
-  data       prompts with rubrics: source and format of the rows, view (what a batch is), lengths
-  rollout    how responses come about: engine, sampling, verifier (verdicts), relevance (of tokens), output
-  trainer    Lightning's: max_steps, devices, strategy, precision, logger, callbacks, limits on batches
-  canary, guard, idle, watch, progress      what warns of a run that goes wrong, or ends it; its line per update
-  seed_everything, ckpt_path, accept_mismatch      seeds of training, data and sampling; a checkpoint to go on from
+  model      what is trained: PolicyModule (algorithm, adapters, optimizer,
+             loss), DiscriminatorModule, or yours
+  data       prompts with rubrics: source and format of the rows, view (what a
+             batch is), lengths
+  rollout    how responses come about: engine, sampling, verifier (verdicts),
+             relevance (of tokens), output
+  trainer    Lightning's: max_steps, devices, strategy, precision, logger,
+             callbacks, limits on batches
+  canary, guard, idle, watch, progress
+             what warns of a run that goes wrong, or ends it; its line per
+             update
+  seed_everything, ckpt_path, accept_mismatch
+             seeds of training, data and sampling; a checkpoint to go on from
 
-A part's flags: `rtt fit --model.help`, `--model.algorithm.help RTT`, `--rollout.verifier.help LLMJudge`. All others:"""
+A part's flags: `rtt fit --model.help`, `--model.algorithm.help RTT`,
+`--rollout.verifier.help LLMJudge`. All others:"""
 
 
 class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the lines of a description."""
-
-
-CONFIG_KEY = "config"
-"""Where a checkpoint keeps the configuration of its run, as YAML."""
 
 
 class SaveConfigWithLogs(SaveConfigCallback):
@@ -63,7 +74,7 @@ class SaveConfigWithLogs(SaveConfigCallback):
             logger.log_hyperparams(yaml.safe_load(self._text))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONFIG_KEY] = self._text
+        checkpoint["config"] = self._text
 
     @cached_property
     def _text(self) -> str:
@@ -82,11 +93,9 @@ class RTTCommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
-        parser.add_lightning_class_args(Canary, "canary")
-        parser.add_lightning_class_args(RewardWatch, "watch")
-        parser.add_lightning_class_args(IdleWindows, "idle")
-        parser.add_lightning_class_args(Guard, "guard")
-        parser.add_lightning_class_args(Progress, "progress")
+        groups = {"canary": Canary, "watch": RewardWatch, "idle": IdleWindows, "guard": Guard, "progress": Progress}
+        for name, callback in groups.items():
+            parser.add_lightning_class_args(callback, name)
         for name in ("canary", "watch", "idle"):
             parser.link_arguments("rollout", f"{name}.rollout", apply_on="instantiate")
         parser.set_defaults(
@@ -180,8 +189,8 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
     for name in rtt_lightning.__all__:
         getattr(rtt_lightning, name)  # imported, so that help lists it and its name alone will do
     texts = {"description": command_line.description, "formatter_class": Formatter}
-    help_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *SUBCOMMANDS)}
-    settings = {"parser_mode": "omegaconf", "exit_on_error": False, "prog": "rtt"}
+    texts_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *SUBCOMMANDS)}
+    own = {"parser_mode": "omegaconf", "exit_on_error": False, "prog": "rtt"}
     return command_line(
         LightningModule,
         RubricDataModule,
@@ -189,14 +198,14 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},
         args=for_the_parser(args),
-        parser_kwargs=settings | help_of.pop("COMMAND") | help_of,
+        parser_kwargs=own | texts_of.pop("COMMAND") | texts_of,
         run=run,
     )
 
 
 def for_the_parser(args: Sequence[str]) -> list[str]:
     """The arguments in the words of the parser; a line on stderr for what a user should know of them."""
-    given, said = renamed(read(find_configs(args)))
+    given, said = renamed(read(args))
     for line in (*said, *replaced(given)):
         rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
     named = f"--model.help={model_class(given)}"

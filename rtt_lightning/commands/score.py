@@ -1,6 +1,6 @@
 """`rtt score`: responses of another system judged, or saved ones judged again, without a model."""
 
-from collections import Counter
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,9 @@ from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.evaluation import accuracies, report, show_accuracies
+from rtt_lightning.reports.undecided import show_undecided, undecided
 from rtt_lightning.runtime.terminal import counted, three_decimals
-from rtt_lightning.types import JudgedRollout, Verdict
+from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.forecast import of_answers
@@ -32,24 +33,27 @@ from rtt_lightning.verifiers.judging import judge, judge_again
 MOST_ROWS = 20
 HELP = """Two kinds of files are scored, a .jsonl, .json or .parquet each:
 
-  responses    rows of `prompt` and `response` of any system, to the val prompts of the data (--config
-               benchmarks/ifbench.yaml): accuracies, written to rollout.output
-  completions  rows or a folder as `rtt fit`, `validate` and `predict` write them: judged again (--config
-               judges/openai.yaml), and how far the new verdicts agree with the saved ones
+  responses    rows of `prompt` and `response` of any system, to the val
+               prompts of the data (--config benchmarks/ifbench.yaml):
+               accuracies, written to rollout.output
+  completions  rows or a folder as `rtt fit`, `validate` and `predict` write
+               them: judged again (--config judges/openai.yaml), and how far
+               the new verdicts agree with the saved ones
 
-No model is loaded. Flags and files are those of `rtt validate`; what they say of model and trainer is not used."""
+No model is loaded. Flags and files are those of `rtt validate`; what they say
+of model and trainer is not used."""
 
 
 class ScoreCommandLine(RTTCommandLine):
     """Builds data and rollout alone, and scores a file."""
 
-    usage = "rtt score FILE [--config FILE ...] [--against GOLD] [--output NEW.parquet] [--fresh]"
+    usage = "rtt score FILE [--config FILE ...] [--against GOLD]\n                 [--output NEW.parquet] [--fresh]"
     description = HELP
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
         parser.add_argument("file", nargs="?", type=str | None, help="Responses, completions, or a folder of these.")
-        parser.add_argument("--responses", type=str | None, default=None, help="The same, of version 0.2.")
+        parser.add_argument("--responses", type=str | None, default=None, help=SUPPRESS)  # as version 0.1 has the file
         parser.add_argument("--against", "--gold", type=str | None, default=None, help="Compare with its verdicts.")
         parser.add_argument("--output", type=str | None, default=None, help="Parquet file for the new verdicts.")
         parser.add_argument("--fresh", action="store_true", help="Ask a judge also about what it has judged before.")
@@ -63,7 +67,7 @@ class ScoreCommandLine(RTTCommandLine):
         verifier: Verifier = parts.rollout.collector.verifier
         for memory in verifier.memories() if config.fresh else ():
             memory.forget()
-        if Path(file).is_dir() or _holds_criteria(file):
+        if _holds_criteria(file):
             score_again(file, verifier, config.against, config.output)
         else:
             score(parts.data, parts.rollout, file, config.against, config.output)
@@ -75,9 +79,7 @@ def command(name: str, args: Sequence[str]) -> None:
     main([*no_model, *args, *no_model], ScoreCommandLine, run=False)
 
 
-def score(
-    data: RubricDataModule, rollout: RolloutCallback, file: str, against: str | None = None, output: str | None = None
-) -> None:
+def score(data: RubricDataModule, rollout: RolloutCallback, file: str, against: str | None, output: str | None) -> None:
     """Judge the responses of a file to the validation prompts, as `rtt validate` judges those of a model.
 
     Args:
@@ -101,7 +103,7 @@ def score(
     if output:
         write_completions(Path(output), judged)
     if against:
-        _compare(_gold(judged, against), judged, "gold")
+        _show_agreement("gold", _gold(judged, against), judged)
 
 
 def score_again(
@@ -122,59 +124,54 @@ def score_again(
     say_cost(verifier, of_answers((item.sample, item.rollout.answer) for item in saved))
     if problems := sorted({problem for item in saved for problem in verifier.problems(item.sample)}):
         raise UserError("; ".join(problems))
-    ways = {"gold" if against else "first": _gold(saved, against) if against else saved}
-    (others,) = ways
-    again = ways["again"] = judge_again(verifier, saved)
+    name, others = ("gold", _gold(saved, against)) if against else ("first", saved)
+    again = judge_again(verifier, saved)
     if output:
         write_completions(Path(output), again)
-    total = _compare(ways[others], again, others)
-    show_accuracies(accuracies(ways), list(ways), len(saved))
+    agreement = _show_agreement(name, others, again)
+    show_accuracies(accuracies({name: others, "again": again}), [name, "again"], len(saved))
     if remembered := sum(memory.remembered for memory in verifier.memories()):
         print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
-    left = Counter(verdict.reason for item in again for verdict in item.verdicts if verdict.met is None)
-    for reason, count in left.most_common(5):
-        Console().print(Text(f"{count} unscorable: {reason}", style="yellow"))
-    return total
+    show_undecided(undecided(again))
+    return agreement
 
 
 def _holds_criteria(file: str) -> bool:
-    """Whether a file holds completions, whose rows have rubrics of their own."""
+    """Whether it holds completions, whose rows have rubrics of their own."""
+    if Path(file).is_dir():
+        return True
     _, row = next(iter(read_rows(file).numbered), (0, None))
     return isinstance(row, dict) and "criteria" in row
 
 
-def _compare(first: Sequence[JudgedRollout], again: Sequence[JudgedRollout], others: str) -> Agreement:
-    """Show how far two judgements of the same responses agree."""
-    by_criterion = agreements(first, again)
-    total = sum(by_criterion.values(), Agreement())
-    _show(total, by_criterion, others)
-    return total
-
-
 def _gold(saved: Sequence[JudgedRollout], file: str) -> list[JudgedRollout]:
     """The same responses with the verdicts of a file, found by the response and by the words of its criteria."""
-    known: dict[tuple[str, str], dict[str, Verdict]] = {}
-    for item in read_judged(file):
-        by_text = {criterion.text: verdict for criterion, verdict in item.decisions}
-        known[item.sample.id, item.rollout.answer] = by_text
-    found = [known.get((item.sample.id, item.rollout.answer), {}) for item in saved]
-    texts = [[criterion.text for criterion in item.sample.criteria] for item in saved]
-    missing = [r.sample.id for r, has, wanted in zip(saved, found, texts, strict=True) if not set(wanted) <= set(has)]
+    known = {
+        (item.sample.id, item.rollout.answer): {criterion.text: verdict for criterion, verdict in item.decisions}
+        for item in read_judged(file)
+    }
+    gold, missing = list[JudgedRollout](), list[str]()
+    for item in saved:
+        verdicts = known.get((item.sample.id, item.rollout.answer), {})
+        try:
+            gold.append(replace(item, verdicts=tuple(verdicts[criterion.text] for criterion in item.sample.criteria)))
+        except KeyError:
+            missing.append(item.sample.id)
     if missing:
         raise UserError(
             f"{file} lacks {len(missing)} of {len(saved)} responses, or some of their criteria, such as one to "
             f"{missing[0]!r}"
         )
-    return [
-        replace(item, verdicts=tuple(has[text] for text in wanted))
-        for item, has, wanted in zip(saved, found, texts, strict=True)
-    ]
+    return gold
 
 
-def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> None:
-    table = Table(title=f"agreement with the {others} verdicts", title_justify="left")
-    for name in ("criterion", "verdicts", "accuracy", "kappa", "to desired", "to undesired", "unscorable"):
-        table.add_column(name, justify="left" if name == "criterion" else "right")
+def _show_agreement(name: str, others: Sequence[JudgedRollout], judged: Sequence[JudgedRollout]) -> Agreement:
+    """A table of how far the verdicts agree with others of that name on the same responses."""
+    by_criterion = agreements(others, judged)
+    total = sum(by_criterion.values(), Agreement())
+    table = Table(title=f"agreement with the {name} verdicts", title_justify="left")
+    for column in ("criterion", "verdicts", "accuracy", "kappa", "to desired", "to undesired", "unscorable"):
+        table.add_column(column, justify="left" if column == "criterion" else "right")
     rows = sorted(by_criterion.items(), key=lambda item: -(item[1].flips(True) + item[1].flips(False)))
     for text, agreement in [("all", total), *rows[:MOST_ROWS]]:
         figures = (agreement.criteria, three_decimals(agreement.accuracy), three_decimals(agreement.kappa))
@@ -183,3 +180,4 @@ def _show(total: Agreement, by_criterion: dict[str, Agreement], others: str) -> 
     Console().print(table)
     if len(rows) > MOST_ROWS:
         print(f"{len(rows) - MOST_ROWS} more criteria with fewer changes")
+    return total

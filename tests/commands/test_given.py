@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rtt_lightning.commands.configs import find_configs
-from rtt_lightning.commands.given import read, replaced, with_model_class, written
+from rtt_lightning.commands.given import nulls_as_yaml, read, replaced, with_model_class, written
 from rtt_lightning.commands.run import main
 
 OTHER = "a.Module"
@@ -95,7 +94,10 @@ def test_defaults_of_the_default_class_reach_no_other_class(
         ),
         (
             ["--config", "configs/methods/rtt.yaml", "--model.algorithm=my.RTT", "--model.init_args.algorithm=GRPO"],
-            ["methods/rtt.yaml names RTT, --model.algorithm my.RTT, --model.init_args.algorithm GRPO: the last counts"],
+            [
+                "configs/methods/rtt.yaml names RTT, --model.algorithm my.RTT, "
+                "--model.init_args.algorithm GRPO: the last counts"
+            ],
         ),
         (
             ["--rollout.relevance=my.Source", "--config=rollout: {relevance: {class_path: Other}}"],
@@ -108,7 +110,7 @@ def test_files_that_name_different_algorithms_or_relevance_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert replaced(read(find_configs(["fit", *args]))) == said
+    assert replaced(read(["fit", *args])) == said
 
 
 def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,3 +119,38 @@ def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.Captur
     said = capsys.readouterr()
     assert "rtt: methods/rtt.yaml names RTT, methods/gdpo.yaml GDPO: the latter counts\n" in said.err
     assert yaml.safe_load(said.out)["model"]["init_args"]["algorithm"]["class_path"] == "rtt_lightning.GDPO"
+
+
+# -- null ----------------------------------------------------------------------------------------------------------
+
+JUDGE = "--rollout.verifier.init_args.judge.init_args"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--a.init_args.b", "null"], ["--config", "{a: {init_args: {b: null}}}"]),
+        (["--a.init_args.b=~", "--c", "null"], ["--config", "{a: {init_args: {b: null}}}", "--c", "null"]),
+        (["--a.init_args.b={x: [1, null]}"], ["--config", "{a: {init_args: {b: {x: [1, null]}}}}"]),
+        (["--a.init_args.b", "None"], ["--a.init_args.b", "None"]),  # a text, in YAML
+        (["--a.init_args.b="], ["--a.init_args.b="]),
+        (["--a.init_args.b", "{x: ["], ["--a.init_args.b", "{x: ["]),
+        (["--trainer.callbacks+=null", "--a.init_args.b"], ["--trainer.callbacks+=null", "--a.init_args.b"]),
+    ],
+)
+def test_flags_with_null_become_yaml(given: list[str], expected: list[str]) -> None:
+    assert written(nulls_as_yaml(read(given))) == expected
+
+
+def test_null_arrives_two_classes_deep_and_within_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([
+            "fit", "--config", "demo/policy.yaml", "--config", "judges/vllm.yaml", f"{JUDGE}.temperature", "0.5",
+            f"{JUDGE}.temperature", "null", f"{JUDGE}.options={{seed: null, top_p: 0.5}}",
+            "--model.init_args.optimizer.init_args.foreach=null", "--print_config",
+        ])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "temperature: null" in shown
+    assert "seed: null" in shown
+    assert "foreach: null" in shown
+    assert "lr: 0.0004" in shown
