@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rtt_lightning.functional.cells import bits, by_rows, centred, pooled, segments, weighted_sum, working
 from rtt_lightning.types import Experience
 from rtt_lightning.types.axes import Bool, Float, Int
 
@@ -45,9 +46,7 @@ def group_normalize(
         ``[batch]``; exactly 0 throughout a group with fewer than two known rewards, or whose rewards do not `differ`;
         not finite in a group with a reward that is not.
     """
-    _, group = group_ids.unique(return_inverse=True)
-    groups = int(group.max()) + 1 if len(group) else 0
-    zeros = rewards.new_zeros(groups)
+    group, zeros = segments(group_ids), torch.zeros_like(rewards)
     counts = zeros.index_add(0, group, known.to(rewards))
     means = zeros.index_add(0, group, torch.where(known, rewards, 0.0)) / counts.clamp(min=1)
     centred = torch.where(known, rewards - means[group], 0.0)
@@ -75,8 +74,9 @@ def differ(lowest: Tensor, highest: Tensor) -> Tensor:
 
 def flat_groups(advantages: PerResponse, group_ids: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Share of groups whose advantages are all 0; NaN without a group."""
-    groups, moved = len(group_ids.unique()), len(group_ids[advantages != 0].unique())
-    return torch.tensor(groups - moved) / groups
+    group, zeros = segments(group_ids), torch.zeros_like(group_ids)
+    responses, moved = (zeros.index_add(0, group, part.to(zeros)) for part in (zeros == 0, advantages != 0))
+    return ((responses > 0) & (moved == 0)).sum() / (responses > 0).sum()
 
 
 def criterion_normalize(experience: Experience) -> Float[Tensor, "batch rubric"]:
@@ -85,7 +85,7 @@ def criterion_normalize(experience: Experience) -> Float[Tensor, "batch rubric"]
     Criteria of a group must be in the same order in every row.
     """
     rubric = experience.weights.shape[1]
-    _, group = experience.group_ids.unique(return_inverse=True)
+    group = segments(experience.group_ids)
     cells = group[:, None] * rubric + torch.arange(rubric, device=group.device)
     flat = group_normalize(experience.desired_value.flatten(), experience.scorable.flatten(), cells.flatten())
     return flat.unflatten(0, experience.weights.shape)
@@ -119,30 +119,66 @@ def token_rewards(experience: Experience) -> Float[Tensor, "batch rubric token"]
 def intra_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
     """z-score over the tokens of each (response, criterion), then mean over criteria: the paper's proposal.
 
+    A_tok = sum_k c_k (p_k - mean p_k) with c_k = s_k / (std p_k K), since z(s p) = s z(p).
     With m of T tokens relevant, p in {0, 1}, relevant tokens get sqrt((T - m) / m). Sums to 0 over each response.
     """
-    scores, live = _z_score(token_rewards(experience), _cells(experience), (2,), std_floor)
-    return _mean_over_rubric(scores, experience), live[..., 0]
+
+    def block(relevance: Tensor, answer: Tensor, scorable: Tensor, signed: Tensor) -> tuple[Tensor, Tensor]:
+        apart, _, _, variance = centred(relevance, answer)
+        scale, live = _inverse(variance, scorable, std_floor)
+        return weighted_sum(apart, signed * scale, answer), live
+
+    scorable, answer = experience.scorable, bits(experience.answer_mask)
+    token, live = by_rows(block, experience.relevance, answer, scorable, experience.signs * _share(scorable))
+    return token, live
 
 
 def inter_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
     """z-score over all tokens of all responses of a group, per criterion, then mean over criteria (Eq. 8).
 
+    A_tok = sum_k c_k (p_k - s_k m_k) with c_k = s_k / (d_k K), m_k and d_k mean and std of s_k p_k over the group.
     Criteria of a group must be in the same order in every row.
     """
-    rewards, mask = token_rewards(experience), _cells(experience)
-    scores, live = torch.zeros_like(rewards), torch.zeros_like(experience.scorable)
-    for group in experience.group_ids.unique():
-        rows = experience.group_ids == group
-        scores[rows], group_live = _z_score(rewards[rows], mask[rows], (0, 2), std_floor)
-        live[rows] = group_live[..., 0] & experience.scorable[rows]
-    return _mean_over_rubric(scores, experience), live
+    return _over_group(experience, experience.relevance, experience.scorable, experience.signs, std_floor)
+
+
+def rubric_mean(experience: Experience, std_floor: float = 0.0) -> Credit:
+    """z-score over all tokens of all responses of a group of their token rewards' mean over criteria.
+
+    A response without a verdict takes no part. Cells are live together, as their mean is; a spread below 1e-7 is that
+    of rounding, as means of equal values over other numbers of criteria have it.
+    """
+    rewards, _ = no_partition(experience)
+    decided = experience.scorable.any(1, keepdim=True)
+    token, live = _over_group(experience, rewards[:, None], decided, decided.double(), max(std_floor, 1e-7))
+    return token, live & experience.scorable
+
+
+def softmax_spread(experience: Experience, std_floor: float = 0.0) -> Credit:
+    """sum_k softmax_k(p) z_k: each criterion's verdicts, compared within the group, spread over tokens.
+
+    The softmax is over scorable criteria, and z_k the population z-score of s_k over the responses scorable on k. A
+    cell is live where z_k is.
+    """
+    signs, scorable = experience.signs.double(), experience.scorable
+    middle, variance = pooled(scorable.double(), signs, torch.zeros_like(signs), experience.group_ids)
+    scale, live = _inverse(variance, scorable, std_floor)
+    scores = torch.where(live, (signs - middle) * scale, 0.0)
+
+    def block(relevance: Tensor, scorable: Tensor, scores: Tensor, answer: Tensor) -> tuple[Tensor]:
+        spread = relevance.to(working(relevance)).masked_fill(~scorable[..., None], -torch.inf).softmax(1)
+        return (weighted_sum(spread, scores, answer),)
+
+    [token] = by_rows(block, experience.relevance, scorable, scores, bits(experience.answer_mask))
+    return token, live
 
 
 def no_partition(experience: Experience, std_floor: float = 0.0) -> Credit:
     """Mean over criteria of the token rewards themselves; every scorable cell with a token is live."""
-    live = experience.scorable & experience.answer_mask.any(-1, keepdim=True)
-    return _mean_over_rubric(token_rewards(experience), experience), live
+    answer, scorable = experience.answer_mask, experience.scorable
+    weights = experience.signs * _share(scorable)
+    [token] = by_rows(lambda *rows: (weighted_sum(*rows),), experience.relevance, weights, bits(answer))
+    return token, scorable & (answer.sum(1, keepdim=True) > 0)
 
 
 def add(response: PerToken, token: PerToken, alpha: float, beta: float) -> PerToken:
@@ -155,31 +191,32 @@ def mix(response: PerToken, token: PerToken, alpha: float, beta: float) -> PerTo
     return alpha * (1 - beta) * response + beta * token
 
 
-def _z_score(values: Tensor, mask: Tensor, dims: tuple[int, ...], std_floor: float) -> tuple[Tensor, Tensor]:
-    """Masked z-score over ``dims`` with population std; 0 where all values are equal or spread <= ``std_floor``.
+def _over_group(
+    experience: Experience, values: Tensor, scorable: Tensor, signs: Tensor, std_floor: float
+) -> tuple[Tensor, Tensor]:
+    """`inter_sample` of ``values`` ``[batch rubric token]`` with ``signs`` ``[batch rubric]`` of any criteria."""
+    answer, signs, dtype = bits(experience.answer_mask), signs.double(), working(values)
+    count, mean, variance = by_rows(lambda *rows: centred(*rows)[1:], values, answer)
+    middle, variance = pooled(count.double() * scorable, signs * mean, variance.double(), experience.group_ids)
+    scale, live = _inverse(variance.to(dtype), scorable, std_floor)
+    weights, middle = signs * scale * _share(scorable), torch.where(live, signs * middle, 0.0)
+    near = middle.to(dtype)
+    rest = (weights * (near - middle)).sum(1, keepdim=True).to(dtype)  # what rounding left of the mean
 
-    Returns the scores and, with ``dims`` kept as size 1, which cells are live.
-    """
-    if not values.numel():
-        empty = mask.sum(dims, keepdim=True) > 0
-        return values, empty
-    count = mask.sum(dims, keepdim=True).clamp(min=1)
-    mean = torch.where(mask, values, 0.0).sum(dims, keepdim=True) / count
-    centred = torch.where(mask, values - mean, 0.0)
-    std = (centred.square().sum(dims, keepdim=True) / count).sqrt()
-    highest = torch.where(mask, values, -torch.inf).amax(dims, keepdim=True)
-    lowest = torch.where(mask, values, torch.inf).amin(dims, keepdim=True)
-    live = (highest > lowest) & (std > std_floor)
-    return torch.where(live, centred / (std + EPS), 0.0), live
+    def block(values: Tensor, near: Tensor, weights: Tensor, answer: Tensor, rest: Tensor) -> tuple[Tensor]:
+        return (weighted_sum(values - near[..., None], weights, answer, rest),)
 
-
-def _cells(experience: Experience) -> Bool[Tensor, "batch rubric token"]:
-    """The tokens of each scorable (response, criterion) that can earn credit."""
-    return experience.answer_mask[:, None, :] & experience.scorable[..., None]
+    [token] = by_rows(block, values, near, weights, answer, rest)
+    return token, live
 
 
-def _mean_over_rubric(scores: Float[Tensor, "batch rubric token"], experience: Experience) -> PerToken:
-    """Mean over scorable criteria; 0 outside the answer."""
-    scorable = experience.scorable
-    total = torch.where(scorable[..., None], scores, 0.0).sum(1)
-    return total / scorable.sum(1).clamp(min=1)[:, None] * experience.answer_mask
+def _inverse(variance: Tensor, scorable: Tensor, std_floor: float) -> tuple[Tensor, Tensor]:
+    """1 / (std + eps) of live cells, 0 of others; and which are live. All ``[batch rubric]``."""
+    std = variance.sqrt()
+    live = scorable & (std > std_floor)
+    return torch.where(live, 1 / (std + EPS), 0.0), live
+
+
+def _share(scorable: Tensor) -> Tensor:
+    """1 / K, K the scorable criteria of each response, ``[batch 1]``."""
+    return 1 / scorable.sum(1, keepdim=True).clamp(min=1)

@@ -1,10 +1,14 @@
 """Advantages against hand cases, slow loops and properties."""
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.advantages import make_experience, plain
+from rtt_lightning.functional import cells
 from rtt_lightning.functional.advantages import (
     add,
     criterion_normalize,
@@ -14,6 +18,8 @@ from rtt_lightning.functional.advantages import (
     intra_sample,
     mix,
     no_partition,
+    rubric_mean,
+    softmax_spread,
     token_rewards,
     window_normalize,
 )
@@ -22,7 +28,7 @@ from rtt_lightning.types import Experience
 from tests.experiences import experiences, rows, widened
 from tests.functional import oracle
 
-PARTITIONS = (intra_sample, inter_sample, no_partition)
+PARTITIONS = (intra_sample, inter_sample, rubric_mean, softmax_spread, no_partition)
 
 
 @settings(max_examples=60, deadline=None)
@@ -31,6 +37,21 @@ def test_partitions_equal_slow_loops(window: Experience) -> None:
     for partition, pool in ((intra_sample, lambda i, j: i == j), (inter_sample, lambda i, j: True)):
         expected = torch.tensor(oracle.token_advantages(window, pool), dtype=torch.double)
         torch.testing.assert_close(partition(window)[0], expected.reshape(window.answer_mask.shape))
+
+
+@settings(max_examples=60, deadline=None)
+@given(experiences(), st.sampled_from(PARTITIONS), st.sampled_from([0.0, 0.2]))
+def test_partitions_equal_their_formulas_written_plainly(window: Experience, partition, std_floor: float) -> None:
+    """In blocks of one row and in fp32 as well."""
+    expected, expected_live = plain(partition.__name__, window, std_floor)
+    for block in (1, cells.BLOCK):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cells, "BLOCK", block)
+            token, live = partition(window, std_floor)
+            torch.testing.assert_close(token, expected)
+            assert torch.equal(live, expected_live)
+    single = replace(window, relevance=window.relevance.float())
+    torch.testing.assert_close(partition(single, std_floor)[0], expected.float(), rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,7 +132,82 @@ def test_m_of_t_relevant_tokens_get_the_closed_form() -> None:
     assert intra_sample(one_cell([1.0] * 5 + [0.0] * 495, met=False))[0][0, 0] == pytest.approx(-9.95, rel=1e-3)
 
 
-@pytest.mark.parametrize("partition", [intra_sample, inter_sample])
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_nearly_constant_relevance_loses_nothing_by_rounding(partition) -> None:
+    """A spread of 1e-4 around 0.7 in fp32; one response has an outlier, one has its answer behind other tokens."""
+    window = make_experience(24, 3, 600)
+    noise = torch.randn(window.relevance.shape, generator=torch.Generator().manual_seed(1))
+    window = replace(window, relevance=0.7 + 1e-4 * noise, answer_mask=window.answer_mask.clone())
+    window.relevance[3, :, 20] = 0.1
+    window.answer_mask[4, :20] = False
+    expected, live = plain(partition.__name__, replace(window, relevance=window.relevance.double()))
+    found, found_live = partition(window)
+    error = (found - expected).abs().amax(1) / expected.abs().amax(1).clamp(min=1e-3)
+    assert error.max() < 1e-5
+    assert torch.equal(found_live, live)
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_read_leaves_no_trace(partition, bad: float) -> None:
+    """Whatever stands outside the answer, or at a criterion without a verdict."""
+    window = make_experience(16, 4, 50)
+    read = window.answer_mask[:, None] & window.scorable[..., None]
+    spoilt = replace(window, relevance=torch.where(read, window.relevance, bad))
+    for found, expected in zip(partition(spoilt), partition(window), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_fp32(partition, dtype: torch.dtype) -> None:
+    window = make_experience(16, 4, 50)
+    half = replace(window, relevance=window.relevance.to(dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, live = partition(half)
+    expected, expected_live = partition(replace(half, relevance=half.relevance.float()))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+    assert torch.equal(live, expected_live)
+
+
+@pytest.mark.parametrize("partition", [*PARTITIONS, criterion_normalize])
+def test_nothing_waits_for_a_device(partition) -> None:
+    """Tensors without values raise where one is asked for: by ``item``, ``nonzero``, ``unique`` or a bool as index."""
+    window = make_experience(16, 4, 50)
+    parts = {f.name: getattr(window, f.name) for f in fields(window)}
+    without = {name: part.to("meta") for name, part in parts.items() if isinstance(part, torch.Tensor)}
+    partition(replace(window, **without))
+
+
+def test_rubric_mean_by_hand() -> None:
+    # Token rewards (1, 0.5) and -(1, 0): means (0, 0.25); the other response has one verdict: (0.5, 0.25).
+    # Over (0, 0.25, 0.5, 0.25): mean 0.25, variance 0.03125, std 0.17678.
+    relevance = torch.tensor([[[1.0, 0.5], [1.0, 0.0]], [[0.5, 0.25], [1.0, 1.0]]])
+    scorable = torch.tensor([[True, True], [True, False]])
+    token, live = rubric_mean(Experience.by_hand(torch.tensor([[True, False]] * 2), relevance, scorable=scorable))
+    torch.testing.assert_close(token, torch.tensor([[-(2**0.5), 0.0], [2**0.5, 0.0]]), atol=2e-5, rtol=0)
+    assert torch.equal(live, scorable)
+
+
+def test_softmax_spread_by_hand() -> None:
+    # The first criterion parts the responses, z = +-1, and has the share 1 / (1 + e^(p_2 - p_1)); both meet the second.
+    relevance = torch.tensor([[[1.0, 0.5], [1.0, 0.5]], [[0.0, 1.0], [1.0, 0.0]]])
+    token, live = softmax_spread(Experience.by_hand(torch.tensor([[True, True], [False, True]]), relevance))
+    expected = torch.tensor([[0.5, 0.5], [-0.26894, -0.73106]])  # 1 / (1 + e), e / (1 + e)
+    torch.testing.assert_close(token, expected, atol=1e-5, rtol=0)
+    assert live.tolist() == [[True, False]] * 2
+
+
+def test_means_of_equal_relevance_over_other_numbers_of_criteria_are_equal() -> None:
+    """A third of 0.1 three times is not 0.1 in fp32."""
+    scorable = torch.tensor([[True, True, True], [True, False, False]])
+    token, live = rubric_mean(Experience.by_hand(scorable, torch.full((2, 3, 5), 0.1), scorable=scorable))
+    assert (token == 0).all()
+    assert not live.any()
+
+
+@pytest.mark.parametrize("partition", [intra_sample, inter_sample, rubric_mean])
 def test_uniform_relevance_has_exactly_no_token_credit(partition) -> None:
     token, live = partition(one_cell([0.1] * 7))
     assert (token == 0).all()
