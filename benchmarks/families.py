@@ -27,7 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from benchmarks.tiny_families import VOCABULARY, tiny_model
 from rtt_lightning.lm.forward import longest_rows, may_share, response_logprobs
 from rtt_lightning.lm.loading import checkpoint_activations, refuse_unusual_head
-from rtt_lightning.lm.selfcheck import Found, a_few_tokens, check_forward
+from rtt_lightning.lm.selfcheck import ForwardCheck, a_few_tokens, check_forward
 from rtt_lightning.modules import PolicyModule
 
 PAGE = Path(__file__).parents[1] / "docs/families.md"
@@ -105,7 +105,7 @@ def error(model: Any, share: bool) -> float:
     return worst
 
 
-def check(model: Any, low: bool = False) -> Found | str:
+def compare_forwards(model: Any, low: bool = False) -> ForwardCheck | str:
     """What a run would find at its start, or why it would end."""
     try:
         refuse_unusual_head(model)
@@ -115,7 +115,7 @@ def check(model: Any, low: bool = False) -> Found | str:
         return f"refused: {reason}"
 
 
-def way(found: Found | str) -> str:
+def way(found: ForwardCheck | str) -> str:
     return found if isinstance(found, str) else "shared" if found.share else "rows"
 
 
@@ -125,13 +125,13 @@ def recomputed(model: Any) -> str:
         checkpoint_activations(model)
     except ValueError:
         return "not offered"
-    return "yes" if isinstance(check(model), Found) else "**differs**"
+    return "yes" if isinstance(compare_forwards(model), ForwardCheck) else "**differs**"
 
 
 def outcome(family: str) -> Outcome:
     """Of a tiny model of a family."""
     model = tiny_model(family)
-    found, low = check(model), check(model, low=True)
+    found, low = compare_forwards(model), compare_forwards(model, low=True)
     if isinstance(found, str):
         return Outcome(found, low=way(low))
     share = found.share and may_share(model)

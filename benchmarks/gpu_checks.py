@@ -1,6 +1,6 @@
 """What has to be right on a GPU: training, equality with the CPU, shards, resuming, the discriminator, sampling.
 
-Each check takes a `Setting` and gives figures; it raises what is wrong.
+Each check takes a `Setting` and gives metrics; it raises what is wrong.
 """
 
 import math
@@ -25,7 +25,7 @@ from rtt_lightning.modules import PolicyModule
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans
 from rtt_lightning.runtime.checkpoints import CheckpointFiles, newest, read_checkpoint
-from rtt_lightning.runtime.sharding import full
+from rtt_lightning.runtime.sharding import full_tensor
 from rtt_lightning.runtime.strategies import FSDP
 from rtt_lightning.types import Rollout
 from rtt_lightning.verifiers.rules import RuleVerifier
@@ -57,12 +57,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left: the loss of each update, the trained weights and what they were, and the last figures."""
+    """What a run left: the loss of each update, the trained weights and what they were, and the last metrics."""
 
     losses: list[float]
     before: dict[str, Tensor]
     weights: dict[str, Tensor]
-    figures: dict[str, Tensor]
+    metrics: dict[str, Tensor]
 
 
 class _Recorder(Callback):
@@ -85,7 +85,7 @@ def trains(setting: Setting, model: str, lora: Lora | None) -> dict[str, float]:
     _expect(all(map(math.isfinite, run.losses)), f"losses {run.losses}")
     moved = max(float((run.weights[name] - before).abs().max()) for name, before in run.before.items())
     _expect(0 < moved < math.inf, f"the largest change of a weight is {moved}")
-    gap = float(run.figures["train/logprob_gap"])
+    gap = float(run.metrics["train/logprob_gap"])
     _expect(gap < LARGEST_GAP["bf16-mixed"], f"sampler and trainer differ by {gap} nats per token")
     return {"largest change": moved, "log-prob gap": gap}
 
@@ -154,7 +154,7 @@ def samples(setting: Setting) -> dict[str, float]:
     """Log-probs that the embedded engine reports are those of the training forward, in fp32."""
     policy = _policy(setting.policy, None, SGD)
     run = _fit(setting, policy, _rollouts(setting), "32-true", updates=2)
-    gap = float(run.figures["train/logprob_gap"])
+    gap = float(run.metrics["train/logprob_gap"])
     _expect(gap < LARGEST_GAP["32-true"], f"sampler and trainer differ by {gap} nats per token")
     return {"log-prob gap": gap}
 
@@ -166,7 +166,7 @@ def _policy(model: str, lora: Lora | None, optimizer: Any) -> PolicyModule:
 
 
 def _weights(policy: LightningModule) -> dict[str, Tensor]:
-    return {name: full(p.detach()).cpu().clone() for name, p in policy.named_parameters() if p.requires_grad}
+    return {name: full_tensor(p.detach()).cpu().clone() for name, p in policy.named_parameters() if p.requires_grad}
 
 
 def _rollouts(setting: Setting, engine: Any = None, output: str | None = None) -> RolloutCallback:

@@ -14,7 +14,7 @@ from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
-from rtt_lightning.relevance.discriminator.source import score
+from rtt_lightning.relevance.discriminator.source import relevance_of
 from rtt_lightning.types import Experience
 
 GROUP = 8
@@ -146,4 +146,4 @@ def _scoring(model: str) -> Callable[[], object]:
     network = RelevanceModel(RelevanceConfig(model, layers=14)).cuda().eval()
     lengths = torch.randint(200, 1500, (64,), generator=torch.Generator().manual_seed(0)).tolist()
     pairs = [(f"Mention tea {k} times.", ("tea " * length)[:length]) for length in lengths for k in range(5)]
-    return lambda: score(network, pairs, 64)
+    return lambda: relevance_of(network, pairs, 64)

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from transformers import DynamicCache
 
-from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.engines import SampleRequest, Sampling, TransformersEngine
 from rtt_lightning.engines.embedded import engine as embedded
 from rtt_lightning.lm.loading import Lora

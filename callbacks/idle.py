@@ -13,7 +13,7 @@ from rtt_lightning.rollout.causes import (
     Cause,
     Evidence,
     cause_of,
-    evidence,
+    gather_evidence,
     refuse_small_groups,
 )
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
@@ -56,7 +56,7 @@ class IdleWindows(Callback):
         if sum_over_ranks(credited.advantages.any().float()):
             self._cause = None
             return
-        found = evidence(self.rollout.judged, credited.rewards, credited.known)
+        found = gather_evidence(self.rollout.judged, credited.rewards, credited.known)
         self._cause = cause_of(sum(gather(found), Evidence()), _cells_are_dead(trainer))
         ends = f"after {self.stop} in a row the run ends (idle.stop)" if self.stop else "the run goes on (idle.stop)"
         self._warn(f"window {batch['window']} teaches nothing: {self._cause}; {ends}", self._cause.mend)

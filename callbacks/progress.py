@@ -91,32 +91,32 @@ def updates_of(trainer: Trainer) -> int | None:
 
 
 def update_line(
-    step: int, total: int | None, figures: Mapping[str, Tensor | float], seconds: float, left: float | None
+    step: int, total: int | None, metrics: Mapping[str, Tensor | float], seconds: float, left: float | None
 ) -> str:
     """What is said of an update: at most 80 characters in the usual ranges.
 
     Args:
         step: Updates so far.
         total: Of the run; ``None`` where no limit tells.
-        figures: What was logged last; what is not known is left out.
+        metrics: What was logged last; what is not known is left out.
         seconds: Since the line before.
         left: Seconds to the end, where that is known.
     """
     words = [f"{step}" if total is None else f"{step:>{len(str(total))}}/{total}"]
-    if "rollout/length" not in figures and "train/loss" in figures:  # a discriminator's
-        words.append(f"loss {figures['train/loss']:.4f}")
-    if "rollout/reward" in figures:
-        words.append(f"reward {figures['rollout/reward']:.2f}")
-    if accuracy := _accuracy(figures):
+    if "rollout/length" not in metrics and "train/loss" in metrics:  # a discriminator's
+        words.append(f"loss {metrics['train/loss']:.4f}")
+    if "rollout/reward" in metrics:
+        words.append(f"reward {metrics['rollout/reward']:.2f}")
+    if accuracy := _accuracy(metrics):
         words.append(f"accuracy {accuracy}")
-    words += [f"{label} {figures[name]:{kind}}" for label, name, kind in COLUMNS if name in figures]
+    words += [f"{label} {metrics[name]:{kind}}" for label, name, kind in COLUMNS if name in metrics]
     words.append(f"{duration(seconds)} ({duration(left)})" if left else duration(seconds))
     return " ".join(words)
 
 
-def _accuracy(figures: Mapping[str, Tensor | float]) -> str:
+def _accuracy(metrics: Mapping[str, Tensor | float]) -> str:
     """``rubric/instruction``, of the latter its bounds where these differ."""
-    rubric, low, high = (figures.get(f"rollout/{name}") for name in (RUBRIC, LOWER, UPPER))
+    rubric, low, high = (metrics.get(f"rollout/{name}") for name in (RUBRIC, LOWER, UPPER))
     if rubric is None or low is None or high is None:
         return ""
     return f"{rubric:.2f}/{low:.2f}" if low == high else f"{rubric:.2f}/{low:.2f}-{high:.2f}"

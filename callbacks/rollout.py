@@ -16,13 +16,13 @@ from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.relevance import RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
-from rtt_lightning.reports.figures import rollout_figures
 from rtt_lightning.reports.outputs import set_aside_later
+from rtt_lightning.reports.rollout_metrics import rollout_metrics
 from rtt_lightning.rollout.collect import Collector
-from rtt_lightning.rollout.experience import evaluated
+from rtt_lightning.rollout.experience import verdict_batch
 from rtt_lightning.rollout.window import Window, make_window
 from rtt_lightning.runtime.lazy import lazy_instance
-from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.logs import MetricLog
 from rtt_lightning.runtime.processes import gather, mean_over_ranks
 from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks
 from rtt_lightning.types.batches import PromptBatch
@@ -73,7 +73,7 @@ class RolloutCallback(Callback):
         """The responses sampled last, of this process; for callbacks that look at them."""
         self.credited: Credited | None = None
         """The credit of the training responses sampled last."""
-        self._log_figures = FigureLog()
+        self._log_metrics = MetricLog()
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
@@ -126,9 +126,9 @@ class RolloutCallback(Callback):
         policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
         seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
         self._tokens_seen += sum(int(part["update_tokens"]) for part in window.micro_batches if part["last_of_update"])
-        figures = {**rollout_figures(experience, judged, credited), **self.collector.verifier.figures(), **seconds}
-        figures["tokens_seen"] = self._tokens_seen
-        self._log_figures(policy, "rollout", mean_over_ranks(figures, len(judged)), batch_size=len(judged))
+        metrics = {**rollout_metrics(experience, judged, credited), **self.collector.verifier.metrics(), **seconds}
+        metrics["tokens_seen"] = self._tokens_seen
+        self._log_metrics(policy, "rollout", mean_over_ranks(metrics, len(judged)), batch_size=len(judged))
         self._show(trainer, number, experience, credited)
         return window
 
@@ -152,7 +152,9 @@ class RolloutCallback(Callback):
             return
         judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW, self.loose)
         self._evaluated += judged
-        batch |= on_device(evaluated(judged), pl_module.device) | {"full_vocabulary": self.evaluation.full_vocabulary}
+        batch |= on_device(verdict_batch(judged), pl_module.device) | {
+            "full_vocabulary": self.evaluation.full_vocabulary
+        }
 
     def on_validation_end(self, trainer: Any, pl_module: LightningModule) -> None:
         judged, self._evaluated = self._evaluated, []
@@ -162,8 +164,8 @@ class RolloutCallback(Callback):
         if trainer.is_global_zero:
             stage = trainer.state.fn or TrainerFn.VALIDATING
             name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
-            figures = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-            report(everywhere, name, self._folder, figures)
+            metrics = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+            report(everywhere, name, self._folder, metrics)
 
     on_test_start = on_predict_start = on_validation_start
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start

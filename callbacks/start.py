@@ -43,10 +43,10 @@ def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
     """Refuse data whose criteria the verifier cannot decide, also since a server that it asks is down.
 
     Raises:
-        ValueError: For criteria, see `RubricDataModule.check`.
+        ValueError: For criteria, see `RubricDataModule.check_criteria`.
         OutsideFailure: For the server, see `Verifier.try_out`.
     """
-    data.check(verifier.problems)
+    data.check_criteria(verifier.problems)
     for doubt in verifier.try_out(data.samples()):
         rank_zero_warn(doubt)
 

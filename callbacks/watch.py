@@ -30,7 +30,7 @@ class RewardWatch(Callback):
       over the criteria that both decide; and ``watch/agreement``. A policy that learns to please its own verifier
       raises the first.
 
-    `rtt_lightning.reports.signs` has the signs that are logged of every window, under ``rollout/``.
+    Every window logs `rtt_lightning.reports.hacking.hacking_metrics` as well, under ``rollout/``.
 
     Args:
         rollout: Whose responses are looked at.

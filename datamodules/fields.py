@@ -72,13 +72,13 @@ def arguments(value: Any, label: str) -> dict[str, Any]:
     Raises:
         UserError: If it is neither an object nor null.
     """
-    found = unpacked(value) if isinstance(value, str) and value.strip() else value or {}
+    found = parse_literal(value) if isinstance(value, str) and value.strip() else value or {}
     if not isinstance(found, Mapping):
         raise UserError(f"field `{label}` must be an object, got {shown(value)}")
     return {name: _whole(given) for name, given in found.items() if not _is_absent(given)}
 
 
-def unpacked(value: str) -> Any:
+def parse_literal(value: str) -> Any:
     """What a text holds as JSON, or as Python prints a list or an object; the text itself where it is neither."""
     try:
         return json.loads(value)

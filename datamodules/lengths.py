@@ -19,7 +19,7 @@ Overlong = Literal["error", "drop", "truncate"]
 LISTED = 10
 
 
-def rendered(
+def render_prompts(
     samples: Sequence[RubricSample], tokenizer: PreTrainedTokenizerBase, arguments: TemplateArguments | None = None
 ) -> list[tuple[int, ...]]:
     """Token ids of prompts, see `render_prompt`.
@@ -59,7 +59,7 @@ def check_vocabulary(
     """
     if max(tokenizer.get_vocab().values(), default=0) < rows:
         return
-    highest = [max(ids, default=0) for ids in rendered(samples, tokenizer, arguments)]
+    highest = [max(ids, default=0) for ids in render_prompts(samples, tokenizer, arguments)]
     beyond = [(sample.id, token) for sample, token in zip(samples, highest, strict=True) if token >= rows]
     if beyond:
         name, token = beyond[0]
@@ -69,7 +69,7 @@ def check_vocabulary(
         )
 
 
-def within_length(
+def limit_lengths(
     records: Sequence[Record],
     tokenizer: PreTrainedTokenizerBase,
     limit: int,
@@ -82,15 +82,15 @@ def within_length(
         records: Prompts with rubrics.
         tokenizer: Renders and measures them.
         limit: Tokens, the chat template's included.
-        overlong: What to do with longer ones: end with an error, drop them, or truncate them, see `truncated`. What
-            was dropped or truncated is named in a warning.
+        overlong: Whether longer ones are an error, are dropped, or are truncated (see `truncate_turns`); a warning
+            names those that are dropped or truncated.
         arguments: Further ones of the chat template.
 
     Raises:
         UserError: For one that cannot be rendered; for a longer one if they are errors, or if nothing is left of it
             when truncated.
     """
-    lengths = [len(ids) for ids in rendered([record.sample for record in records], tokenizer, arguments)]
+    lengths = [len(ids) for ids in render_prompts([record.sample for record in records], tokenizer, arguments)]
     long = [(record.sample.id, n) for record, n in zip(records, lengths, strict=True) if n > limit]
     if not long:
         return list(records)
@@ -108,7 +108,7 @@ def within_length(
     ]
 
 
-def truncated(
+def truncate_turns(
     messages: Sequence[Message],
     tokenizer: PreTrainedTokenizerBase,
     limit: int,
@@ -145,7 +145,7 @@ def _truncated_record(
     record: Record, tokenizer: PreTrainedTokenizerBase, limit: int, arguments: TemplateArguments | None
 ) -> Record:
     try:
-        messages = truncated(record.sample.messages, tokenizer, limit, arguments)
+        messages = truncate_turns(record.sample.messages, tokenizer, limit, arguments)
     except ValueError as error:
         raise UserError(
             f"prompt {record.sample.id!r} cannot be truncated: {error}; raise data.max_prompt_tokens"

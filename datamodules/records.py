@@ -30,7 +30,7 @@ from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
 from rtt_lightning.types.conversations import refuse_tools
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.types.response import RECORDED, SAMPLED
-from rtt_lightning.types.rubric import share
+from rtt_lightning.types.rubric import checked_share
 
 SHARES = ("value", "confidence")
 KEYS = ("id", "prompt", "messages", "criteria", "task", "response", *SAMPLED, *RECORDED)
@@ -238,7 +238,7 @@ def _verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str, Any
 
 
 def _share(value: Any, label: str) -> float:
-    return share(number(value, label), f"field `{label}`")
+    return checked_share(number(value, label), f"field `{label}`")
 
 
 def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:

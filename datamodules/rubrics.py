@@ -7,7 +7,7 @@ from lightning.pytorch import LightningDataModule
 from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
-from rtt_lightning.datamodules.lengths import Overlong, check_vocabulary, within_length
+from rtt_lightning.datamodules.lengths import Overlong, check_vocabulary, limit_lengths
 from rtt_lightning.datamodules.limits import count_whole
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
 from rtt_lightning.datamodules.records import Record, parse_rows
@@ -81,7 +81,7 @@ class RubricDataModule(LightningDataModule):
                 records = self._read(split)
                 if self.tokenizer and records and isinstance(self.view, PromptWindows):
                     tokenizer = load_tokenizer(self.tokenizer)
-                    records = within_length(
+                    records = limit_lengths(
                         records, tokenizer, self.max_prompt_tokens, self.overlong, self.chat_template_kwargs
                     )
                 self.records[split] = records
@@ -133,7 +133,7 @@ class RubricDataModule(LightningDataModule):
         """Those of all splits that were loaded."""
         return [record.sample for records in self.records.values() for record in records]
 
-    def check(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
+    def check_criteria(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
         """Refuse data whose criteria cannot be decided, all at once.
 
         Args:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.rows import Rows, read_rows
 from rtt_lightning.types import RubricSample
 from rtt_lightning.types.errors import UserError

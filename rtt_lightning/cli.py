@@ -21,7 +21,7 @@ COMMANDS = {
     "score": ("score", "judge given responses, or saved ones again: FILE"),
     "export": ("export", "write a checkpoint as a Hugging Face folder: CHECKPOINT FOLDER"),
     "doctor": ("doctor.machine", "check this machine; with flags of `rtt fit` also data and memory"),
-    "data check": ("check", "look at a file of prompts and rubrics in any format: FILE"),
+    "data check": ("check_data", "look at a file of prompts and rubrics in any format: FILE"),
     "configs": ("configs", "list the YAML files that come along, or print one: [NAME]"),
 }
 """Each with its module in `rtt_lightning.commands`, which has a function `command`, and what it does."""

@@ -1,4 +1,4 @@
-"""Figures over rubrics, as torchmetrics: exact over batches and processes.
+"""Metrics over rubrics, as torchmetrics: exact over batches and processes.
 
 **Rubric-level accuracy**: share of criteria that are as desired. **Instruction-level accuracy**: share of responses
 with all criteria as desired, or bounds of it. IFEval calls these instruction-level and prompt-level.
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from rtt_lightning.functional.accuracy import accuracy_counts, accuracy_figures
+from rtt_lightning.functional.accuracy import accuracy_counts, accuracy_metrics
 from rtt_lightning.functional.losses import masked_sum
 from rtt_lightning.runtime.processes import sum_over_ranks
 
@@ -16,7 +16,7 @@ from rtt_lightning.runtime.processes import sum_over_ranks
 class Accuracy(Metric):
     """Shares of criteria and of responses as desired, by name: bounds of the latter, and what can be said beside them.
 
-    See `rtt_lightning.functional.accuracy.accuracy_figures`; nothing before the first response.
+    See `rtt_lightning.functional.accuracy.accuracy_metrics`; nothing before the first response.
     """
 
     counts: Tensor
@@ -30,7 +30,7 @@ class Accuracy(Metric):
         self.counts += accuracy_counts(met, scorable, weights).sum(0)
 
     def compute(self) -> dict[str, Tensor]:
-        return accuracy_figures(self.counts)
+        return accuracy_metrics(self.counts)
 
 
 def reference_distance_name(full_vocabulary: bool) -> str:
@@ -75,14 +75,14 @@ class ReferenceDistance(Metric):
 
 
 class Evaluation(nn.Module):
-    """All figures of an evaluation, exact over batches and processes."""
+    """All metrics of an evaluation, exact over batches and processes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.accuracy, self.reference = Accuracy(), ReferenceDistance()
 
     def pop(self) -> dict[str, Tensor]:
-        """The figures since the last call. A collective."""
+        """The metrics since the last call. A collective."""
         found = self.accuracy.compute() | self.reference.compute()
         for metric in (self.accuracy, self.reference):
             metric.reset()

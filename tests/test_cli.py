@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rtt_lightning.cli import COMMANDS, answer, run
-from rtt_lightning.commands.doctor.dry_run import Parsed
+from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.given import SUBCOMMANDS
 from rtt_lightning.commands.run import main
 from rtt_lightning.types.errors import UserError
@@ -197,7 +197,7 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.
     def broken(name: str, args: Sequence[str]) -> None:
         raise ValueError("of a library, in the middle of a run")
 
-    monkeypatch.setattr("rtt_lightning.commands.check.command", broken)
+    monkeypatch.setattr("rtt_lightning.commands.check_data.command", broken)
     monkeypatch.setattr(sys, "argv", ["rtt", "data", "check", "x"])
     with pytest.raises(ValueError, match="of a library"):
         run()
@@ -270,7 +270,7 @@ def test_what_comes_later_wins_and_the_rest_stays(policy_args, tmp_path: Path, c
 
 def test_one_seed_is_that_of_training_data_and_sampling(policy_args) -> None:
     def seeds(*flags: str) -> tuple[int, int, int]:
-        made = main(policy_args("fit", *flags), Parsed).config.fit
+        made = main(policy_args("fit", *flags), ParsedOnly).config.fit
         return made.seed_everything, made.data.seed, made.rollout.seed
 
     assert seeds() == (0, 0, 0)

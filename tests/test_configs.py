@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from rtt_lightning.commands.configs import show_configs
-from rtt_lightning.commands.doctor.dry_run import Parsed
-from rtt_lightning.commands.given import read, written
+from rtt_lightning.commands.doctor.dry_run import ParsedOnly
+from rtt_lightning.commands.given import as_arguments, read_arguments
 from rtt_lightning.commands.run import for_the_parser, main
 from rtt_lightning.commands.score import command as score_command
 from rtt_lightning.runtime.processes import free_port
@@ -46,7 +46,7 @@ MINE_YAML = "model: {class_path: my_own_policy.Mine, init_args: {temperature: 2.
 @pytest.fixture(scope="module")
 def parse_command() -> Callable[..., dict[str, Any]]:
     """The configuration of a command; one parser for all."""
-    parser = main(["fit", "--model.init_args.model=none"], Parsed)._parser("fit")
+    parser = main(["fit", "--model.init_args.model=none"], ParsedOnly)._parser("fit")
 
     def parse_command(command: Sequence[str], defaults: bool = True) -> dict[str, Any]:
         _, *args = for_the_parser(["fit", *command[1:]])
@@ -188,26 +188,28 @@ def test_a_shipped_name_is_found_from_any_folder_and_a_path_from_here_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    [_, first, second] = written(read(["fit", "--config=demo/policy.yaml", "--config=configs/methods/rtt.yaml"]))
+    [_, first, second] = as_arguments(
+        read_arguments(["fit", "--config=demo/policy.yaml", "--config=configs/methods/rtt.yaml"])
+    )
     assert Path(first.removeprefix("--config=")).samefile(CONFIGS / "demo/policy.yaml")
     assert Path(second.removeprefix("--config=")).samefile(CONFIGS / "methods/rtt.yaml")
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo/policy.yaml").write_text("trainer: {max_steps: 3}")
     unchanged = ["fit", "--config", "demo/policy.yaml", "--config", "trainer: {max_steps: 3}", "--x", "none.yaml"]
-    assert written(read(unchanged)) == unchanged
+    assert as_arguments(read_arguments(unchanged)) == unchanged
     with pytest.raises(
         ValueError, match=r"--config demo/polizy.yaml: no such file from .*did you mean 'demo/policy.yaml'"
     ):
-        read(["fit", "--config", "demo/polizy.yaml"])
+        read_arguments(["fit", "--config", "demo/polizy.yaml"])
     with pytest.raises(UserError, match=r"--config mine.yaml: no such file from .*see `rtt configs`"):
-        read(["fit", "--config", "mine.yaml"])
+        read_arguments(["fit", "--config", "mine.yaml"])
 
 
 @pytest.mark.parametrize("text", [b"model: [1,\n", b"model:\n\tx: 1\n", b"\xff\xfe"])
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "mine.yaml").write_bytes(text)
     with pytest.raises(ValueError, match=r"--config .*/mine\.yaml is not YAML: "):
-        read(["fit", f"--config={tmp_path}/mine.yaml"])
+        read_arguments(["fit", f"--config={tmp_path}/mine.yaml"])
 
 
 def test_shipped_files_are_listed_with_their_purpose(capsys: pytest.CaptureFixture[str]) -> None:

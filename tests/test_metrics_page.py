@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from rtt_lightning.commands.run import main
-from rtt_lightning.functional.accuracy import accuracy_figures
+from rtt_lightning.functional.accuracy import accuracy_metrics
 from tests.conftest import ROOT
 from tests.modules.test_discriminator import fit
 
@@ -22,7 +22,7 @@ def documented() -> set[str]:
         cells = re.findall(r"^\| (`[^|]+) \|", body, re.MULTILINE)
         found = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
         names |= {f"{prefix}/{name}" for prefix in re.findall(r"`(\w+)/`", title) for name in found}
-    accuracies = accuracy_figures(torch.ones(8, dtype=torch.long))
+    accuracies = accuracy_metrics(torch.ones(8, dtype=torch.long))
     return names | {f"{stage}/{name}" for stage in ("val", "test") for name in {*accuracies, *EVALUATED}}
 
 

@@ -61,8 +61,8 @@ judge = LLMJudge("kind-words", URL, file=str(folder / "judge.sqlite"))
 for _ in range(2):
     for answer, [verdict] in zip(answers, judge.verify_all([(sample, answer) for answer in answers]), strict=True):
         print(f"{answer[:30]!r:<34} {verdict.met!s:<6} {verdict.reason} {verdict.flags or ''}")
-    print("so far:", judge.figures())
-assert judge.figures()["judge_calls"] == 3
+    print("so far:", judge.metrics())
+assert judge.metrics()["judge_calls"] == 3
 
 # 3. Train on it. The router sends each criterion to whoever decides it: rules, the judge, or the sandbox for code that
 #    comes with the data. `rtt fit --config judges/vllm.yaml` is the same in YAML, with a real model behind it.

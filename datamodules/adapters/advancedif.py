@@ -1,6 +1,6 @@
 """AdvancedIF: ``conversation_history`` and ``prompt_metadata`` with rubrics, each as JSON text."""
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field
 from rtt_lightning.verifiers.base import JUDGE
 
 
@@ -11,6 +11,6 @@ class AdvancedIF(Adapter):
     """
 
     def __call__(self, row: Row) -> Row:
-        rubrics = unpacked(unpacked(row, "prompt_metadata", dict), "rubrics", list)
+        rubrics = parsed_field(parsed_field(row, "prompt_metadata", dict), "rubrics", list)
         criteria = [{"text": text, "checker": JUDGE} for text in rubrics]
-        return {"id": row.get("id"), "messages": unpacked(row, "conversation_history", list), "criteria": criteria}
+        return {"id": row.get("id"), "messages": parsed_field(row, "conversation_history", list), "criteria": criteria}

@@ -33,7 +33,7 @@ class Native(Adapter):
         return row
 
 
-def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
+def parsed_field(row: Row, field: str, expected: type[Any]) -> Any:
     """A field's value, which some datasets hold as a text: of JSON, or as Python prints it.
 
     Raises:
@@ -41,7 +41,7 @@ def unpacked(row: Row, field: str, expected: type[Any]) -> Any:
         UserError: If it is not what was expected.
     """
     value, name = row[field], {list: "a list", dict: "an object", str: "a string"}[expected]
-    found = fields.unpacked(value) if isinstance(value, str) and expected is not str else value
+    found = fields.parse_literal(value) if isinstance(value, str) and expected is not str else value
     if isinstance(found, expected):
         return found
     if isinstance(found, str) and expected is not str:
@@ -60,7 +60,7 @@ def turns(row: Row) -> dict[str, Any]:
     if isinstance(row[field], str) and not row[field].lstrip().startswith("["):
         return {"prompt": row[field]}
     try:
-        return {"messages": unpacked(row, field, list)}
+        return {"messages": parsed_field(row, field, list)}
     except ValueError:
         if isinstance(row[field], str):  # a text that begins with a bracket
             return {"prompt": row[field]}

@@ -11,10 +11,10 @@ The authors of RTT processed it: ``rubrics`` there are the criteria, as sentence
 
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
-from rtt_lightning.datamodules.adapters.ifeval import by_id
-from rtt_lightning.datamodules.adapters.muldimif import by_description
-from rtt_lightning.datamodules.adapters.verif import by_function
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field, turns
+from rtt_lightning.datamodules.adapters.ifeval import criteria_by_id
+from rtt_lightning.datamodules.adapters.muldimif import criteria_by_description
+from rtt_lightning.datamodules.adapters.verif import criteria_by_function
 from rtt_lightning.types.errors import UserError
 
 
@@ -22,10 +22,10 @@ class HiR(Adapter):
     """The n-th rubric is decided by the n-th entry of the ground truth; some rows hold the latter as JSON text."""
 
     def __call__(self, row: Row) -> Row:
-        truth = unpacked(row, "ground_truth", dict)
+        truth = parsed_field(row, "ground_truth", dict)
         criteria = _criteria(row["source"], truth)
         name = "rubrics" if "rubrics" in row else "criteria"
-        rubrics = unpacked(row, name, list)
+        rubrics = parsed_field(row, name, list)
         if len(rubrics) != len(criteria):
             raise UserError(f"field `ground_truth` decides {len(criteria)} criteria, but `{name}` has {len(rubrics)}")
         named = [{**criterion, **_named(rubric)} for criterion, rubric in zip(criteria, rubrics, strict=True)]
@@ -41,9 +41,9 @@ def _named(rubric: Any) -> dict[str, Any]:
 
 def _criteria(source: Any, truth: dict[str, Any]) -> list[dict[str, Any]]:
     if source in ("type1", "type2"):
-        return by_id(unpacked(truth, "instruction_id_list", list), unpacked(truth, "kwargs", list))
+        return criteria_by_id(parsed_field(truth, "instruction_id_list", list), parsed_field(truth, "kwargs", list))
     if source == "type3":
-        return by_description(unpacked(truth, "constraints", list))
+        return criteria_by_description(parsed_field(truth, "constraints", list))
     if source == "type4":
-        return by_function(unpacked(truth, "checker", list), unpacked(truth, "functions", list))
+        return criteria_by_function(parsed_field(truth, "checker", list), parsed_field(truth, "functions", list))
     raise UserError(f"field `source` must be type1, type2, type3 or type4, got {source!r:.40}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field, turns
 from rtt_lightning.datamodules.fields import arguments, shown
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.ifeval import describe, instruction_classes
@@ -17,9 +17,9 @@ class IFEval(Adapter):
     def __call__(self, row: Row) -> Row:
         name = row.get("key") if row.get("key") is not None else row.get("id")
         if "instruction_id_list" in row or "ground_truth" not in row:
-            criteria = by_id(unpacked(row, "instruction_id_list", list), unpacked(row, "kwargs", list))
+            criteria = criteria_by_id(parsed_field(row, "instruction_id_list", list), parsed_field(row, "kwargs", list))
         else:
-            criteria = _by_truth(unpacked(row, "ground_truth", list))
+            criteria = _by_truth(parsed_field(row, "ground_truth", list))
         return {"id": name, **turns(row), "criteria": criteria}
 
 
@@ -28,11 +28,11 @@ def _by_truth(entries: Sequence[Any]) -> list[dict[str, Any]]:
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise UserError(f"field `ground_truth[{number}]` must be an object, got {shown(entry)}")
-        criteria += by_id(unpacked(entry, "instruction_id", list), unpacked(entry, "kwargs", list))
+        criteria += criteria_by_id(parsed_field(entry, "instruction_id", list), parsed_field(entry, "kwargs", list))
     return criteria
 
 
-def by_id(names: Sequence[Any], all_kwargs: Sequence[Any]) -> list[dict[str, Any]]:
+def criteria_by_id(names: Sequence[Any], all_kwargs: Sequence[Any]) -> list[dict[str, Any]]:
     """Criteria of instruction ids with the arguments that stand at the same places.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import JUDGE
 from rtt_lightning.verifiers.rules import parse_description
@@ -13,11 +13,11 @@ class MulDimIF(Adapter):
     """A constraint whose description is understood to the last word is checked by rule; the others need a judge."""
 
     def __call__(self, row: Row) -> Row:
-        criteria = by_description(unpacked(row, "constraints", list))
-        return {"id": row.get("id"), "messages": unpacked(row, "conversations", list), "criteria": criteria}
+        criteria = criteria_by_description(parsed_field(row, "constraints", list))
+        return {"id": row.get("id"), "messages": parsed_field(row, "conversations", list), "criteria": criteria}
 
 
-def by_description(constraints: Sequence[Any]) -> list[dict[str, Any]]:
+def criteria_by_description(constraints: Sequence[Any]) -> list[dict[str, Any]]:
     """Criteria of [category, subcategory, description] triples.
 
     Raises:

@@ -1,6 +1,6 @@
 """Prompts as TRL's trainers take them: ``prompt`` as a conversation, with criteria beside it."""
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field, turns
 from rtt_lightning.verifiers.base import JUDGE
 
 
@@ -12,6 +12,6 @@ class TRL(Adapter):
     def __call__(self, row: Row) -> Row:
         criteria = [
             {"text": entry, "checker": JUDGE} if isinstance(entry, str) else entry
-            for entry in unpacked(row, "criteria" if "criteria" in row else "rubric", list)
+            for entry in parsed_field(row, "criteria" if "criteria" in row else "rubric", list)
         ]
         return {"id": row.get("id"), **turns(row), "criteria": criteria}

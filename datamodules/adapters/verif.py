@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, turns, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field, turns
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import CODE, JUDGE
 
@@ -16,11 +16,11 @@ class VerIF(Adapter):
 
     def __call__(self, row: Row) -> Row:
         name = "checkers" if "checkers" in row else "checker"
-        criteria = by_function(unpacked(row, name, list), unpacked(row, "functions", list))
+        criteria = criteria_by_function(parsed_field(row, name, list), parsed_field(row, "functions", list))
         return {"id": None if row.get("id") == "NA" else row.get("id"), **turns(row), "criteria": criteria}
 
 
-def by_function(checkers: Sequence[Any], functions: Sequence[Any]) -> list[dict[str, Any]]:
+def criteria_by_function(checkers: Sequence[Any], functions: Sequence[Any]) -> list[dict[str, Any]]:
     """Criteria of checkers with the functions that stand at the same places.
 
     A checker without a mark is a rule, unless its function asks a language model.

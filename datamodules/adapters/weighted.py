@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rtt_lightning.datamodules.adapters.base import Adapter, Row, unpacked
+from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field
 from rtt_lightning.datamodules.fields import number
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import JUDGE
@@ -29,7 +29,7 @@ class Weighted(Adapter):
         prompt = row[_first(row, PROMPTS)]
         criteria = []
         rubric = _first(row, RUBRICS)
-        for place, entry in enumerate(unpacked(row, rubric, list)):
+        for place, entry in enumerate(parsed_field(row, rubric, list)):
             if not isinstance(entry, dict):
                 raise UserError(
                     f"field `{rubric}[{place}]` must be an object with a text and a weight, got {entry!r:.80}"

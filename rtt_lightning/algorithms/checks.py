@@ -14,7 +14,7 @@ Returned = Credited | tuple[Tensor, Mapping[str, Tensor]]
 """What a scheme may return; the pair, of advantages and metrics, is for one that has no rewards to show."""
 
 
-def checked(returned: Any, experience: Experience, scheme: str) -> Credited:
+def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credited:
     """The credit of a window, in the shape that training takes.
 
     What is not finite in it is left to the window, which names its prompts.

@@ -12,7 +12,7 @@ from rtt_lightning.commands.cards import discriminator_card, policy_card
 from rtt_lightning.engines.base import end_token_ids
 from rtt_lightning.lm.fingerprint import fingerprint
 from rtt_lightning.lm.folders import appearing, write_adapters, write_model
-from rtt_lightning.lm.loading import Lora, add_adapters, fill, load_model
+from rtt_lightning.lm.loading import Lora, add_adapters, fill_weights, load_model
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.modules.policy import POLICY_KEY
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, config_of, restored, save
@@ -102,7 +102,7 @@ def _write_policy(
         _check_same(state, base)
         if lora:
             policy = add_adapters(policy, lora, "CAUSAL_LM")
-        fill(policy, state["state_dict"], "model.")
+        fill_weights(policy, state["state_dict"], "model.")
         return policy
 
     if apart:

@@ -46,7 +46,7 @@ class Given:
         return Given((flag, text.rstrip("\n")), flag, value, self.place)
 
 
-def read(args: Sequence[str]) -> list[Given]:
+def read_arguments(args: Sequence[str]) -> list[Given]:
     """Arguments, whether flags are written with "=" or as two words, with the path of each file that comes along."""
     left, found = list(args), list[Given]()
     while left:
@@ -63,7 +63,7 @@ def read(args: Sequence[str]) -> list[Given]:
     return found
 
 
-def written(given: Sequence[Given]) -> list[str]:
+def as_arguments(given: Sequence[Given]) -> list[str]:
     """The arguments again."""
     return [word for each in given for word in each.words]
 
@@ -99,7 +99,7 @@ def model_class(given: Sequence[Given]) -> str:
     return next((name for name in reversed(named) if name), DEFAULT_MODEL)
 
 
-def replaced(given: Sequence[Given]) -> list[str]:
+def note_replaced(given: Sequence[Given]) -> list[str]:
     """Lines for files and flags that name different algorithms, or relevance sources: that the last one counts."""
     return [*_replaced(given, "model", "algorithm"), *_replaced(given, "rollout", "relevance")]
 

@@ -22,7 +22,7 @@ NO_FLAG = re.compile(r"unrecognized arguments: --(\S+?)(?:[= ]|$)")
 NO_NAME = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'(?:\. Got value: .*)?$")
 
 
-def explained(message: str, keys: Iterable[str]) -> str:
+def explain_mistake(message: str, keys: Iterable[str]) -> str:
     """The message of jsonargparse (4.53) for a mistake, without what it says of every alternative.
 
     Args:

@@ -21,18 +21,18 @@ from rtt_lightning import Canary, Guard, IdleWindows, Progress, RewardWatch, Rol
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
 from rtt_lightning.commands.given import (
     SUBCOMMANDS,
+    as_arguments,
     model_class,
+    note_replaced,
     nulls_as_yaml,
-    read,
-    replaced,
+    read_arguments,
     with_model_class,
-    written,
 )
-from rtt_lightning.commands.mistakes import explained
+from rtt_lightning.commands.mistakes import explain_mistake
 from rtt_lightning.commands.renamed import renamed
 from rtt_lightning.modules.training import TrainableModule
 from rtt_lightning.runtime.checkpoints import read_run
-from rtt_lightning.runtime.history import go_on, write_each_row
+from rtt_lightning.runtime.history import continue_logs, write_each_row
 from rtt_lightning.runtime.resume import find_checkpoint
 from rtt_lightning.runtime.terminal import quieten
 from rtt_lightning.types.errors import UserError
@@ -122,7 +122,7 @@ class RTTCommandLine(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             own = next((self._parser(word) for word in args if word in SUBCOMMANDS), parser)
-            raise UserError(explained(str(error), own.get_defaults(skip_validation=True).keys())) from error
+            raise UserError(explain_mistake(str(error), own.get_defaults(skip_validation=True).keys())) from error
 
     def _set_seed(self) -> None:
         """One seed for all: data and sampling have it as well, where they are not given their own."""
@@ -141,7 +141,7 @@ class RTTCommandLine(LightningCLI):
         loggers = self.trainer.loggers
         write_each_row(loggers)
         if path := self.config.fit.ckpt_path:
-            go_on(loggers, read_run(Path(path)))
+            continue_logs(loggers, read_run(Path(path)))
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -169,7 +169,7 @@ def mistakes_named() -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, OSError, MisconfigurationException) as error:
-        raise UserError(explained(str(error), ())) from error
+        raise UserError(explain_mistake(str(error), ())) from error
 
 
 def command(name: str, args: Sequence[str]) -> None:
@@ -205,8 +205,8 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
 
 def for_the_parser(args: Sequence[str]) -> list[str]:
     """The arguments in the words of the parser; a line on stderr for what a user should know of them."""
-    given, said = renamed(read(args))
-    for line in (*said, *replaced(given)):
+    given, said = renamed(read_arguments(args))
+    for line in (*said, *note_replaced(given)):
         rank_zero_only(print)(f"rtt: {line}", file=sys.stderr)
     named = f"--model.help={model_class(given)}"
-    return [named if word == "--model.help" else word for word in written(with_model_class(nulls_as_yaml(given)))]
+    return [named if word == "--model.help" else word for word in as_arguments(with_model_class(nulls_as_yaml(given)))]

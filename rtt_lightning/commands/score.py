@@ -22,7 +22,7 @@ from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.evaluation import accuracies, report, show_accuracies
-from rtt_lightning.reports.undecided import show_undecided, undecided
+from rtt_lightning.reports.undecided import show_undecided, undecided_reasons
 from rtt_lightning.runtime.terminal import counted, three_decimals
 from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
@@ -95,7 +95,7 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: str, against: 
     data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
     data.setup("validate")
     verifier = rollout.collector.verifier
-    data.check(verifier.problems)
+    data.check_criteria(verifier.problems)
     rows = answered(data, rollout.collector.reasoning, file)
     say_cost(verifier, of_answers((sample, row.answer) for sample, row in rows))
     judged = judge(verifier, rows, loose=rollout.loose, mask_truncated=False)
@@ -132,7 +132,7 @@ def score_again(
     show_accuracies(accuracies({name: others, "again": again}), [name, "again"], len(saved))
     if remembered := sum(memory.remembered for memory in verifier.memories()):
         print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
-    show_undecided(undecided(again))
+    show_undecided(undecided_reasons(again))
     return agreement
 
 

@@ -3,7 +3,7 @@
 *Undecided is not missing at random.* A failure is known as soon as one criterion is not as desired, a success only when
 all are decided; and responses that are wholly decided have shorter rubrics. So where anything is undecided the
 instruction-level accuracy of a whole set is not known, only its bounds are: all undecided criteria not as desired, or
-all as desired. The accuracy over wholly decided responses is another figure, of other rubrics.
+all as desired. The accuracy over wholly decided responses is another metric, of other rubrics.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ Counts = TypeVar("Counts", Tensor, np.ndarray)
 
 
 def accuracy_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 8"]:
-    """Of each response what `accuracy_figures` needs.
+    """Of each response what `accuracy_metrics` needs.
 
     Args:
         met: Verdicts; meaningless where not ``scorable``.
@@ -68,8 +68,8 @@ def accuracy_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
     return {RUBRIC: (desired, scorable), **whole, **ratios}
 
 
-def accuracy_figures(totals: Int[Tensor, "8"]) -> dict[str, Tensor]:
-    """Figures of a set, without those that are not known; none without a response.
+def accuracy_metrics(totals: Int[Tensor, "8"]) -> dict[str, Tensor]:
+    """Metrics of a set, without those that are not known; none without a response.
 
     The accuracies of `accuracy_ratios`; ``undecided_share``, the share of responses with an undecided criterion;
     ``unscorable``, that of criteria without a verdict; ``wholly_decided_responses``, the number of the others;

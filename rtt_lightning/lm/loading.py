@@ -23,7 +23,7 @@ __all__ = [
     "adapters_merged",
     "add_adapters",
     "checkpoint_activations",
-    "fill",
+    "fill_weights",
     "load_model",
     "load_reference",
     "merged_weights",
@@ -181,7 +181,7 @@ def trainable_names(module: nn.Module) -> set[str]:
     return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+def fill_weights(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
     """Give a network the weights that a LightningModule trained, and held under this prefix.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rtt_lightning.runtime.finite import finite_only
-from rtt_lightning.runtime.sharding import full, has_packed_weights, unpacked
+from rtt_lightning.runtime.sharding import full_tensor, has_packed_weights, unpacked
 
 LOST_IN_BF16 = (
     "samples come from adapters merged into bf16 weights: a change of less than 1/256 of a weight is not sampled from "
@@ -43,7 +43,7 @@ def _merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         elif not path.startswith(inside):
             own = [(name, tensor) for name, tensor in _own_tensors(module) if id(tensor) not in seen]
             seen.update(id(tensor) for _, tensor in own)
-            yield from ((_join(path, name), full(unpacked(tensor))) for name, tensor in own)
+            yield from ((_join(path, name), full_tensor(unpacked(tensor))) for name, tensor in own)
 
 
 @contextmanager
@@ -76,7 +76,9 @@ def adapters_count(model: nn.Module) -> bool:
     """Whether a policy may differ from its reference: false while its adapters still add nothing. A collective."""
     if not is_wrapped(model):
         return True
-    added = [full(p.detach()) for name, p in model.named_parameters() if p.requires_grad and ".lora_A." not in name]
+    added = [
+        full_tensor(p.detach()) for name, p in model.named_parameters() if p.requires_grad and ".lora_A." not in name
+    ]
     return any(bool(weight.any()) for weight in added)
 
 
@@ -154,7 +156,7 @@ def merge(module: Any) -> nn.Module:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    whole = full(unpacked(tensor))
+    whole = full_tensor(unpacked(tensor))
     return whole.to(torch.float32 if whole.is_floating_point() else whole.dtype, copy=True)
 
 

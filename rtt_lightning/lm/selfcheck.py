@@ -31,7 +31,7 @@ MATMUL_ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 
 
 @dataclass(frozen=True)
-class Found:
+class ForwardCheck:
     """What a check found.
 
     Attributes:
@@ -141,7 +141,7 @@ def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> 
 
 
 @torch.no_grad()
-def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> Found:
+def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> ForwardCheck:
     """Compare our log-probs, as they are trained on, with those of each row alone by the model's own logits.
 
     Four forward passes at most. All processes decide alike. What so few tokens cannot show, such as attention windows,
@@ -174,8 +174,8 @@ def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> Found:
         with in_evaluation(model):
             raise _refusal(model, plain, rounding, error(False))
     if may_share(without_adapters(model)) and (shared := error(True)) <= rounding:
-        return Found(True, shared, rounding)
-    return Found(False, plain, rounding)
+        return ForwardCheck(True, shared, rounding)
+    return ForwardCheck(False, plain, rounding)
 
 
 def _ours(logprobs: Logprobs, model: Any, batch: Sequences, share: bool) -> Tensor:

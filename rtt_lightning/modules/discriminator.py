@@ -18,7 +18,7 @@ from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
 from rtt_lightning.relevance.discriminator.network import TEMPLATE, EncodedPair, RelevanceConfig, RelevanceModel
 from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
-from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.logs import MetricLog
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.runtime.sharding import shard
 from rtt_lightning.types.batches import Pair, PairBatch
@@ -59,7 +59,7 @@ class DiscriminatorModule(TrainableModule):
         self.config = RelevanceConfig(model, lora, layers, template, max_length)
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
-        self._means, self._log_figures = UpdateMeans(), FigureLog()
+        self._means, self._log_metrics = UpdateMeans(), MetricLog()
         self._update: Iterator[EncodedPair] = iter(())  # the pairs of the update that are still to come
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
 
@@ -80,7 +80,7 @@ class DiscriminatorModule(TrainableModule):
         logits, mask = self.relevance(encoded)
         loss = binary_cross_entropy(logits, self._labels(batch["pairs"], encoded))
         self._means.add(mask, loss=loss)
-        self._log_figures(self, "train", self._means.pop(), batch_size=len(mask))
+        self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
         self.log("train/cut_tokens", _total(pair.cut for pair in encoded), batch_size=len(mask))
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
@@ -106,7 +106,7 @@ class DiscriminatorModule(TrainableModule):
             measured["f1"] = self.f1.compute()
         if "base_rate" in measured:
             measured["average_precision"] = self.average_precision.compute()
-        self._log_figures(self, prefix, measured)
+        self._log_metrics(self, prefix, measured)
         for metric in (self.f1, self.average_precision):
             metric.reset()
 

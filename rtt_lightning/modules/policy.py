@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.algorithms import GRPO, Algorithm
-from rtt_lightning.algorithms.checks import Returned, checked
+from rtt_lightning.algorithms.checks import Returned, checked_credit
 from rtt_lightning.functional.losses import Distance, clipped_surrogate, kl_k3, token_mean
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
@@ -22,7 +22,7 @@ from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
 from rtt_lightning.runtime.lazy import lazy_instance
-from rtt_lightning.runtime.logs import FigureLog
+from rtt_lightning.runtime.logs import MetricLog
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Credited, Experience, Message, Rollout
 from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
@@ -82,7 +82,7 @@ class PolicyModule(TrainableModule):
         self._reference: tuple[PreTrainedModel, ...] = ()  # in a tuple: not a submodule, never trained or saved
         self._means = UpdateMeans()
         self.evaluation = Evaluation()
-        self._log_figures = FigureLog()
+        self._log_metrics = MetricLog()
 
     # -- the reward scheme ---------------------------------------------------------------------------------------
 
@@ -121,9 +121,9 @@ class PolicyModule(TrainableModule):
         """What `advantages` says, looked at.
 
         Raises:
-            UserError: See `rtt_lightning.algorithms.checks.checked`.
+            UserError: See `rtt_lightning.algorithms.checks.checked_credit`.
         """
-        return checked(self.advantages(experience), experience, self.scheme)
+        return checked_credit(self.advantages(experience), experience, self.scheme)
 
     # -- the model -----------------------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class PolicyModule(TrainableModule):
     def on_train_start(self) -> None:
         super().on_train_start()
         with self.trainer.precision_plugin.train_step_context():
-            self._logprobs.shares()  # checked before anything is sampled
+            self._logprobs.shares()  # checked_credit before anything is sampled
 
     def defined_by(self) -> tuple[str, dict[str, Any]]:
         return POLICY_KEY, {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
@@ -189,20 +189,20 @@ class PolicyModule(TrainableModule):
         logprobs, entropy = self.response_logprobs(batch)
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
         loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
-        figures = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
+        metrics = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
             name = reference_distance_name(batch["full_vocabulary"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            figures[name] = kl
+            metrics[name] = kl
             self._means.add(mask.any(1), **{f"{name}_per_response": torch.where(mask, kl, 0.0).sum(1)})
             loss = loss + self.kl_coef * kl
         if self.entropy_coef:
             loss = loss - self.entropy_coef * entropy
-        self._means.add(mask, loss=loss, **figures)
+        self._means.add(mask, loss=loss, **metrics)
         gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
         self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
         if batch["last_of_update"]:
-            self._log_figures(self, "train", self._means.pop(), batch_size=len(mask))
+            self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
         return token_mean(loss, mask, batch["update_tokens"], batch["micro_batches"], self.trainer.world_size)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
@@ -214,10 +214,10 @@ class PolicyModule(TrainableModule):
         self.evaluation.reference.update(kl, batch["response_mask"], full_vocabulary)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_figures(self, "val", self.evaluation.pop(), sync_dist=True)
+        self._log_metrics(self, "val", self.evaluation.pop(), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        self._log_figures(self, "test", self.evaluation.pop(), sync_dist=True)
+        self._log_metrics(self, "test", self.evaluation.pop(), sync_dist=True)
 
     def _kl(self, batch: Sequences) -> Tensor:
         """``[batch token]`` estimate of the KL to the reference."""

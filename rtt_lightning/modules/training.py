@@ -17,11 +17,11 @@ from torch.optim import Optimizer
 from rtt_lightning.lm.loading import trainable_names
 from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.runtime.checkpoints import BASE_KEY, SAVED, check_fits, check_shapes
-from rtt_lightning.runtime.finite import refuse_nonfinite, shortened, tensors_in, trained
-from rtt_lightning.runtime.history import HISTORY_KEY, places
+from rtt_lightning.runtime.finite import refuse_nonfinite, shortened, tensors_in, trained_weights
+from rtt_lightning.runtime.history import HISTORY_KEY, log_places
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
-from rtt_lightning.runtime.settings import asked_for, prefer
-from rtt_lightning.runtime.sharding import full
+from rtt_lightning.runtime.settings import keep_settings, read_settings
+from rtt_lightning.runtime.sharding import full_tensor
 from rtt_lightning.types.errors import UserError
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -87,10 +87,10 @@ class TrainableModule(LightningModule):
                 "use trainer.precision bf16-mixed or 32-true"
             )
         self._batches, self._losses = [], []
-        self._settings = asked_for(self.trainer)  # before a checkpoint is restored
+        self._settings = read_settings(self.trainer)  # before a checkpoint is restored
 
     def on_train_start(self) -> None:
-        prefer(self._settings, self.trainer)
+        keep_settings(self._settings, self.trainer)
 
     # -- updates that are not finite -------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class TrainableModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Look at the losses and the gradient of the update: one wait for the device, one answer for all processes."""
-        norm = full(get_total_norm([p.grad for p in self.parameters() if p.grad is not None])).to(self.device)
+        norm = full_tensor(get_total_norm([p.grad for p in self.parameters() if p.grad is not None])).to(self.device)
         marked = any(batch.get("nonfinite") for batch in self._batches)
         bad_loss = ~torch.stack(self._losses).isfinite().all() | marked
         loss_is_bad, norm_is_bad = sum_over_ranks(torch.stack([bad_loss, ~norm.isfinite()]).float()).tolist()
@@ -159,7 +159,7 @@ class TrainableModule(LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        refuse_nonfinite(trained(self), f"after update {self.trainer.global_step + 1} weights")
+        refuse_nonfinite(trained_weights(self), f"after update {self.trainer.global_step + 1} weights")
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if not self.skipped_in_a_row:  # a skipped update is none to the scheduler either
@@ -177,7 +177,7 @@ class TrainableModule(LightningModule):
         key, definition = self.defined_by()
         checkpoint |= {key: definition, BASE_KEY: self.base}
         if self._trainer is not None and self._trainer.is_global_zero:
-            checkpoint[HISTORY_KEY] = places(self._trainer.loggers)
+            checkpoint[HISTORY_KEY] = log_places(self._trainer.loggers)
         checkpoint[SKIPPED_KEY] = [self._skipped, self.skipped_in_a_row]
         refuse_nonfinite(dict(tensors_in({key: checkpoint.get(key) for key in SAVED})), "not saved: values")
 
@@ -198,5 +198,5 @@ class TrainableModule(LightningModule):
 
 
 def _shown(what: str, value: Tensor | None) -> list[str]:
-    """A figure that is not finite, with its value."""
+    """What is not finite, with its value."""
     return [] if value is None or value.isfinite() else [f"{what} ({value:g})"]

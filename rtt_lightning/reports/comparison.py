@@ -1,4 +1,4 @@
-"""Figures of judged responses, and the difference between two sets of them with an interval."""
+"""Metrics of judged responses, and the difference between two sets of them with an interval."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from rtt_lightning.functional.accuracy import (
     WHOLE,
     WHOLLY_DECIDED,
     accuracy_counts,
-    accuracy_figures,
+    accuracy_metrics,
     accuracy_ratios,
     counts_by_prompt,
     verdict_tensors,
 )
 from rtt_lightning.functional.intervals import difference_with_interval
-from rtt_lightning.reports.signs import word_runs
+from rtt_lightning.reports.hacking import word_runs
 from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
 
@@ -29,15 +29,15 @@ METRICS = (RUBRIC, WHOLE, LOWER, UPPER, WHOLLY_DECIDED)
 
 
 def summarize(judged: Sequence[JudgedRollout]) -> dict[str, float]:
-    """Figures of some responses, at least one; NaN where there is nothing to count.
+    """Metrics of some responses, at least one; NaN where there is nothing to count.
 
-    The accuracies and what stands beside them are those of `rtt_lightning.functional.accuracy.accuracy_figures`;
+    The accuracies and what stands beside them are those of `rtt_lightning.functional.accuracy.accuracy_metrics`;
     ``length`` is the mean number of tokens; ``distinct_2`` is the number of distinct word bigrams per bigram over all
     responses together, ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` is a share
     of responses; ``responses`` and ``prompts`` are counts.
     """
     bigrams = [pairs for item in judged if (pairs := word_runs(item.rollout.answer, 2))]
-    accuracies = accuracy_figures(accuracy_counts(*verdict_tensors(judged)).sum(0))
+    accuracies = accuracy_metrics(accuracy_counts(*verdict_tensors(judged)).sum(0))
     return {
         RUBRIC: float("nan"),
         **{name: float(value) for name, value in accuracies.items()},
@@ -58,10 +58,10 @@ def compare(before: Path, after: Path) -> dict[str, dict[str, Any]]:
     """
     judged = {"before": read_judged(before), "after": read_judged(after)}
     found = {name: summarize(responses) for name, responses in judged.items()}
-    known = all(WHOLE in figures for figures in found.values())
+    known = all(WHOLE in metrics for metrics in found.values())
     unused = (*BESIDE_BOUNDS, LOWER, UPPER, WHOLLY_DECIDED) if known else (WHOLE,)
-    found = {name: {k: v for k, v in figures.items() if k not in unused} for name, figures in found.items()}
-    metrics = [name for name in METRICS if all(name in figures for figures in found.values())]
+    found = {name: {k: v for k, v in metrics.items() if k not in unused} for name, metrics in found.items()}
+    metrics = [name for name in METRICS if all(name in metrics for metrics in found.values())]
     return {**found, "difference": {metric: paired_difference(**judged, metric=metric) for metric in metrics}}
 
 

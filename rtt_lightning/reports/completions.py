@@ -16,13 +16,13 @@ from rich.text import Text
 from torch import Tensor
 
 from rtt_lightning.functional.accuracy import accuracy_by_kind, counts_by_kind
-from rtt_lightning.reports.signs import signs
+from rtt_lightning.reports.hacking import hacking_metrics
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.runtime.terminal import three_decimals
 from rtt_lightning.types import Credited, JudgedRollout
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
-"""Sign and colour of a criterion that is as desired, is not, and is undecided."""
+"""Mark and colour of a criterion that is as desired, is not, and is undecided."""
 SHOWN_OF_PROMPT, SHOWN_OF_RESPONSE = 300, 600
 """Characters."""
 FAINT, GREAT = 0.1, 0.5
@@ -55,11 +55,11 @@ def write_completions(
 
 
 def print_window(number: int, judged: Sequence[JudgedRollout], credited: Credited, rows: int) -> None:
-    """The first ``rows`` responses of a window by prompt, under what `signs` finds in all of them."""
+    """The first ``rows`` responses of a window by prompt, under what `hacking_metrics` finds in all of them."""
     rewards = torch.full((len(judged),), torch.nan)
     if credited.rewards is not None and credited.known is not None:
         rewards = torch.where(credited.known, credited.rewards, torch.nan)
-    seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in signs(judged).items())
+    seen = ", ".join(f"{name.replace('_', '-')} {value:.2f}" for name, value in hacking_metrics(judged).items())
     print_completions(judged[:rows], rewards[:rows], credited.advantages[:rows], f"window {number}: {seen}")
 
 

@@ -38,7 +38,7 @@ CURVES = {
 
 
 def curves_section(logs: Sequence[Path]) -> str:
-    """A chart of each figure in the logs of a run, in order."""
+    """A chart of each metric in the logs of a run, in order."""
     note = "Thin: every logged value. Thick: running mean. Point at the line for values."
     points = _read_metrics(logs)
     if points[f"rollout/{LOWER}"] == points[f"rollout/{UPPER}"]:  # all was decided

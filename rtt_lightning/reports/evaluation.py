@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables on the terminal, figures, completions and verdicts in files."""
+"""What an evaluation leaves behind: tables on the terminal, metrics, completions and verdicts in files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ from rtt_lightning.functional.accuracy import (
 )
 from rtt_lightning.functional.intervals import ratio_with_interval
 from rtt_lightning.reports.completions import show_kinds, write_completions
-from rtt_lightning.reports.undecided import show_undecided, undecided
+from rtt_lightning.reports.undecided import show_undecided, undecided_reasons
 from rtt_lightning.runtime.terminal import counted, three_decimals
 from rtt_lightning.types import JudgedRollout
 
-Figure = dict[str, Any]
-"""An accuracy with its interval, or bounds of it; see `figures`."""
+Interval = dict[str, Any]
+"""An accuracy with its interval, or bounds of it; see `accuracies`."""
 
 
 def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
@@ -42,14 +42,14 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
         judged: All responses, at least one.
         name: Of the evaluation.
         folder: Made where it is missing.
-        others: Figures to write beside the accuracies. What is NaN is written as null.
+        others: Metrics to write beside the accuracies. What is NaN is written as null.
     """
     prompts = len({item.sample.id for item in judged})
     title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
-    found = figures(judged)
+    found = strict_and_loose_accuracies(judged)
     show_kinds(judged, title)
     show_accuracies(found, [way for way in ("strict", "loose") if f"rubric_accuracy_{way}" in found], len(judged))
-    reasons = undecided(judged)
+    reasons = undecided_reasons(judged)
     show_undecided(reasons)
     if folder is None:
         return
@@ -62,13 +62,13 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
 
 
-def figures(judged: Sequence[JudgedRollout]) -> dict[str, Figure]:
+def strict_and_loose_accuracies(judged: Sequence[JudgedRollout]) -> dict[str, Interval]:
     """`accuracies` of strict verdicts, and of loose ones where all responses were judged loosely."""
     loose = [replace(item, verdicts=item.loose) for item in judged if item.loose is not None]
     return accuracies({"strict": judged} | ({"loose": loose} if len(loose) == len(judged) else {}))
 
 
-def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Figure]:
+def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Interval]:
     """Accuracies by name, each with a 95 % interval over prompts.
 
     What is counted stands in `rtt_lightning.functional.accuracy`.
@@ -80,7 +80,7 @@ def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Figure]
         ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
         criterion was decided; otherwise what `_bounds` says.
     """
-    found: dict[str, Figure] = {}
+    found: dict[str, Interval] = {}
     for way, judged in ways.items():
         counts = np.array(list(counts_by_prompt(judged).values()))
         ratios = {name: ratio_with_interval(np.stack(ratio, 1)) for name, ratio in accuracy_ratios(counts).items()}
@@ -89,7 +89,7 @@ def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Figure]
     return found
 
 
-def _bounds(ratios: Mapping[str, Figure], totals: np.ndarray) -> Figure:
+def _bounds(ratios: Mapping[str, Interval], totals: np.ndarray) -> Interval:
     """What is known of the instruction-level accuracy where some criteria are undecided.
 
     ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as desired;
@@ -112,7 +112,7 @@ LABELS = {
 }
 
 
-def show_accuracies(found: Mapping[str, Figure], ways: Sequence[str], responses: int) -> None:
+def show_accuracies(found: Mapping[str, Interval], ways: Sequence[str], responses: int) -> None:
     """A table of accuracies; where anything is undecided bounds stand in it, and below how many responses are decided.
 
     Args:
@@ -156,16 +156,16 @@ def verdict_row(item: JudgedRollout) -> dict[str, Any]:
     }
 
 
-def _shown(figure: Figure) -> str:
-    value = figure.get("mean", figure.get("accuracy"))
+def _shown(interval: Interval) -> str:
+    value = interval.get("mean", interval.get("accuracy"))
     if value is None:
         return "–"
-    shown, low, high = (three_decimals(number) for number in (value, figure["low"], figure["high"]))
-    return shown if isnan(figure["low"]) else f"{shown} ({low} to {high})"
+    shown, low, high = (three_decimals(number) for number in (value, interval["low"], interval["high"]))
+    return shown if isnan(interval["low"]) else f"{shown} ({low} to {high})"
 
 
-def _with_null(figure: Any) -> Any:
+def _with_null(value: Any) -> Any:
     """JSON knows no NaN."""
-    if isinstance(figure, Mapping):
-        return {name: _with_null(value) for name, value in figure.items()}
-    return None if isinstance(figure, float) and isnan(figure) else figure
+    if isinstance(value, Mapping):
+        return {name: _with_null(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and isnan(value) else value

@@ -86,7 +86,7 @@ Paint = Callable[[float], tuple[str, float]]
 """A value to its CSS class and its strength in [0, 1]."""
 
 
-def page(title: str, body: str) -> str:
+def html_page(title: str, body: str) -> str:
     """A whole document; it may load nothing and run nothing."""
     return PAGE.format(title=escape(title), style=STYLE, body=body)
 
@@ -115,7 +115,7 @@ def dots(before: float, after: float) -> str:
 
 
 def line_chart(title: str, note: str, points: Sequence[tuple[float, float]]) -> str:
-    """One figure: (step, value) points as a thin line, their running mean as a thick one, values as tooltips."""
+    """One chart: (step, value) points as a thin line, their running mean as a thick one, values as tooltips."""
     steps, values = [step for step, _ in points], [value for _, value in points]
     ticks = round_ticks(min(values), max(values))
     span = max(steps[-1] - steps[0], 1)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a finished demo run: figures, training curves, responses, coloured tokens."""
+"""One self-contained HTML page about a finished demo run: metrics, training curves, responses, coloured tokens."""
 
 import json
 import math
@@ -18,13 +18,13 @@ from rtt_lightning.functional.accuracy import (
     counts_by_kind,
 )
 from rtt_lightning.reports.curves import curves_section
-from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_table, page, section
+from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_page, html_table, section
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
 
-FIGURES = {
+METRICS = {
     RUBRIC: ("Rubric-level accuracy", "share of criteria as desired", "percent"),
     WHOLE: ("Instruction-level accuracy", "share of responses with all criteria as desired", "percent"),
     LOWER: ("Instruction-level accuracy, lower bound", "undecided criteria not as desired", "percent"),
@@ -86,7 +86,7 @@ def write_report(folder: Path) -> Path:
     ]
     path = folder / "report.html"
     partial = path.with_suffix(".partial")
-    partial.write_text(page("Rubrics to Tokens: demo report", "\n".join(parts)), encoding="utf-8")
+    partial.write_text(html_page("Rubrics to Tokens: demo report", "\n".join(parts)), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -104,11 +104,11 @@ def _read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-# -- figures ---------------------------------------------------------------------------------------------------------
+# -- metrics ---------------------------------------------------------------------------------------------------------
 
 
 def _headline(results: Mapping[str, Any]) -> str:
-    prompts = _figure(results["before"].get("prompts"), "count")
+    prompts = _formatted(results["before"].get("prompts"), "count")
     sentence = (
         f"What a small policy learned from rubrics, measured on {prompts} prompts that it was not trained on, "
         "before and after training."
@@ -125,16 +125,16 @@ def _instruction_level(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _card(name: str, results: Mapping[str, Any], metric: str) -> str:
-    old, new = (_figure(results[when][metric], "percent") for when in ("before", "after"))
-    mean, low, high = (_figure(value, "points") for value in results["difference"][metric])
+    old, new = (_formatted(results[when][metric], "percent") for when in ("before", "after"))
+    mean, low, high = (_formatted(value, "points") for value in results["difference"][metric])
     return _headed(name, old, new, f'{mean} points <span class="note">95 % interval {low} to {high}</span>')
 
 
 def _bounds_card(results: Mapping[str, Any]) -> str:
     """The instruction-level accuracy where some criteria are undecided: no single number, and none of its change."""
     before, after = results["before"], results["after"]
-    old, new = (" to ".join(_figure(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
-    least, most = (_figure(end, "points") for end in (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER]))
+    old, new = (" to ".join(_formatted(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
+    least, most = (_formatted(end, "points") for end in (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER]))
     name = "Instruction-level accuracy, bounds: some criteria are undecided"
     return _headed(name, old, new, f"between {least} and {most} points")
 
@@ -147,16 +147,16 @@ def _headed(name: str, old: str, new: str, change: str) -> str:
 def _comparison(results: Mapping[str, Any]) -> str:
     before, after = results["before"], results["after"]
     rows = []
-    for key, (name, what, form) in FIGURES.items():
+    for key, (name, what, form) in METRICS.items():
         old, new = before.get(key), after.get(key)
         if old is None and new is None:
             continue
         mean, low, high = results["difference"].get(key, (None, None, None))
         difference = _difference(old, new, form)
         if mean is not None:
-            interval = f"[{_figure(low, 'points')}, {_figure(high, 'points')}]"
-            difference = f"{_figure(mean, 'points')} <small>{interval}</small>"
-        rows.append((f"{name} <small>{what}</small>", _figure(old, form), _figure(new, form), difference))
+            interval = f"[{_formatted(low, 'points')}, {_formatted(high, 'points')}]"
+            difference = f"{_formatted(mean, 'points')} <small>{interval}</small>"
+        rows.append((f"{name} <small>{what}</small>", _formatted(old, form), _formatted(new, form), difference))
     note = (
         "Differences of shares are in percentage points; brackets hold a 95 % interval, by bootstrap over prompts, "
         "each paired with itself. Unscorable criteria are left out."
@@ -174,7 +174,7 @@ def _kinds(before: Sequence[JudgedRollout], after: Sequence[JudgedRollout]) -> s
         (was, count, _), (is_now, count_now, _) = old[kind], new[kind]
         counts = f"{count}" if count == count_now else f"{count} / {count_now}"
         drawing = "" if math.isnan(was + is_now) else dots(was, is_now)
-        shown = [_figure(was, "percent"), _figure(is_now, "percent"), _difference(was, is_now, "percent")]
+        shown = [_formatted(was, "percent"), _formatted(is_now, "percent"), _difference(was, is_now, "percent")]
         name = f"{escape(kind)} <small>weight {escape(weights[kind])}</small>" if weights[kind] else escape(kind)
         rows.append((name, counts, *shown, f'<div class="dots">{drawing}</div>'))
     note = (
@@ -183,12 +183,14 @@ def _kinds(before: Sequence[JudgedRollout], after: Sequence[JudgedRollout]) -> s
     return section("By kind of criterion", note, html_table(("kind", "n", "before", "after", "difference", ""), rows))
 
 
-def _discriminator(figures: Mapping[str, float] | None) -> str:
+def _discriminator(metrics: Mapping[str, float] | None) -> str:
     note = "How well the relevance discriminator finds the tokens that decide a criterion, on held-out responses."
-    if not figures:
+    if not metrics:
         return section("Discriminator", note, NOT_RECORDED)
-    named = ((f"{name} <small>{what}</small>", figures.get(key)) for key, (name, what) in DISCRIMINATOR.items())
-    return section("Discriminator", note, html_table(("", "value"), [(name, _figure(v, "small")) for name, v in named]))
+    named = ((f"{name} <small>{what}</small>", metrics.get(key)) for key, (name, what) in DISCRIMINATOR.items())
+    return section(
+        "Discriminator", note, html_table(("", "value"), [(name, _formatted(v, "small")) for name, v in named])
+    )
 
 
 def _run(results: Mapping[str, Any]) -> str:
@@ -208,14 +210,14 @@ def _version(log: Path) -> int:
 # -- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def _figure(value: float | None, form: str) -> str:
+def _formatted(value: float | None, form: str) -> str:
     return "–" if value is None or math.isnan(value) else FORMS[form](value).replace("-", "−").replace(" ", "\u202f")
 
 
 def _difference(old: float | None, new: float | None, form: str) -> str:
     if old is None or new is None or form == "count":
         return ""
-    shown = _figure(new - old, "points" if form == "percent" else form)
+    shown = _formatted(new - old, "points" if form == "percent" else form)
     return shown if shown[0] in "+−–" else f"+{shown}"
 
 

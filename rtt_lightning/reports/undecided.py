@@ -1,4 +1,4 @@
-"""Which responses of an evaluation are undecided, and why: a figure says nothing of what was left out of it."""
+"""Which responses of an evaluation are undecided, and why: a metric says nothing of what was left out of it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from rich.text import Text
 
 from rtt_lightning.runtime.finite import shortened
 from rtt_lightning.types import Criterion, JudgedRollout
-from rtt_lightning.verifiers.rules.checks import UNDECIDABLE
+from rtt_lightning.verifiers.rules.checkers import UNDECIDABLE
 
 MOST_REASONS, MOST_NAMES = 20, 3
 """Rows of the table, and names in a cell of it."""
 
 
-def undecided(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
+def undecided_reasons(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
     """The reasons of criteria without a strict verdict, commonest first.
 
     Returns:
@@ -41,7 +41,7 @@ def undecided(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
 
 
 def show_undecided(found: Sequence[dict[str, Any]]) -> None:
-    """A table of `undecided`, if there is any; reasons may quote a model or a judge and are shown as they are."""
+    """Print `undecided_reasons` as a table, if there are any. Reasons may quote a model or a judge: never markup."""
     if not found:
         return
     table = Table(title="undecided, commonest reason first", title_justify="left", show_lines=True)

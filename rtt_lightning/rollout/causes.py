@@ -77,7 +77,7 @@ class Evidence:
         )
 
 
-def evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Tensor | None) -> Evidence:
+def gather_evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Tensor | None) -> Evidence:
     """Of one process.
 
     Args:

@@ -9,7 +9,7 @@ from rtt_lightning.lm.reasoning import checked_marks
 from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse, refuse_repeated
-from rtt_lightning.runtime.finite import refuse_nonfinite, trained
+from rtt_lightning.runtime.finite import refuse_nonfinite, trained_weights
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
@@ -73,7 +73,7 @@ class Collector:
             version = 0 if self.version is None else self.version + 1
         if self.version == version:
             return
-        refuse_nonfinite(trained(policy.model), "not handed to the engine: weights")
+        refuse_nonfinite(trained_weights(policy.model), "not handed to the engine: weights")
         known = self._policy is not None and self._policy.model is policy.model
         (self.engine.sync if known else self.engine.start)(policy)
         self._policy, self.version = policy, version

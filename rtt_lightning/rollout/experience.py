@@ -14,7 +14,7 @@ from rtt_lightning.types.experience import of_one_process
 from rtt_lightning.verifiers.base import JUDGE
 
 
-def evaluated(judged: Sequence[JudgedRollout]) -> VerdictBatch:
+def verdict_batch(judged: Sequence[JudgedRollout]) -> VerdictBatch:
     """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
     met, scorable, weights = verdict_tensors(judged)
     return VerdictBatch(**sequences([item.rollout for item in judged]), met=met, scorable=scorable, weights=weights)

@@ -51,7 +51,7 @@ def finite_only(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Te
         yield name, weight
 
 
-def trained(module: nn.Module) -> dict[str, Tensor]:
+def trained_weights(module: nn.Module) -> dict[str, Tensor]:
     """The weights that an optimiser moves, by name."""
     return {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
 

@@ -13,12 +13,12 @@ HISTORY_KEY = "logs"
 """Where a checkpoint keeps which logs its run writes to."""
 
 
-def places(loggers: Sequence[Logger]) -> list[dict[str, Any]]:
+def log_places(loggers: Sequence[Logger]) -> list[dict[str, Any]]:
     """What tells the log of each logger from others, as numbers and strings."""
     return [{**_place(logger), "version": logger.version} for logger in loggers]
 
 
-def go_on(loggers: Sequence[Logger], checkpoint: Mapping[str, Any]) -> None:
+def continue_logs(loggers: Sequence[Logger], checkpoint: Mapping[str, Any]) -> None:
     """Have loggers go on with the logs of the run that a checkpoint is of; to be called before they have written.
 
     A CSV file keeps its rows of before the checkpoint, TensorBoard shows no more than those, and W&B goes on with the

@@ -1,4 +1,4 @@
-"""Figures to Lightning's log."""
+"""Metrics to Lightning's log."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 
-class FigureLog:
-    """Logs groups of figures; one that was logged before and is not known now is absent from what is logged.
+class MetricLog:
+    """Logs groups of metrics; one that was logged before and is not known now is absent from what is logged.
 
     Lightning would repeat its last value instead: to the logger until the end of the epoch, to callbacks for ever.
     """
@@ -17,17 +17,17 @@ class FigureLog:
         self._logged: set[str] = set()
 
     def __call__(
-        self, module: LightningModule, prefix: str, figures: Mapping[str, Tensor | float], **options: Any
+        self, module: LightningModule, prefix: str, metrics: Mapping[str, Tensor | float], **options: Any
     ) -> None:
-        """Log ``<prefix>/<name>`` for each figure of a group.
+        """Log ``<prefix>/<name>`` for each metric of a group.
 
         Args:
             module: With a trainer.
             prefix: Of the group.
-            figures: What is known, by name.
+            metrics: What is known, by name.
             options: Of `LightningModule.log`.
         """
-        known = {f"{prefix}/{name}": value for name, value in figures.items()}
+        known = {f"{prefix}/{name}": value for name, value in metrics.items()}
         before = {name for name in self._logged if name.startswith(f"{prefix}/")}
         self._logged |= known.keys()
         _take_back(module.trainer, before - known.keys())
@@ -35,7 +35,7 @@ class FigureLog:
 
 
 def _take_back(trainer: Any, names: set[str]) -> None:
-    """Forget the last values of figures. Lightning has no other way: a result that was reset waits for a new value."""
+    """Forget the last values of metrics. Lightning has no other way: a result that was reset waits for a new value."""
     for result in trainer._results.result_metrics:
         if result.meta.name in names:
             result.reset()

@@ -40,12 +40,12 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
-def mean_over_ranks(figures: Mapping[str, Tensor | float], weight: float) -> dict[str, float]:
+def mean_over_ranks(metrics: Mapping[str, Tensor | float], weight: float) -> dict[str, float]:
     """Means of per-process scalars, weighted by ``weight``, each over the processes that measured it. A collective.
 
-    A figure that nobody measured is absent; what a process with a weight of 0 says has no part in any.
+    A metric that nobody measured is absent; what a process with a weight of 0 says has no part in any.
     """
-    parts = gather(({name: float(value) for name, value in figures.items()}, float(weight)))
+    parts = gather(({name: float(value) for name, value in metrics.items()}, float(weight)))
     parts = [(own, share) for own, share in parts if share]
     names = dict.fromkeys(name for own, _ in parts for name in own)
     measured = {name: [(own[name], share) for own, share in parts if name in own] for name in names}

@@ -144,7 +144,7 @@ def content_of(answer: httpx.Response) -> Any:
     return _json(answer.content)
 
 
-def words(answer: httpx.Response) -> str:
+def describe_answer(answer: httpx.Response) -> str:
     """What a server says in an answer that is not the one asked for, in one line.
 
     The messages of JSON, whatever its shape; of a web page its title; else the text.
@@ -154,7 +154,7 @@ def words(answer: httpx.Response) -> str:
         return "an empty answer"
     content = content_of(answer)
     if content is not None:
-        return told(content)
+        return messages_in(content)
     if is_page(answer):
         title = TITLE.search(text)
         return f"a web page, {one_line(title[2] if title else _without_tags(text))!r}"
@@ -165,7 +165,7 @@ def words(answer: httpx.Response) -> str:
     return one_line(_without_tags(text)) or "nothing that can be read"
 
 
-def told(content: Any) -> str:
+def messages_in(content: Any) -> str:
     """The messages in JSON, in one line; all of it where no field is known to hold one."""
     said = dict.fromkeys(text for text in _told(content) if text.strip())
     return one_line(": ".join(said) or json.dumps(content, ensure_ascii=False))
@@ -183,7 +183,7 @@ def no_answer(error: httpx.RequestError, url: str) -> str:
 
 def one_line(text: str) -> str:
     """Without line breaks, control characters and a stop at its end, and not too long."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split()).rstrip(".")
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split()).rstrip(".")
     cut = line[:MOST_CHARACTERS]
     whole = re.sub(r"[\w-]+$", "", cut, flags=re.ASCII).rstrip()  # half a key would not be known for one
     return line if cut == line else f"{whole or cut} ..."

@@ -19,7 +19,7 @@ class Settings(NamedTuple):
     schedules: list[dict[str, Any]]
 
 
-def asked_for(trainer: Trainer) -> Settings:
+def read_settings(trainer: Trainer) -> Settings:
     """The settings before a checkpoint is restored."""
     scheduled = {id(config.scheduler.optimizer) for config in trainer.lr_scheduler_configs}
     groups = [
@@ -30,7 +30,7 @@ def asked_for(trainer: Trainer) -> Settings:
     return Settings(groups, [_arguments(config.scheduler) for config in trainer.lr_scheduler_configs])
 
 
-def prefer(asked: Settings, trainer: Trainer) -> None:
+def keep_settings(asked: Settings, trainer: Trainer) -> None:
     """Put the settings of this run in the place of those that a checkpoint restored, and name what differs.
 
     A learning rate that a schedule has moved keeps its ratio to the one that the schedule began from. A schedule that

@@ -56,7 +56,7 @@ def as_forward_method(model: nn.Module, function: Callable[..., Any]) -> Callabl
     return getattr(model, name)
 
 
-def full(weight: Tensor) -> Tensor:
+def full_tensor(weight: Tensor) -> Tensor:
     """A whole tensor, gathered where it is sharded. A collective: all processes must call it in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rtt_lightning.runtime.checkpoints import read_run, write_file, write_shards
-from rtt_lightning.runtime.sharding import full
+from rtt_lightning.runtime.sharding import full_tensor
 
 
 class FSDP(ModelParallelStrategy):
@@ -49,7 +49,7 @@ class FSDP(ModelParallelStrategy):
         if self.sharded_checkpoints:
             write_shards(checkpoint, path, self.global_rank, self.world_size, self.barrier)
             return
-        whole = _map_shards(checkpoint, lambda shard: full(shard).cpu())
+        whole = _map_shards(checkpoint, lambda shard: full_tensor(shard).cpu())
         if self.is_global_zero:
             write_file(whole, path)
         self.barrier()

@@ -123,6 +123,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def three_decimals(figure: float) -> str:
+def three_decimals(number: float) -> str:
     """Of a table: a dash where there is none."""
-    return "–" if math.isnan(figure) else f"{figure:.3f}"
+    return "–" if math.isnan(number) else f"{number:.3f}"

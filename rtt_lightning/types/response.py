@@ -102,7 +102,7 @@ class JudgedRollout:
 
     Attributes:
         verdicts: Strict ones, of the answer as it is.
-        loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.rules.checks`.
+        loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.rules.checkers`.
         relevance: ``[rubric token]``, where it was recorded.
         advantages: ``[token]``, where they were recorded.
     """

@@ -31,7 +31,7 @@ Marks = tuple[str, str]
 """What opens a reasoning part and what closes it."""
 
 
-def share(value: float, name: str) -> float:
+def checked_share(value: float, name: str) -> float:
     """The value.
 
     Raises:
@@ -158,8 +158,8 @@ class Verdict:
     confidence: float = 1.0
 
     def __post_init__(self) -> None:
-        share(self.confidence, "confidence")
-        share(0.0 if self.value is None else self.value, "value")
+        checked_share(self.confidence, "confidence")
+        checked_share(0.0 if self.value is None else self.value, "value")
 
     def relevant(self, length: int) -> tuple[Span, ...] | None:
         """The characters of an answer of some length that are relevant to the criterion; ``None`` where unknown."""

@@ -47,7 +47,7 @@ class Verifier(ABC):
         """
 
     async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
-        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.rules.checks`; the strict
+        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.rules.checkers`; the strict
         ones, as given, where a verifier has no loose reading.
         """
         return list(strict)
@@ -72,9 +72,17 @@ class Verifier(ABC):
         """Whether verdicts on a criterion could say which characters decided them, and not only the whole answer."""
         return True
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """What it has cost so far, for the log: the same names each time."""
         return {}
+
+    def figures(self) -> dict[str, float]:
+        """`metrics`, by the name that it had; it goes with the next release."""
+        return self.metrics()
+
+    def __init_subclass__(cls) -> None:
+        if "figures" in vars(cls):  # a verifier of a user's that overrides the former name
+            cls.metrics = cls.figures
 
     def memories(self) -> "list[Memory]":
         """What keeps its verdicts from one run to the next."""

@@ -70,8 +70,8 @@ class Router(Verifier):
     def gives_spans(self, criterion: Criterion) -> bool:
         return self._special.get(criterion.checker, self._rules).gives_spans(criterion)
 
-    def figures(self) -> dict[str, float]:
-        return {k: v for verifier in self._all() for k, v in verifier.figures().items()}
+    def metrics(self) -> dict[str, float]:
+        return {k: v for verifier in self._all() for k, v in verifier.metrics().items()}
 
     def memories(self) -> list[Memory]:
         return [memory for verifier in self._all() for memory in verifier.memories()]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rtt_lightning.algorithms import GRPO
-from rtt_lightning.algorithms.checks import checked
+from rtt_lightning.algorithms.checks import checked_credit
 from rtt_lightning.types import Credited, Experience
 
 MASK = torch.tensor([[True, True, True], [True, False, False]])
@@ -17,11 +17,11 @@ REWARDS, KNOWN = torch.ones(2), torch.ones(2) > 0
 
 def test_credit_passes_as_it_is() -> None:
     credited = GRPO()(WINDOW)
-    assert vars(checked(credited, WINDOW, "GRPO")) == vars(credited)
+    assert vars(checked_credit(credited, WINDOW, "GRPO")) == vars(credited)
 
 
 def test_a_pair_is_taken_for_a_scheme_without_rewards() -> None:
-    found = checked((FINE, {"forgiven": torch.tensor(0.5)}), WINDOW, "Lenient")
+    found = checked_credit((FINE, {"forgiven": torch.tensor(0.5)}), WINDOW, "Lenient")
     assert torch.equal(found.advantages, FINE)
     assert (found.rewards, found.known, found.metrics) == (None, None, {"forgiven": 0.5})
 
@@ -49,7 +49,7 @@ def test_a_pair_is_taken_for_a_scheme_without_rewards() -> None:
 )
 def test_anything_else_is_refused_by_name(returned: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=f"^Mine returned {said}"):
-        checked(returned(), WINDOW, "Mine")
+        checked_credit(returned(), WINDOW, "Mine")
 
 
 class Loose(Credited):
@@ -63,9 +63,9 @@ class Loose(Credited):
 def test_what_is_not_finite_is_left_to_the_window(bad: float) -> None:
     """Also where it reached the tokens outside the response, as 0 times it does."""
     advantages = torch.where(torch.tensor([[False], [True]]), bad, FINE)
-    assert checked((advantages, {}), WINDOW, "Mine").advantages is advantages
+    assert checked_credit((advantages, {}), WINDOW, "Mine").advantages is advantages
 
 
 def test_a_process_without_data_passes() -> None:
     nothing = Experience.by_hand(torch.zeros(0, 1) > 0)
-    assert checked(GRPO()(nothing), nothing, "GRPO").advantages.shape == (0, 1)
+    assert checked_credit(GRPO()(nothing), nothing, "GRPO").advantages.shape == (0, 1)

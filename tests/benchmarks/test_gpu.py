@@ -36,11 +36,11 @@ def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    figures = json.loads(output.read_text())
-    assert figures["passed"] is True
-    assert figures["skipped"] == ["NCCL", "times"]
-    assert [check["check"] for check in figures["checks"] if not check["passed"]] == []
-    assert len(figures["checks"]) == 9
+    metrics = json.loads(output.read_text())
+    assert metrics["passed"] is True
+    assert metrics["skipped"] == ["NCCL", "times"]
+    assert [check["check"] for check in metrics["checks"] if not check["passed"]] == []
+    assert len(metrics["checks"]) == 9
 
 
 def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(embedded, "draw", wrong)
     monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
     assert gpu.main(["--output", str(tmp_path / "figures.json")]) == 1
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    passed = {check["check"]: check["passed"] for check in figures["checks"]}
+    metrics = json.loads((tmp_path / "figures.json").read_text())
+    passed = {check["check"]: check["passed"] for check in metrics["checks"]}
     assert not passed["the sampler's log-probs are the trainer's"]
     assert passed["fp32 equals the CPU"]

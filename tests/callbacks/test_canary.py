@@ -74,11 +74,11 @@ def test_a_few_tokens_are_sampled_for_each_change_of_weights_where_responses_can
 ) -> None:
     Counted.probed.clear()
     arguments = policy_args("fit", f"--rollout.engine={__name__}.Counted", f"--rollout.sampling={sampling}")
-    figures = main(arguments).trainer.logged_metrics
+    metrics = main(arguments).trainer.logged_metrics
     assert len(Counted.probed) == times
     assert all(tokens <= 8 for tokens in Counted.probed)
-    assert 0 < figures[logged] < 1e-4
-    assert len({"rollout/logprob_gap", "train/logprob_gap"} & figures.keys()) == 1
+    assert 0 < metrics[logged] < 1e-4
+    assert len({"rollout/logprob_gap", "train/logprob_gap"} & metrics.keys()) == 1
 
 
 def test_a_gap_ends_the_run_before_its_update_changes_a_weight(policy_args: Callable[..., list[str]]) -> None:

@@ -91,15 +91,15 @@ def test_adapters_whose_product_overflows_are_handed_to_nobody(tiny_model: str) 
 def test_where_nothing_is_known_there_is_neither_reward_nor_accuracy(policy_args) -> None:
     """All responses are cut off at 8 tokens, and such ones are masked."""
     flags = ("--trainer.max_steps=1", "--rollout.mask_truncated=true", "--idle.stop=0")
-    figures = main(policy_args("fit", *flags)).trainer.logged_metrics
-    assert figures["rollout/reward_unknown"] == figures["rollout/unscorable"] == 1
-    assert {"rollout/reward", "rollout/rubric_accuracy", "rollout/instruction_accuracy"}.isdisjoint(figures)
-    assert not nonfinite_names(figures.items())
+    metrics = main(policy_args("fit", *flags)).trainer.logged_metrics
+    assert metrics["rollout/reward_unknown"] == metrics["rollout/unscorable"] == 1
+    assert {"rollout/reward", "rollout/rubric_accuracy", "rollout/instruction_accuracy"}.isdisjoint(metrics)
+    assert not nonfinite_names(metrics.items())
 
 
 @pytest.mark.parametrize("flags", [(), ("--rollout.sampling.top_k=5",)], ids=["given", "not given"])
 def test_a_gap_is_logged_only_where_the_sampler_gave_log_probs(policy_args, flags: tuple[str, ...]) -> None:
-    figures = main(policy_args("fit", "--trainer.max_steps=1", *flags)).trainer.logged_metrics
-    assert ("train/logprob_gap" in figures) == (not flags)
-    assert figures["train/grad_norm"] >= 0
-    assert not nonfinite_names(figures.items())
+    metrics = main(policy_args("fit", "--trainer.max_steps=1", *flags)).trainer.logged_metrics
+    assert ("train/logprob_gap" in metrics) == (not flags)
+    assert metrics["train/grad_norm"] >= 0
+    assert not nonfinite_names(metrics.items())

@@ -47,7 +47,7 @@ class Moody(RuleVerifier):
 
 def test_the_logged_figures_are_those_of_the_window(policy_args, tmp_path: Path) -> None:
     flags = ("--trainer.max_steps=1", RAGGED, brief(tmp_path, ASKED), "--model.init_args.lora=null")
-    figures = {k: v.item() for k, v in main(policy_args("fit", *flags)).trainer.logged_metrics.items()}
+    metrics = {k: v.item() for k, v in main(policy_args("fit", *flags)).trainer.logged_metrics.items()}
     rows = rows_of(tmp_path)
     assert len(rows) == 6  # 2 prompts, 3 responses each
     rewards = [sum(row["met"]) / 2 for row in rows]
@@ -70,9 +70,9 @@ def test_the_logged_figures_are_those_of_the_window(policy_args, tmp_path: Path)
         "live_cells": sum(live) / len(live),
         "zero_variance_groups": sum(flat) / 2,
     }
-    assert {name: figures[f"rollout/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
-    assert 0 < figures["train/entropy"] < torch.tensor(49152.0).log()  # the vocabulary of the tiny model
-    assert 0 <= figures["train/logprob_gap"] < 1e-4  # sampled from the very weights that train
+    assert {name: metrics[f"rollout/{name}"] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert 0 < metrics["train/entropy"] < torch.tensor(49152.0).log()  # the vocabulary of the tiny model
+    assert 0 <= metrics["train/logprob_gap"] < 1e-4  # sampled from the very weights that train
 
 
 def test_the_window_is_written_with_the_advantages_that_train(policy_args, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_each_epoch_trains_on_all_its_windows(policy_args, tmp_path: Path) -> No
 
 def test_masked_truncated_responses_are_unscorable_and_move_nothing(policy_args, tmp_path: Path) -> None:
     flags = ("--trainer.max_steps=1", RAGGED, brief(tmp_path, ASKED), "--rollout.mask_truncated=true")
-    figures = main(policy_args("fit", *flags)).trainer.logged_metrics
+    metrics = main(policy_args("fit", *flags)).trainer.logged_metrics
     rows = rows_of(tmp_path)
     for row in rows:
         cut = row["finish_reason"] == "length"
@@ -133,28 +133,28 @@ def test_masked_truncated_responses_are_unscorable_and_move_nothing(policy_args,
         assert row["criteria"].count("response truncated at the token limit") == 2 * cut
         assert not cut or not any(row["advantages"])
     judged = [row["met"] for row in rows if row["finish_reason"] == "stop"]
-    assert 0 < figures["rollout/reward"] == pytest.approx(sum(sum(met) / 2 for met in judged) / 4)
-    assert figures["rollout/unscorable"] == pytest.approx(1 / 3)
-    assert figures["rollout/reward_unknown"] == pytest.approx(1 / 3)
+    assert 0 < metrics["rollout/reward"] == pytest.approx(sum(sum(met) / 2 for met in judged) / 4)
+    assert metrics["rollout/unscorable"] == pytest.approx(1 / 3)
+    assert metrics["rollout/reward_unknown"] == pytest.approx(1 / 3)
 
 
 def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_path: Path) -> None:
     moody = "--rollout.verifier=tests.callbacks.test_rollout.Moody"
     data = brief(tmp_path, {"text": "In a good mood.", "checker": "test:broken"})
-    figures = main(policy_args("fit", "--trainer.max_steps=1", RAGGED, data, moody)).trainer.logged_metrics
+    metrics = main(policy_args("fit", "--trainer.max_steps=1", RAGGED, data, moody)).trainer.logged_metrics
     rows = rows_of(tmp_path)
     assert {row["met"][1] for row in rows} == {None}
     assert all("test:broken: RuntimeError: [red]no mood[/red]" in row["criteria"] for row in rows)
     share = sum(row["met"][0] for row in rows) / 6
     assert 0 < share < 1
-    assert figures["rollout/unscorable"] == 0.5
-    assert figures["rollout/reward"] == pytest.approx(share)
-    assert figures["rollout/rubric_accuracy"] == pytest.approx(share)
+    assert metrics["rollout/unscorable"] == 0.5
+    assert metrics["rollout/reward"] == pytest.approx(share)
+    assert metrics["rollout/rubric_accuracy"] == pytest.approx(share)
     # Unmet first criterion: known to fail. Met first criterion: it may pass.
-    assert "rollout/instruction_accuracy" not in figures
-    assert figures["rollout/instruction_accuracy_lower_bound"] == 0
-    assert figures["rollout/instruction_accuracy_upper_bound"] == pytest.approx(share)
-    assert figures["rollout/undecided_share"] == 1
+    assert "rollout/instruction_accuracy" not in metrics
+    assert metrics["rollout/instruction_accuracy_lower_bound"] == 0
+    assert metrics["rollout/instruction_accuracy_upper_bound"] == pytest.approx(share)
+    assert metrics["rollout/undecided_share"] == 1
 
 
 def test_that_the_reward_ignores_weights_is_said_once_when_training_begins(policy_args, tmp_path: Path) -> None:

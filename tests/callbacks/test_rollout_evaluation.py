@@ -18,18 +18,18 @@ def test_two_validations_of_the_same_weights_are_equal(policy_args, tmp_path: Pa
     first, *others = ([row | without for row in rows_of(tmp_path, name)] for name in names)
     assert len(first) == 4
     assert others == [first, first]
-    figures = [json.loads((tmp_path / f"completions/{name}.json").read_text()) for name in names]
-    assert len({figure["val/rubric_accuracy"] for figure in figures}) == 1
+    metrics = [json.loads((tmp_path / f"completions/{name}.json").read_text()) for name in names]
+    assert len({figure["val/rubric_accuracy"] for figure in metrics}) == 1
 
 
 def test_test_scores_the_test_prompts(policy_args, tmp_path: Path) -> None:
     main(policy_args("test", "--data.source.init_args.test=5"))
     rows = rows_of(tmp_path, "test")
     assert [row["id"] for row in rows] == [f"constraints/0/{12 + n}" for n in range(5)]  # behind 8 + 4 others
-    figures = json.loads((tmp_path / "completions/test.json").read_text())
+    metrics = json.loads((tmp_path / "completions/test.json").read_text())
     verdicts = [met for row in rows for met in row["met"]]
-    assert figures["test/rubric_accuracy"] == pytest.approx(sum(verdicts) / len(verdicts))
-    assert figures["test/instruction_accuracy"] == pytest.approx(sum(all(row["met"]) for row in rows) / 5)
+    assert metrics["test/rubric_accuracy"] == pytest.approx(sum(verdicts) / len(verdicts))
+    assert metrics["test/instruction_accuracy"] == pytest.approx(sum(all(row["met"]) for row in rows) / 5)
 
 
 def test_validate_takes_the_folder_of_a_trained_model(policy_args, tmp_path: Path) -> None:

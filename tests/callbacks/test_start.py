@@ -85,7 +85,7 @@ def test_the_question_is_paid_for_kept_nowhere_and_asked_only_where_a_judge_is_n
         assert router.try_out([with_rules(), with_rules(*sample("tea").criteria)]) == []
         assert router.try_out([with_rules(*sample("tea").criteria)]) == []
         assert seen(url).calls == 2
-        assert one.figures()["judge_prompt_tokens"] == 200
+        assert one.metrics()["judge_prompt_tokens"] == 200
     assert RuleVerifier().try_out([with_rules()]) == []
     assert judge(DEAD).try_out([]) == []
 

@@ -50,12 +50,12 @@ def test_verdicts_figures_and_completions_are_written(tmp_path: Path, capsys: py
     assert [row["prompt"] for row in rows] == ["One.", "Two.", "Three."]
     assert [row["verdicts_strict"] for row in rows] == [[True, True], [True], [False]]
     assert [row["verdicts_loose"] for row in rows] == [[True, True], [True], [True]]
-    figures = json.loads((tmp_path / "out/validate.json").read_text())
-    assert figures["instruction_accuracy_strict"]["mean"] == pytest.approx(2 / 3)
-    assert figures["rubric_accuracy_strict"]["mean"] == pytest.approx(3 / 4)
+    metrics = json.loads((tmp_path / "out/validate.json").read_text())
+    assert metrics["instruction_accuracy_strict"]["mean"] == pytest.approx(2 / 3)
+    assert metrics["rubric_accuracy_strict"]["mean"] == pytest.approx(3 / 4)
     exact = {"mean": 1, "low": pytest.approx(0.025 ** (1 / 3)), "high": 1}  # none of three prompts failed
-    assert figures["instruction_accuracy_loose"] == exact
-    assert (figures["responses"], figures["prompts"]) == (3, 3)
+    assert metrics["instruction_accuracy_loose"] == exact
+    assert (metrics["responses"], metrics["prompts"]) == (3, 3)
     judged = read_judged(tmp_path / "out/validate.parquet")
     assert [item.rollout.answer for item in judged] == [row["response"] for row in ANSWERS]
     assert [[verdict.met for verdict in item.loose or ()] for item in judged] == [[True, True], [True], [True]]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rtt_lightning.commands.given import nulls_as_yaml, read, replaced, with_model_class, written
+from rtt_lightning.commands.given import as_arguments, note_replaced, nulls_as_yaml, read_arguments, with_model_class
 from rtt_lightning.commands.run import main
 
 OTHER = "a.Module"
@@ -31,15 +31,15 @@ def model_of(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
 def test_arguments_are_read_as_nested_settings_and_written_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("model: {init_args: {lora: null}}")
     args = ["fit", f"--config={tmp_path}/mine.yaml", "--trainer.max_steps", "-1", "--print_config", "--data.seed="]
-    given = read(args)
-    assert written(given) == args
+    given = read_arguments(args)
+    assert as_arguments(given) == args
     lora, steps, seed = (
         {"model": {"init_args": {"lora": None}}},
         {"trainer": {"max_steps": -1}},
         {"data": {"seed": ""}},
     )
     assert [each.tree for each in given] == [{}, lora, steps, {}, seed]
-    assert read(["--config", "--no"])[0].tree == {}  # the parser says what is wrong
+    assert read_arguments(["--config", "--no"])[0].tree == {}  # the parser says what is wrong
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_arguments_are_read_as_nested_settings_and_written_as_they_were(tmp_path
     ],
 )
 def test_the_class_that_is_named_last_comes_first(args: list[str], first: str) -> None:
-    assert written(with_model_class(read(["fit", *args]))) == ["fit", first, *args]
+    assert as_arguments(with_model_class(read_arguments(["fit", *args]))) == ["fit", first, *args]
 
 
 def test_a_file_names_the_class_also_before_the_subcommand(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(f"fit: {{model: {{class_path: {OTHER}}}}}")
     before = ["--config", f"{tmp_path}/mine.yaml", "fit"]
-    assert written(with_model_class(read(before))) == [*before, f"--model={OTHER}"]
-    assert written(with_model_class(read(["--help"]))) == ["--help"]
+    assert as_arguments(with_model_class(read_arguments(before))) == [*before, f"--model={OTHER}"]
+    assert as_arguments(with_model_class(read_arguments(["--help"]))) == ["--help"]
 
 
 def test_defaults_of_the_default_class_reach_no_other_class(
@@ -110,7 +110,7 @@ def test_files_that_name_different_algorithms_or_relevance_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], said: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert replaced(read(["fit", *args])) == said
+    assert note_replaced(read_arguments(["fit", *args])) == said
 
 
 def test_what_is_said_of_algorithms_is_one_line_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +139,7 @@ JUDGE = "--rollout.verifier.init_args.judge.init_args"
     ],
 )
 def test_flags_with_null_become_yaml(given: list[str], expected: list[str]) -> None:
-    assert written(nulls_as_yaml(read(given))) == expected
+    assert as_arguments(nulls_as_yaml(read_arguments(given))) == expected
 
 
 def test_null_arrives_two_classes_deep_and_within_options(capsys: pytest.CaptureFixture[str]) -> None:

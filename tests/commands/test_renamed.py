@@ -9,7 +9,7 @@ import yaml
 from torch import Tensor
 
 from rtt_lightning import algorithms
-from rtt_lightning.commands.given import read
+from rtt_lightning.commands.given import read_arguments
 from rtt_lightning.commands.renamed import CLASSES, GRPO, MODELS, OF_GRPO, OF_RTT, POLICY, RTT, renamed
 from rtt_lightning.commands.run import main
 from tests.conftest import ROOT
@@ -81,16 +81,16 @@ def algorithm(path: str, **arguments: Any) -> dict[str, Any]:
     ],
 )
 def test_arguments_of_old_policies_become_those_of_an_algorithm(args: list[str], expected: dict[str, Any]) -> None:
-    given, [said] = renamed(read(["fit", *args]))
+    given, [said] = renamed(read_arguments(["fit", *args]))
     assert given[-1].tree == expected
-    assert given[:-1] == read(["fit", *args])[:-1]
+    assert given[:-1] == read_arguments(["fit", *args])[:-1]
     assert said.startswith("spelt as in version 0.1, which the next release will not read: ")
 
 
 def test_values_of_a_file_with_old_spellings_are_those_of_yaml(tmp_path: Path) -> None:
     values = "{a: 1.0e-06, b: 2026-11-28, c: .inf, d: 'null', e: null, f: 'é: [', g: 00:00:12:00, h: {'x y': [1, two]}}"
     (tmp_path / "old.yaml").write_text(f"model: {{class_path: {OLD_DISCRIMINATOR}}}\nvalues: {values}\n")
-    [_, given], _ = renamed(read(["fit", f"--config={tmp_path}/old.yaml"]))
+    [_, given], _ = renamed(read_arguments(["fit", f"--config={tmp_path}/old.yaml"]))
     assert yaml.safe_load(given.words[1]) == given.tree
     assert given.tree["values"] == yaml.safe_load(values)
 
@@ -115,13 +115,13 @@ def test_a_method_that_is_named_later_takes_the_place_of_an_old_policy(
     ],
 )
 def test_what_is_no_old_spelling_is_left_as_it_is(args: list[str]) -> None:
-    given = read(["fit", *args])
+    given = read_arguments(["fit", *args])
     assert renamed(given) == (given, [])
 
 
 @pytest.mark.parametrize(("old", "new"), CLASSES.items())
 def test_classes_that_moved_are_found_in_flags_and_yaml(old: str, new: str) -> None:
-    given, [said] = renamed(read(["fit", f"--a.b={old}", "--config", f"a: [{{b: {{class_path: {old}}}}}]"]))
+    given, [said] = renamed(read_arguments(["fit", f"--a.b={old}", "--config", f"a: [{{b: {{class_path: {old}}}}}]"]))
     assert [each.tree for each in given[1:]] == [{"a": {"b": new}}, {"a": [{"b": {"class_path": new}}]}]
     assert given[1].words == ("--a.b", new)
     assert said.endswith(f": {old} is now {new}")

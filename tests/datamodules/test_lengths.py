@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from rtt_lightning.datamodules.lengths import check_vocabulary, rendered, truncated, within_length
+from rtt_lightning.datamodules.lengths import check_vocabulary, limit_lengths, render_prompts, truncate_turns
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
 from rtt_lightning.types import Criterion, Message, RubricSample
@@ -32,13 +32,13 @@ def size(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...] | lis
 
 def test_early_turns_go_first_and_a_user_still_begins(tokenizer: PreTrainedTokenizerBase) -> None:
     limit = size(tokenizer, [SYSTEM, *TURNS[2:]])
-    assert truncated([SYSTEM, *TURNS], tokenizer, limit) == (SYSTEM, *TURNS[2:])
-    assert truncated([SYSTEM, *TURNS], tokenizer, limit - 1) == (SYSTEM, TURNS[4])
+    assert truncate_turns([SYSTEM, *TURNS], tokenizer, limit) == (SYSTEM, *TURNS[2:])
+    assert truncate_turns([SYSTEM, *TURNS], tokenizer, limit - 1) == (SYSTEM, TURNS[4])
 
 
 def test_the_end_of_the_last_turn_stays(tokenizer: PreTrainedTokenizerBase) -> None:
     limit = size(tokenizer, [SYSTEM, {"role": "user", "content": "Now write of the sea."}])
-    system, last = truncated([SYSTEM, *TURNS], tokenizer, limit)
+    system, last = truncate_turns([SYSTEM, *TURNS], tokenizer, limit)
     assert system == SYSTEM
     assert last["content"].endswith("write of the sea.")
     assert TURNS[4]["content"].endswith(last["content"])
@@ -49,7 +49,7 @@ def test_a_system_message_that_leaves_no_room_is_an_error_with_the_prompt_s_name
 ) -> None:
     record = Record(RubricSample("the long one", ({**SYSTEM, "content": "Be brief. " * 50}, TURNS[2]), (CRITERION,)))
     with pytest.raises(ValueError, match="prompt 'the long one' cannot be truncated: its system message and chat"):
-        within_length([record], tokenizer, 40, "truncate")
+        limit_lengths([record], tokenizer, 40, "truncate")
 
 
 CRITERION = Criterion("Mention tea.", "rtt:include_word", {"word": "tea"})
@@ -62,7 +62,7 @@ def test_truncated_prompts_are_named_and_keep_their_rubric(tokenizer: PreTrained
     with pytest.warns(
         UserWarning, match=rf"1 of 2 prompts are longer than {limit} tokens: l \({tokens} tokens\); trun"
     ):
-        kept = within_length([short, long], tokenizer, limit, "truncate")
+        kept = limit_lengths([short, long], tokenizer, limit, "truncate")
     assert kept[0] is short
     assert (kept[1].sample.id, kept[1].sample.criteria) == ("l", (CRITERION,))
     assert size(tokenizer, kept[1].sample.messages) <= limit
@@ -71,7 +71,7 @@ def test_truncated_prompts_are_named_and_keep_their_rubric(tokenizer: PreTrained
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=80), limit=st.integers(40, 80))
 def test_what_is_left_fits_and_is_an_end_of_the_text(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> None:
-    (left,) = truncated([{"role": "user", "content": text}], tokenizer, limit)[-1:]
+    (left,) = truncate_turns([{"role": "user", "content": text}], tokenizer, limit)[-1:]
     assert text.endswith(left["content"])
     assert size(tokenizer, [left]) <= limit
 
@@ -88,7 +88,7 @@ def asked(name: str, *texts: str) -> RubricSample:
 def test_every_prompt_that_cannot_be_rendered_is_named_by_its_reason() -> None:
     samples = [asked("a:1", "x"), asked("a:2", "tea"), asked("a:3", "x"), asked("a:4", "tea", "and more")]
     with pytest.raises(ValueError, match="3 of 4 prompts cannot be rendered") as error:
-        within_length([Record(sample) for sample in samples], byte_level(template=FIRST_TURN), 99, "drop")
+        limit_lengths([Record(sample) for sample in samples], byte_level(template=FIRST_TURN), 99, "drop")
     _, first, second = str(error.value).splitlines()
     assert first.startswith("  a:1, a:3: the chat template of '' refuses a conversation of the roles user: no x; ")
     assert second.startswith("  a:4: the chat template of '' leaves out what a user says, 'and more'")
@@ -97,11 +97,11 @@ def test_every_prompt_that_cannot_be_rendered_is_named_by_its_reason() -> None:
 def test_prompts_are_measured_with_the_arguments_of_the_template() -> None:
     tokenizer = byte_level(template="{{ messages[0].content }}{% if long %} and so on{% endif %}")
     record = Record(asked("a", "tea"))
-    assert [len(ids) for ids in rendered([record.sample], tokenizer, {"long": True})] == [len("tea and so on")]
-    assert within_length([record], tokenizer, 5, "drop", {"long": False}) == [record]
+    assert [len(ids) for ids in render_prompts([record.sample], tokenizer, {"long": True})] == [len("tea and so on")]
+    assert limit_lengths([record], tokenizer, 5, "drop", {"long": False}) == [record]
     with pytest.warns(UserWarning, match=r"a \(13 tokens\); dropped"):
-        assert within_length([record], tokenizer, 5, "drop", {"long": True}) == []
-    assert truncated(record.sample.messages, tokenizer, 12, {"long": True})[0]["content"] == "ea"
+        assert limit_lengths([record], tokenizer, 5, "drop", {"long": True}) == []
+    assert truncate_turns(record.sample.messages, tokenizer, 12, {"long": True})[0]["content"] == "ea"
 
 
 def test_tokens_beyond_the_embedding_are_refused_with_the_prompt_and_the_mend() -> None:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows
-from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.loaders import Share, StatefulLoader
+from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.types import JudgedRollout, Rollout, Verdict
 

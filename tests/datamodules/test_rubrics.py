@@ -36,7 +36,7 @@ def test_the_defaults_are_the_built_in_prompts_in_windows() -> None:
     assert isinstance(data.view, PromptWindows)
     data.setup("fit")
     assert {split: len(records) for split, records in data.records.items()} == {"train": 512, "val": 128}
-    data.check(RuleVerifier().problems)
+    data.check_criteria(RuleVerifier().problems)
 
 
 @pytest.mark.parametrize(("stage", "splits"), [
@@ -90,7 +90,7 @@ def test_unknown_checkers_are_listed_once_each_with_their_counts(tmp_path: Path)
     data = RubricDataModule(RecordFiles(train=wrong[0], val=wrong[1]))
     data.setup("fit")
     with pytest.raises(ValueError, match="the data asks for checks that the verifier cannot make") as error:
-        data.check(RuleVerifier().problems)
+        data.check_criteria(RuleVerifier().problems)
     assert str(error.value).splitlines()[1:] == [
         "  unknown checker 'rtt:include_wrd'; did you mean 'rtt:include_word'? (3 criteria, first in prompt 'row 0')",
         "  unknown checker 'rtt:tilte'; did you mean 'rtt:title'? (2 criteria, first in prompt 'row 0')",

@@ -18,7 +18,7 @@ from rtt_lightning.datamodules import (
     RecordSource,
     RubricDataModule,
 )
-from rtt_lightning.datamodules.constraints import HELD_OUT_KINDS, TRAIN_KINDS
+from rtt_lightning.datamodules.prompt_sampler import HELD_OUT_KINDS, TRAIN_KINDS
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import SPLITS, Split
 

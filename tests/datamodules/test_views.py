@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows
-from rtt_lightning.datamodules.constraints import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.loaders import Share
+from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict

@@ -1,4 +1,4 @@
-"""What the processes under test load by class path: an engine without a model, and a callback that keeps figures."""
+"""What the processes under test load by class path: an engine without a model, and a callback that keeps metrics."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from rtt_lightning.engines.base import (
     end_token_ids,
 )
 from rtt_lightning.runtime.processes import gather
-from rtt_lightning.runtime.sharding import full
+from rtt_lightning.runtime.sharding import full_tensor
 from rtt_lightning.types import Rollout
 
 
@@ -55,7 +55,9 @@ class Recorder(Callback):
         self.prompts.append(list(batch.get("prompts", [])))
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
-        gradients = {n: full(p.grad).cpu().clone() for n, p in pl_module.named_parameters() if p.grad is not None}
+        gradients = {
+            n: full_tensor(p.grad).cpu().clone() for n, p in pl_module.named_parameters() if p.grad is not None
+        }
         self.updates.append({"gradients": gradients})
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
@@ -63,7 +65,7 @@ class Recorder(Callback):
             self.updates[-1]["loss"] = float(trainer.logged_metrics["train/loss"])
 
     def on_train_end(self, trainer, pl_module) -> None:
-        weights = {n: full(p.detach()).cpu() for n, p in pl_module.named_parameters() if p.requires_grad}
+        weights = {n: full_tensor(p.detach()).cpu() for n, p in pl_module.named_parameters() if p.requires_grad}
         if trainer.is_global_zero:
             torch.save({"updates": self.updates, "weights": weights, "prompts": self.prompts}, self.path)
 

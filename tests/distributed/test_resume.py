@@ -63,7 +63,7 @@ def test_another_number_of_processes_is_refused_within_a_window(rtt: Run, policy
 
 def test_validation_of_two_processes_is_that_of_one(rtt: Run, policy_args, tmp_path: Path) -> None:
     """5 prompts in batches of 2: the second process has 2 of them and no padding."""
-    figures = []
+    metrics = []
     for processes, strategy in ((1, ()), (2, DDP), (2, FSDP)):
         shutil.rmtree(tmp_path / "completions", ignore_errors=True)
         flags = ("--data.source.init_args.val=5", "--data.view.init_args.eval_prompts=2")
@@ -74,7 +74,7 @@ def test_validation_of_two_processes_is_that_of_one(rtt: Run, policy_args, tmp_p
             "--model.init_args.lora=null",
             processes=processes,
         )
-        figures.append(json.loads((tmp_path / "completions/validate.json").read_text()))
-    assert figures[0]["val/rubric_accuracy"] == pytest.approx(figures[1]["val/rubric_accuracy"])
-    assert figures[0]["val/rubric_accuracy"] == pytest.approx(figures[2]["val/rubric_accuracy"])
-    assert figures[0]["val/instruction_accuracy"] == pytest.approx(figures[1]["val/instruction_accuracy"])
+        metrics.append(json.loads((tmp_path / "completions/validate.json").read_text()))
+    assert metrics[0]["val/rubric_accuracy"] == pytest.approx(metrics[1]["val/rubric_accuracy"])
+    assert metrics[0]["val/rubric_accuracy"] == pytest.approx(metrics[2]["val/rubric_accuracy"])
+    assert metrics[0]["val/instruction_accuracy"] == pytest.approx(metrics[1]["val/instruction_accuracy"])

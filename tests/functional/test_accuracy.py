@@ -13,7 +13,7 @@ from rtt_lightning.functional.accuracy import (
     WHOLLY_DECIDED,
     accuracy_by_kind,
     accuracy_counts,
-    accuracy_figures,
+    accuracy_metrics,
     counts_by_kind,
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound
@@ -59,15 +59,15 @@ def simulated() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_the_truth_lies_between_the_bounds_and_no_other_figure_is_it(simulated) -> None:
     met, scorable, weights = simulated
     truth = expected()
-    known = accuracy_figures(accuracy_counts(met, scorable, weights).sum(0))
+    known = accuracy_metrics(accuracy_counts(met, scorable, weights).sum(0))
     assert WHOLE not in known
     for name in (LOWER, UPPER, WHOLLY_DECIDED, "criteria", "wholly_decided_criteria", "undecided_share"):
         assert known[name] == pytest.approx(truth[name], abs=0.01), name
     assert known["wholly_decided_responses"] == 19 * RESPONSES
-    everything = accuracy_figures(accuracy_counts(met, weights != 0, weights).sum(0))
+    everything = accuracy_metrics(accuracy_counts(met, weights != 0, weights).sum(0))
     assert everything[WHOLE] == everything[LOWER] == everything[UPPER] == pytest.approx(truth[WHOLE], abs=0.01)
     assert known[LOWER] < everything[WHOLE] < known[UPPER]
-    # What each of the figures says of this set; the last one counts a response as soon as it is known to fail.
+    # What each of the metrics says of this set; the last one counts a response as soon as it is known to fail.
     shown = {name: round(truth[name], 2) for name in (WHOLE, LOWER, UPPER, WHOLLY_DECIDED)}
     assert shown == {WHOLE: 0.49, LOWER: 0.11, UPPER: 0.73, WHOLLY_DECIDED: 0.58}
     assert truth["known failures and successes"] == pytest.approx(0.29, abs=0.005)
@@ -102,7 +102,7 @@ def test_counts_by_hand() -> None:
         [0, 0, 1, 2, 0, 0, 0, 0],
         [0, 0, 0, 0, 0, 0, 0, 0],
     ]
-    found = {name: value.item() for name, value in accuracy_figures(counts.sum(0)).items()}
+    found = {name: value.item() for name, value in accuracy_metrics(counts.sum(0)).items()}
     assert found == pytest.approx(
         {
             RUBRIC: 4 / 7,
@@ -119,8 +119,8 @@ def test_counts_by_hand() -> None:
 
 
 def test_what_is_not_known_is_not_there() -> None:
-    assert accuracy_figures(torch.zeros(8, dtype=torch.long)) == {}
-    nothing_decided = accuracy_figures(torch.tensor([0, 1, 4, 9, 0, 1, 0, 0]))
+    assert accuracy_metrics(torch.zeros(8, dtype=torch.long)) == {}
+    nothing_decided = accuracy_metrics(torch.tensor([0, 1, 4, 9, 0, 1, 0, 0]))
     assert {WHOLE, WHOLLY_DECIDED, "wholly_decided_criteria"}.isdisjoint(nothing_decided)
     assert (nothing_decided[LOWER], nothing_decided[UPPER]) == (0, 0.75)
 

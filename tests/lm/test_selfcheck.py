@@ -22,7 +22,7 @@ from transformers import (
 
 from rtt_lightning.lm.forward import may_share, response_logprobs
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations
-from rtt_lightning.lm.selfcheck import Found, a_few_tokens, check_forward
+from rtt_lightning.lm.selfcheck import ForwardCheck, a_few_tokens, check_forward
 from rtt_lightning.modules import PolicyModule
 from tests.lm.test_forward import BATCH
 
@@ -51,7 +51,7 @@ OPT = OPTConfig(
 EXPERTS = Qwen3MoeConfig(**SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32)
 
 
-def checked(model: Any) -> Found:
+def checked(model: Any) -> ForwardCheck:
     return check_forward(model, partial(response_logprobs, model), a_few_tokens(WORDS))
 
 

@@ -14,7 +14,7 @@ from rtt_lightning.commands.run import main
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
-from rtt_lightning.relevance.discriminator.source import score
+from rtt_lightning.relevance.discriminator.source import relevance_of
 
 WORDS = ("tea", "owl", "sea", "red", "sky", "map")
 
@@ -72,10 +72,10 @@ def fit(tmp_path: Path, model: str, *more: str):
 
 def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) -> None:
     run = fit(tmp_path, tiny_model)
-    figures = run.trainer.callback_metrics
-    assert figures["val/average_precision"] > 0.9
-    assert figures["val/base_rate"] < 0.2
-    assert figures["val/brier"] < 0.1
+    metrics = run.trainer.callback_metrics
+    assert metrics["val/average_precision"] > 0.9
+    assert metrics["val/base_rate"] < 0.2
+    assert metrics["val/brier"] < 0.1
 
 
 def test_one_that_diverges_ends_and_is_not_saved(tmp_path: Path, tiny_model: str) -> None:
@@ -107,7 +107,8 @@ def test_its_checkpoint_alone_makes_a_relevance_source(tmp_path: Path, tiny_mode
     assert loaded.config == run.model.config
     pairs = [("Use tea.", "a cup of tea"), ("Use owl.", "no")]
     run.model.relevance.eval()
-    for (one, spans), (other, _) in zip(score(loaded, pairs, 2), score(run.model.relevance, pairs, 2), strict=True):
+    again = relevance_of(run.model.relevance, pairs, 2)
+    for (one, spans), (other, _) in zip(relevance_of(loaded, pairs, 2), again, strict=True):
         assert torch.equal(one, other)
         assert len(one) == len(spans)
 

@@ -94,12 +94,12 @@ def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
 def test_validate_writes_completions_that_can_be_read_as_labelled_records(policy_args, tmp_path: Path) -> None:
     main(policy_args("validate", "--trainer.limit_val_batches", "1.0"))
     judged = read_judged(tmp_path / "completions/validate.parquet")
-    figures = json.loads((tmp_path / "completions/validate.json").read_text())
+    metrics = json.loads((tmp_path / "completions/validate.json").read_text())
     assert len(judged) == 4
     desired = [v.met for item in judged for v in item.verdicts if v.met is not None]
-    assert figures["val/rubric_accuracy"] == pytest.approx(sum(desired) / len(desired))
-    assert figures["val/reference_gap"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
-    assert "val/kl" not in figures  # evaluation draws by top-p and top-k here
+    assert metrics["val/rubric_accuracy"] == pytest.approx(sum(desired) / len(desired))
+    assert metrics["val/reference_gap"] == pytest.approx(0, abs=1e-3)  # an untrained adapter is the reference
+    assert "val/kl" not in metrics  # evaluation draws by top-p and top-k here
 
 
 def test_a_kl_is_called_one_where_samples_come_from_the_full_softmax(policy_args) -> None:
@@ -107,12 +107,12 @@ def test_a_kl_is_called_one_where_samples_come_from_the_full_softmax(policy_args
     full, cut = (f"{{n: 2, max_new_tokens: 8, top_p: {top_p}, top_k: 0}}" for top_p in (1.0, 0.9))
     flags = ("--model.init_args.kl_coef=0.1", "--trainer.limit_val_batches=1.0", "--trainer.val_check_interval=4")
     run = main(policy_args("fit", *flags, f"--rollout.sampling={cut}", f"--rollout.evaluation={full}"))
-    figures = {name: value.item() for name, value in run.trainer.callback_metrics.items()}
+    metrics = {name: value.item() for name, value in run.trainer.callback_metrics.items()}
     names = ("train/reference_gap", "val/kl")
-    found = {name for name in figures if "kl" in name or "reference_gap" in name}
+    found = {name for name in metrics if "kl" in name or "reference_gap" in name}
     assert found == {*names, *(f"{name}_per_response" for name in names)}
     for name in names:  # every response has 1 to 8 tokens
-        assert 0 < figures[name] <= figures[f"{name}_per_response"] <= 8 * figures[name]
+        assert 0 < metrics[name] <= metrics[f"{name}_per_response"] <= 8 * metrics[name]
 
 
 def test_a_checkpoint_holds_trained_weights_only_and_flags_win_over_it(policy_args, tmp_path: Path) -> None:

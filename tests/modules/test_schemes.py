@@ -120,10 +120,10 @@ def test_rewards_of_a_subclass_are_those_that_are_shown(
     policy_args: Args, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    figures = main(policy_args("fit", *TABLE, f"--model={__name__}.Talkative")).trainer.logged_metrics
+    metrics = main(policy_args("fit", *TABLE, f"--model={__name__}.Talkative")).trainer.logged_metrics
     lengths = [len(row["response_ids"]) for row in rows_of(tmp_path)]
-    assert figures["rollout/reward"] == pytest.approx(10 + (sum(lengths) - lengths[1]) / 5)
-    assert figures["rollout/reward_unknown"] == pytest.approx(1 / 6)
+    assert metrics["rollout/reward"] == pytest.approx(10 + (sum(lengths) - lengths[1]) / 5)
+    assert metrics["rollout/reward_unknown"] == pytest.approx(1 / 6)
     shown = [f"{10 + length}.00" for length in lengths[:3]]
     assert shown_rewards(capsys.readouterr().out) == [shown[0], "–", shown[2]]
 

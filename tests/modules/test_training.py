@@ -111,7 +111,7 @@ def test_a_skipped_update_changes_nothing_and_is_counted(bad: dict[str, Any], fl
     one, two, three, four, five = map(str, seen.states)
     assert [one, two, four, five] == list(map(str, without.states))  # as if it had not been there
     assert two == three
-    assert [figures["train/skipped_updates"] for figures in seen.logged] == [0, 0, 1, 1, 1]
+    assert [metrics["train/skipped_updates"] for metrics in seen.logged] == [0, 0, 1, 1, 1]
 
 
 @pytest.mark.filterwarnings("ignore:.*skipped")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rtt_lightning.reports.evaluation import figures, report
+from rtt_lightning.reports.evaluation import report, strict_and_loose_accuracies
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
@@ -21,7 +21,7 @@ def judged(
 
 def test_accuracies_count_what_is_decided() -> None:
     rows = [judged("a", True, True), judged("b", True, False), judged("c", True, None), judged("d", False, None)]
-    found = figures(rows)
+    found = strict_and_loose_accuracies(rows)
     assert found["rubric_accuracy_strict"]["mean"] == pytest.approx(4 / 6)  # of 8 criteria two are unscorable
     instruction = found["instruction_accuracy_strict"]
     assert instruction["lower_bound"]["accuracy"] == 1 / 4
@@ -33,7 +33,9 @@ def test_accuracies_count_what_is_decided() -> None:
 
 
 def test_an_unwanted_criterion_is_as_desired_when_unmet() -> None:
-    found = figures([judged("a", True, False, weights=(1.0, -2.0)), judged("b", True, True, weights=(1.0, -2.0))])
+    found = strict_and_loose_accuracies(
+        [judged("a", True, False, weights=(1.0, -2.0)), judged("b", True, True, weights=(1.0, -2.0))]
+    )
     assert found["instruction_accuracy_strict"]["mean"] == 0.5
     assert found["rubric_accuracy_strict"]["mean"] == 0.75
 
@@ -55,7 +57,7 @@ def test_what_is_not_known_is_a_dash_on_the_terminal_and_null_in_the_file(
 
 def test_loose_accuracies_are_there_where_all_were_judged_loosely() -> None:
     rows = [judged("a", False, loose=(True,)), judged("b", False, loose=(False,))]
-    assert figures(rows)["instruction_accuracy_loose"]["mean"] == 0.5
+    assert strict_and_loose_accuracies(rows)["instruction_accuracy_loose"]["mean"] == 0.5
 
 
 def test_each_bound_has_the_interval_of_a_share(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_each_bound_has_the_interval_of_a_share(capsys: pytest.CaptureFixture[st
 
 def test_what_is_undecided_strictly_may_be_decided_loosely(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [judged("a", None, loose=(True,)), judged("b", False, loose=(False,))]
-    found = figures(rows)
+    found = strict_and_loose_accuracies(rows)
     assert found["instruction_accuracy_loose"]["mean"] == 0.5
     assert found["instruction_accuracy_strict"]["upper_bound"]["accuracy"] == 0.5
     report(rows, "validate", None, {})

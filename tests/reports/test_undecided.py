@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.reports.evaluation import report
-from rtt_lightning.reports.undecided import MOST_REASONS, undecided
+from rtt_lightning.reports.undecided import MOST_REASONS, undecided_reasons
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 EMPTY = Verdict.unscorable("judge: the judge's reply is empty")
@@ -35,11 +35,11 @@ ROWS = [
 
 def test_reasons_are_counted_commonest_first_with_what_they_are_about() -> None:
     polite, long_winded = "It is polite.", "It is not long-winded. (weight -2)"
-    assert undecided(ROWS) == [
+    assert undecided_reasons(ROWS) == [
         {"reason": EMPTY.reason, "criteria": 3, "responses": 2, "which": [polite, long_winded], "prompts": ["b"]},
         {"reason": SLOW.reason, "criteria": 1, "responses": 1, "which": ["rtt:table"], "prompts": ["a"]},
     ]
-    assert undecided(ROWS[3:]) == []
+    assert undecided_reasons(ROWS[3:]) == []
 
 
 def test_they_stand_on_the_terminal_and_in_the_file(
@@ -49,7 +49,7 @@ def test_they_stand_on_the_terminal_and_in_the_file(
     report(ROWS, "validate", tmp_path, {})
     printed = capsys.readouterr().out
     assert printed.index("the judge's reply is empty") < printed.index("rtt:table took longer than [5] seconds")
-    assert json.loads((tmp_path / "validate.json").read_text())["reasons"] == undecided(ROWS)
+    assert json.loads((tmp_path / "validate.json").read_text())["reasons"] == undecided_reasons(ROWS)
     report(ROWS[3:], "decided", tmp_path, {})
     assert "undecided" not in capsys.readouterr().out
     assert json.loads((tmp_path / "decided.json").read_text())["reasons"] == []

@@ -17,7 +17,7 @@ from rtt_lightning.rollout.causes import (
     SCHEME,
     Evidence,
     cause_of,
-    evidence,
+    gather_evidence,
     refuse_small_groups,
 )
 from rtt_lightning.rollout.experience import collate
@@ -36,7 +36,7 @@ def judged(group: int, *verdicts: Verdict, text: str = "", weight: float = 1.0) 
 
 
 def found(*rows: JudgedRollout, reward: ResponseReward = satisfaction_rate) -> Evidence:
-    return evidence(rows, *reward(collate(rows, [Relevance(torch.ones(len(row.verdicts), 1)) for row in rows])))
+    return gather_evidence(rows, *reward(collate(rows, [Relevance(torch.ones(len(row.verdicts), 1)) for row in rows])))
 
 
 def of_groups(*groups: Sequence[Sequence[Verdict]]) -> list[JudgedRollout]:
@@ -114,7 +114,7 @@ def test_equal_texts_are_told() -> None:
 def test_evidence_of_processes_adds_up() -> None:
     """A group is on one of them; equal ids on two are two groups."""
     first, second = of_groups([[YES], [YES]]), of_groups([[NO], [EMPTY], [NO]])
-    nothing = evidence([], torch.zeros(1), torch.zeros(1, dtype=torch.bool))
+    nothing = gather_evidence([], torch.zeros(1), torch.zeros(1, dtype=torch.bool))
     together = sum([found(*first), nothing, found(*second)], Evidence())
     assert together.responses == 5
     assert dict(together.groups) == {"all criteria met": 1, "none met": 1}

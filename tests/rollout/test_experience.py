@@ -9,7 +9,7 @@ from rtt_lightning.algorithms import RTT
 from rtt_lightning.functional.advantages import inter_sample, intra_sample, no_partition
 from rtt_lightning.functional.rewards import hard_times_soft, satisfaction_rate
 from rtt_lightning.relevance.base import Relevance
-from rtt_lightning.rollout.experience import collate, evaluated
+from rtt_lightning.rollout.experience import collate, verdict_batch
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 
 
@@ -119,10 +119,10 @@ def test_a_process_without_responses_has_an_experience_of_none() -> None:
 
 
 def test_an_evaluation_gets_tokens_and_verdicts_and_may_hold_nothing() -> None:
-    batch = evaluated([judged(0, 2, True, None, False), judged(1, 0, True)])
+    batch = verdict_batch([judged(0, 2, True, None, False), judged(1, 0, True)])
     assert batch["met"].tolist() == [[True, False, False], [True, False, False]]
     assert batch["scorable"].tolist() == [[True, False, True], [True, False, False]]
     assert batch["weights"].tolist() == [[1, -1, 1], [1, 0, 0]]
     assert batch["response_ids"].tolist() == [[10, 11, 2], [2, 0, 0]]
     assert batch["response_mask"].tolist() == [[True, True, True], [True, False, False]]
-    assert {len(values) for values in evaluated([]).values()} == {0}
+    assert {len(values) for values in verdict_batch([]).values()} == {0}

@@ -11,11 +11,11 @@ from rtt_lightning.runtime.servers import (
     by_proxy,
     checked_url,
     client,
+    describe_answer,
     no_answer,
     one_line,
     proxy_of,
     unusable_proxy,
-    words,
 )
 from tests.proxy import refusing_proxy
 
@@ -28,7 +28,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(body: Any, status: int = 400, kind: str = "application/json") -> str:
     text = body if isinstance(body, str) else json.dumps(body)
-    return words(httpx.Response(status, headers={"content-type": kind}, content=text.encode()))
+    return describe_answer(httpx.Response(status, headers={"content-type": kind}, content=text.encode()))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ DEEP = "[" * 100_000
 def test_bodies_that_break_readers_are_text() -> None:
     assert said(DEEP).startswith("[[[[")
     assert said({"error": json.loads("[" * 900 + "]" * 900)}).startswith('{"error": [[')
-    assert words(httpx.Response(500, content=b"\xff\xfe\x00")) != ""
+    assert describe_answer(httpx.Response(500, content=b"\xff\xfe\x00")) != ""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
-from rtt_lightning.runtime.settings import asked_for, prefer
+from rtt_lightning.runtime.settings import keep_settings, read_settings
 
 
 class Step(LightningModule):
@@ -40,10 +40,10 @@ class Step(LightningModule):
         }
 
     def on_fit_start(self) -> None:
-        self.asked = asked_for(self.trainer)
+        self.asked = read_settings(self.trainer)
 
     def on_train_start(self) -> None:
-        prefer(self.asked, self.trainer)
+        keep_settings(self.asked, self.trainer)
 
 
 def fit(module: Step, updates: int, resume: Path | None = None) -> Trainer:

@@ -1,4 +1,4 @@
-"""What long work says of itself, and how figures are written."""
+"""What long work says of itself, and how metrics are written."""
 
 import subprocess
 import sys

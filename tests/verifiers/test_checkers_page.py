@@ -7,7 +7,7 @@ from inspect import Parameter, signature
 from textwrap import shorten
 from typing import Any
 
-from rtt_lightning.verifiers.ifeval.checkers import describe, given, ifeval_checkers
+from rtt_lightning.verifiers.ifeval.checkers import describe, ifeval_checkers, without_nulls
 from rtt_lightning.verifiers.rules import RULES
 from tests.conftest import ROOT
 
@@ -22,16 +22,16 @@ A checker of your own is a function of an answer and arguments that returns a `V
 
 ```python
 def semicolons(answer: str, n: int) -> Verdict:
-    spans = tuple((at, at + 1) for at, sign in enumerate(answer) if sign == ";")
+    spans = tuple((at, at + 1) for at, mark in enumerate(answer) if mark == ";")
     return Verdict(len(spans) >= n, f"{len(spans)} semicolons", spans)
 ```
 
 `--rollout.verifier=RuleVerifier --rollout.verifier.checkers='{mine:semicolons: my_package.semicolons}'` makes it one.
 To add it to this library, put it into a family of `rtt_lightning/verifiers/rules/` under a line such as
-`@rule("local", Asked(("Use {n} semicolons or more.",), number(1, 3)), read)`: its scope, the sentences and arguments of
-the built-in sampler, and a function from a sentence to arguments, or none; and its test beside the family's. The first
-rule that reads a sentence has it, in the order of the families. Prompts draw it where `kinds` of `ConstraintPrompts`
-names it, and by default once it stands in `TRAIN_KINDS`.
+`@rule("local", Phrasing(("Use {n} semicolons or more.",), number(1, 3)), read)`: its scope, the sentences and arguments
+of the built-in sampler, and a function that reads the arguments from a sentence, if any; and add its test beside the
+family's. The first rule that reads a sentence gets it, in the order of the families. Prompts draw it where `kinds` of
+`ConstraintPrompts` names it, and by default once it is in `TRAIN_KINDS`.
 
 ## Of this library
 
@@ -58,7 +58,7 @@ def argument(of: Parameter) -> str:
 def page() -> str:
     """Docstrings of ours say what is met; the benchmarks' classes say it of the arguments of a row in the assets."""
     rows = [json.loads(line) for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines()]
-    examples: dict[str, dict[str, Any]] = {each["id"]: given(each["kwargs"]) for each in reversed(rows)}
+    examples: dict[str, dict[str, Any]] = {each["id"]: without_nulls(each["kwargs"]) for each in reversed(rows)}
     text = ABOUT
     for name, checker in RULES.items():
         _, *arguments = signature(checker).parameters.values()

@@ -45,7 +45,7 @@ class Kind(Verifier):
         assert [verdict.reason for verdict in strict] == ["judge"] * len(sample.criteria)
         return list(strict)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         return {"judge_calls": 7.0}
 
 
@@ -55,7 +55,7 @@ def test_verdicts_come_back_to_their_places() -> None:
     [verdicts] = router.verify_all([(SAMPLE, "I like tea, so.")])
     assert [verdict.met for verdict in verdicts] == [True, True, False, False, False]
     assert not kind.is_open
-    assert router.figures() == {"judge_calls": 7.0}
+    assert router.metrics() == {"judge_calls": 7.0}
     assert router.problems(SAMPLE) == []
 
 

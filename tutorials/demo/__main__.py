@@ -136,11 +136,11 @@ def _description() -> str:
 
 
 def gather(folder: Path, seconds: Mapping[str, float]) -> dict:
-    """Figures of all phases, from the files that they left."""
+    """Metrics of all phases, from the files that they left."""
     found = compare(*(folder / name / "validate.parquet" for name in ("before", "after")))
     for name in ("before", "after"):
         written = json.loads((folder / name / "validate.json").read_text())
-        found[name] |= {figure: written[f"val/{figure}"] for figure in DISTANCES if f"val/{figure}" in written}
+        found[name] |= {metric: written[f"val/{metric}"] for metric in DISTANCES if f"val/{metric}" in written}
     return {
         **found,
         "discriminator": _discriminator_figures(folder / "discriminator/metrics.csv"),
@@ -157,16 +157,16 @@ def _discriminator_figures(path: Path) -> dict[str, float]:
 
 def _show(results: Mapping[str, dict]) -> None:
     table = Table(title="held-out prompts, before and after", title_justify="left")
-    for column in ("figure", "before", "after", "difference (95 % interval)"):
-        table.add_column(column, justify="left" if column == "figure" else "right")
+    for column in ("metric", "before", "after", "difference (95 % interval)"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
     for name in (name for name in results["before"] if name in results["after"]):
         before, after = results["before"][name], results["after"][name]
         interval = results["difference"].get(name)
         shown = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval) if interval else f"{after - before:+.3f}"
         table.add_row(name, f"{before:.3f}", f"{after:.3f}", shown)
     Console().print(table)
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in results["discriminator"].items())
-    print(f"discriminator on held-out prompts: {figures}")
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in results["discriminator"].items())
+    print(f"discriminator on held-out prompts: {metrics}")
     spent = ", ".join(f"{name} {value:.0f}" for name, value in results["seconds"].items())
     print(f"seconds: {spent}; {sum(results['seconds'].values()) / 60:.1f} minutes in all")
 

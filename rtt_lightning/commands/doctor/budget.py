@@ -42,7 +42,7 @@ def print_estimate(phases: Mapping[str, Holders]) -> None:
     Console().print(table)
 
 
-def verdict(phases: Mapping[str, Holders], memory: int | None) -> tuple[bool | None, str, str]:
+def judge_fit(phases: Mapping[str, Holders], memory: int | None) -> tuple[bool | None, str, str]:
     """Whether the largest phase fits, with `SPARE`; which one it is; and what to change where it does not.
 
     Args:

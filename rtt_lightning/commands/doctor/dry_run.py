@@ -18,11 +18,11 @@ from transformers import AutoModelForCausalLM
 from rtt_lightning.callbacks.cost import judged_in_run
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import without_credit
-from rtt_lightning.commands.doctor.budget import GIB, print_estimate, verdict
+from rtt_lightning.commands.doctor.budget import GIB, judge_fit, print_estimate
 from rtt_lightning.commands.doctor.findings import Finding, show
-from rtt_lightning.commands.doctor.machine import host_memory, vllm
-from rtt_lightning.commands.doctor.plans import Estimate, Place, Unmeasurable, estimate, read_config, runs_vllm
-from rtt_lightning.commands.mistakes import explained
+from rtt_lightning.commands.doctor.machine import host_memory, inspect_vllm
+from rtt_lightning.commands.doctor.plans import Estimate, Place, Unmeasurable, estimate_memory, read_config, runs_vllm
+from rtt_lightning.commands.mistakes import explain_mistake
 from rtt_lightning.commands.run import RTTCommandLine, main
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
 from rtt_lightning.datamodules.loaders import Share
@@ -34,7 +34,7 @@ from rtt_lightning.rollout.causes import refuse_small_groups
 Result = TypeVar("Result")
 
 
-class Parsed(RTTCommandLine):
+class ParsedOnly(RTTCommandLine):
     """Takes the flags of `rtt fit`, and neither builds nor runs anything."""
 
     def instantiate_classes(self) -> None:
@@ -51,7 +51,7 @@ def parse(args: Sequence[str]) -> RTTCommandLine:
         ValueError: If a file or flag is wrong.
     """
     with _quiet():
-        return main(["fit", *args], Parsed)
+        return main(["fit", *args], ParsedOnly)
 
 
 def dry_run(run: RTTCommandLine) -> list[Finding]:
@@ -64,7 +64,7 @@ def dry_run(run: RTTCommandLine) -> list[Finding]:
         return found
     estimated, place = planned
     print_estimate(estimated.phases)
-    fine, said, advice = verdict(estimated.phases, place.memory)
+    fine, said, advice = judge_fit(estimated.phases, place.memory)
     return [*found, *show("", [Finding("memory", said, fine, advice), _room(estimated.checkpoint, place.trainer)])]
 
 
@@ -80,7 +80,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] |
     if place is None:
         return None
     if runs_vllm(parts.rollout.collector.engine) and isinstance(parts.data.view, PromptWindows):
-        found.append(_needed(vllm()))
+        found.append(_needed(inspect_vllm()))
     if module is None:
         parts.data.tokenizer = None  # nothing can be measured in tokens
     if isinstance(module, PolicyModule):
@@ -88,7 +88,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] |
     loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
     if not loaded or module is None:
         return None
-    estimated = _attempt(found, "memory", lambda: estimate(module, parts.data, parts.rollout, place))
+    estimated = _attempt(found, "memory", lambda: estimate_memory(module, parts.data, parts.rollout, place))
     if isinstance(module, PolicyModule):
         said = {finding.found for finding in found}
         found += [finding for finding in _outside(parts, module, place.trainer) if finding.found not in said]
@@ -103,7 +103,7 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
     try:
         result = make()
     except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
-        found.append(Finding(name, explained(str(error), ()), None if isinstance(error, Unmeasurable) else False))
+        found.append(Finding(name, explain_mistake(str(error), ()), None if isinstance(error, Unmeasurable) else False))
         return None
     if isinstance(result, Finding):
         found.append(result)
@@ -154,7 +154,7 @@ def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, mo
     share = Share(0, trainer.world_size)
     loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
     if isinstance(data.view, PromptWindows):
-        data.check(rollout.collector.verifier.problems)
+        data.check_criteria(rollout.collector.verifier.problems)
         data.check_weighable(rollout.collector.relevance.problems)
     if isinstance(module, PolicyModule):
         vocabulary = read_config(module.base_model, module.trust_remote_code).vocab_size

@@ -31,7 +31,7 @@ def show(title: str, findings: Sequence[Finding]) -> Sequence[Finding]:
         console.print(f"[bold]{title}[/]")
     width = max((len(finding.name) for finding in findings), default=0)
     for finding in findings:
-        sign = {True: "[green]ok    [/]", None: "[yellow]note  [/]", False: "[red]BROKEN[/]"}[finding.fine]
+        label = {True: "[green]ok    [/]", None: "[yellow]note  [/]", False: "[red]BROKEN[/]"}[finding.fine]
         text = f"{finding.found}; {finding.advice}" if finding.advice else finding.found
-        console.print(f"  {sign} {escape(finding.name):<{width}}  {escape(text)}", soft_wrap=True, highlight=False)
+        console.print(f"  {label} {escape(finding.name):<{width}}  {escape(text)}", soft_wrap=True, highlight=False)
     return findings

@@ -52,10 +52,10 @@ def command(name: str, args: Sequence[str]) -> int:
 
     run = parse(args) if args else None
     found = [
-        *show("packages", packages()),
-        *show("devices", devices()),
-        *show("optional parts", [vllm(), nltk_resources()]),
-        *show("network and disk", [loopback(), *hub_proxy(), *master(os.environ), disk()]),
+        *show("packages", inspect_packages()),
+        *show("devices", inspect_devices()),
+        *show("optional parts", [inspect_vllm(), inspect_nltk()]),
+        *show("network and disk", [inspect_loopback(), *inspect_proxy(), *inspect_master(os.environ), inspect_disk()]),
     ]
     if run is not None:
         found += dry_run(run)
@@ -67,9 +67,9 @@ def command(name: str, args: Sequence[str]) -> int:
 # -- packages ------------------------------------------------------------------------------------------------------
 
 
-def packages() -> list[Finding]:
+def inspect_packages() -> list[Finding]:
     """Python and every dependency, beside the range that the project asks for."""
-    wanted, extras, lines = _asked_for()
+    wanted, extras, lines = _requirements()
     python = platform.python_version()
     fine = SpecifierSet(wanted).contains(python, prereleases=True)
     found = [Finding("python", f"{python} ({wanted})", fine, "" if fine else f"install Python {wanted}")]
@@ -84,7 +84,7 @@ def packages() -> list[Finding]:
     return found
 
 
-def _asked_for() -> tuple[str, list[str], list[str]]:
+def _requirements() -> tuple[str, list[str], list[str]]:
     """Versions of Python, names of extras and requirements: of what is installed, else of the source tree."""
     try:
         about = metadata.metadata(DISTRIBUTION)
@@ -126,7 +126,7 @@ def _installed(name: str) -> tuple[str, str] | None:
 # -- devices -------------------------------------------------------------------------------------------------------
 
 
-def devices() -> list[Finding]:
+def inspect_devices() -> list[Finding]:
     """Cores and memory of this machine, and its GPUs."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     bf16 = computes_bf16()
@@ -159,7 +159,7 @@ def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 # -- optional parts ------------------------------------------------------------------------------------------------
 
 
-def vllm() -> Finding:
+def inspect_vllm() -> Finding:
     """Whether vLLM can be imported, which also says more than that it is installed."""
     try:
         return Finding("vLLM", f"{import_vllm().__version__}, can be imported")
@@ -167,7 +167,7 @@ def vllm() -> Finding:
         return Finding("vLLM", str(error), None)
 
 
-def nltk_resources() -> Finding:
+def inspect_nltk() -> Finding:
     """What some checkers of IFEval and IFBench read. Nothing is downloaded."""
     missing = [name for name in NLTK_RESOURCES if not has_nltk(name)]
     if not missing:
@@ -184,7 +184,7 @@ def nltk_resources() -> Finding:
 # -- network and disk ----------------------------------------------------------------------------------------------
 
 
-def loopback() -> Finding:
+def inspect_loopback() -> Finding:
     """Whether processes of one machine can reach each other."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -195,7 +195,7 @@ def loopback() -> Finding:
     return Finding("loopback", "ports can be opened and reached")
 
 
-def hub_proxy() -> list[Finding]:
+def inspect_proxy() -> list[Finding]:
     """The proxy that the model hub is asked through; nothing where there is none."""
     if problem := unusable_proxy(ENDPOINT):
         return [Finding("proxy", problem, None)]
@@ -203,7 +203,7 @@ def hub_proxy() -> list[Finding]:
     return [Finding("proxy", f"{ENDPOINT} is asked{way}; loopback addresses are not")] if way else []
 
 
-def master(environment: Mapping[str, str]) -> list[Finding]:
+def inspect_master(environment: Mapping[str, str]) -> list[Finding]:
     """What a launcher says about where processes of several machines meet; nothing where it says nothing."""
     address, port = environment.get("MASTER_ADDR"), environment.get("MASTER_PORT")
     if address is None and port is None:
@@ -220,7 +220,7 @@ def master(environment: Mapping[str, str]) -> list[Finding]:
     return [Finding(name, f"{place}, free on this machine")]
 
 
-def disk() -> Finding:
+def inspect_disk() -> Finding:
     """Space where runs are written by default."""
     free = shutil.disk_usage(Path.cwd()).free
     fine = free >= LEAST_DISK

@@ -82,7 +82,7 @@ def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> T
     return network(read)[0]
 
 
-def training(
+def training_memory(
     network: nn.Module, forward: Callable[[], Tensor], memory: Allocations, bf16: bool, accumulates: bool
 ) -> Holders:
     """Of one micro-batch. Gradients of the last one live on: until the backward pass, or through it if added to."""
@@ -101,7 +101,7 @@ def training(
 
 
 @torch.no_grad()
-def sampling(
+def sampling_memory(
     network: Any, rows: Rows, several: int, settings: Sampling, memory: Allocations, bf16: bool, merges: bool
 ) -> Holders:
     """Of the embedded engine, for ``several`` of these responses: it reads prompts, draws, and reads the last token."""
@@ -127,7 +127,7 @@ def sampling(
 
 
 @torch.no_grad()
-def scoring(reader: RelevanceModel, pairs: int, length: int, memory: Allocations, bf16: bool) -> Holders:
+def relevance_memory(reader: RelevanceModel, pairs: int, length: int, memory: Allocations, bf16: bool) -> Holders:
     """Of a frozen discriminator, on the meta device, that rates pairs."""
     imagine(reader)
     before = memory.peak = memory.live

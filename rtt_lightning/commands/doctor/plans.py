@@ -26,12 +26,12 @@ from rtt_lightning.commands.doctor.measure import (
     frozen_bytes,
     optimizer_bytes,
     policy_forward,
-    sampling,
-    scoring,
-    training,
+    relevance_memory,
+    sampling_memory,
+    training_memory,
 )
 from rtt_lightning.datamodules import LabelledPairs, PromptWindows, RubricDataModule
-from rtt_lightning.datamodules.lengths import rendered
+from rtt_lightning.datamodules.lengths import render_prompts
 from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.engines import RolloutEngine, TransformersEngine
 from rtt_lightning.engines.vllm.engine import VLLMEngine
@@ -110,7 +110,7 @@ def read_config(model: str, trust_remote_code: bool = False) -> Any:
         return AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).get_text_config()
 
 
-def estimate(module: Any, data: RubricDataModule, rollout: RolloutCallback, place: Place) -> Estimate:
+def estimate_memory(module: Any, data: RubricDataModule, rollout: RolloutCallback, place: Place) -> Estimate:
     """What one process of a run holds.
 
     Args:
@@ -150,7 +150,7 @@ def estimate(module: Any, data: RubricDataModule, rollout: RolloutCallback, plac
             imagine(run.network, place.dtype if shards > 1 else None)  # shards are gathered in the dtype of computing
             passes = {phase: measure(memory) for phase, measure in run.passes.items()}
             accumulates = trainer.accumulate_grad_batches > 1
-            passes["training"] = training(run.network, run.forward, memory, place.bf16, accumulates)
+            passes["training"] = training_memory(run.network, run.forward, memory, place.bf16, accumulates)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise Unmeasurable(f"not estimated: this network does not run without numbers ({reason})") from error
@@ -175,7 +175,7 @@ def _policy_run(
     trainer, settings, collector = place.trainer, rollout.sampling, rollout.collector
     prompts = ceil(view.prompts / trainer.world_size)
     samples = [record.sample for records in data.records.values() for record in records]
-    longest = max(map(len, rendered(samples, module.tokenizer, data.chat_template_kwargs)))
+    longest = max(map(len, render_prompts(samples, module.tokenizer, data.chat_template_kwargs)))
     validates = bool(trainer.limit_val_batches and data.records.get("val"))
     groups = ceil(prompts / (view.updates * trainer.accumulate_grad_batches))
     rows = Rows(groups, settings.n, longest, settings.max_new_tokens)
@@ -195,14 +195,18 @@ def _policy_run(
         tokens = max(settings.max_new_tokens, rollout.evaluation.max_new_tokens * validates)
         sampled = Rows(ceil(several / settings.n), settings.n, longest, tokens)
         merges = collector.engine.merge_adapters and place.shards == 1 and not (module.lora and module.lora.nf4)
-        run.passes["sampling"] = partial(sampling, network, sampled, several, settings, bf16=place.bf16, merges=merges)
+        run.passes["sampling"] = partial(
+            sampling_memory, network, sampled, several, settings, bf16=place.bf16, merges=merges
+        )
     if isinstance(collector.relevance, DiscriminatorRelevance):
         config = collector.relevance.config
         with torch.device("meta"):
             reader = RelevanceModel(config)
         held["discriminator"] = frozen_bytes(reader.requires_grad_(False), config.lora)
         length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
-        run.passes["scoring"] = partial(scoring, reader, collector.relevance.batch_size, length, bf16=place.gpu)
+        run.passes["weighing"] = partial(
+            relevance_memory, reader, collector.relevance.batch_size, length, bf16=place.gpu
+        )
     return run
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from rtt_lightning.runtime.servers import by_proxy, client, content_of, no_answer, words
+from rtt_lightning.runtime.servers import by_proxy, client, content_of, describe_answer, no_answer
 from rtt_lightning.types.errors import UserError
 
 COMMAND = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --tokens-only --logprobs-mode processed_logprobs"
@@ -71,7 +71,7 @@ def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None
         ServerFailure: If it does not answer within ``deadline`` seconds, or did not do it.
         UserError: If it refuses the request.
     """
-    content = _asked(url, "POST", route, deadline, body)
+    content = _request_json(url, "POST", route, deadline, body)
     if content.get("success") is False:
         raise ServerFailure(f"{route} did not succeed; someone else is sampling from this server")
 
@@ -82,16 +82,16 @@ def world_size(url: str) -> int:
     Raises:
         ServerFailure: If it does not answer.
     """
-    return int(_asked(url, "GET", "get_world_size", 10.0, needed="world_size")["world_size"])
+    return int(_request_json(url, "GET", "get_world_size", 10.0, needed="world_size")["world_size"])
 
 
-def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
+def wait_until_up(url: str, deadline: float, check_running: Callable[[], None]) -> int:
     """Wait until a server answers; returns its longest prompt + response in tokens.
 
     Args:
         url: Of the server.
         deadline: Seconds to wait.
-        check: Called now and then; raises where waiting is in vain.
+        check_running: Called now and then; raises where waiting is in vain.
 
     Raises:
         UserError: If it does not answer in time, or takes no new weights.
@@ -100,7 +100,7 @@ def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
     while True:
         try:
             longest = longest_row(url)
-            _asked(url, "GET", "weight_info", 10.0)
+            _request_json(url, "GET", "weight_info", 10.0)
             return longest
         except ServerFailure as error:
             if error.status == 404:
@@ -109,7 +109,7 @@ def wait_until_up(url: str, deadline: float, check: Callable[[], None]) -> int:
                 ) from error
             if error.status not in (0, 502, 503, 504):  # a gateway whose server has not come up yet
                 raise UserError(f"the vLLM server at {url} cannot be used: {error}") from error
-            check()
+            check_running()
             if time.monotonic() > ends:
                 raise UserError(f"no vLLM server answers at {url} after {deadline:g} seconds: {error}") from error
             time.sleep(0.5)
@@ -121,13 +121,13 @@ def longest_row(url: str) -> int:
     Raises:
         ServerFailure: If it does not answer, or is no vLLM server.
     """
-    [model, *_] = _asked(url, "GET", "v1/models", 10.0, needed="data")["data"] or [{}]
+    [model, *_] = _request_json(url, "GET", "v1/models", 10.0, needed="data")["data"] or [{}]
     if "max_model_len" not in model:
         raise ServerFailure(f"what answers at {url} is no vLLM server: it says nothing of max_model_len", 200)
     return model["max_model_len"]
 
 
-def _asked(
+def _request_json(
     url: str, method: str, route: str, deadline: float, body: Mapping[str, Any] | None = None, needed: str = ""
 ) -> dict[str, Any]:
     """The JSON of an answer.
@@ -152,11 +152,15 @@ def _content(answer: httpx.Response, needed: str = "") -> dict[str, Any]:
         UserError: If it refused the request, as any server would.
     """
     if answer.status_code in (400, 422):
-        raise UserError(f"the vLLM server at {answer.url} refused a request: {words(answer)}")
+        raise UserError(f"the vLLM server at {answer.url} refused a request: {describe_answer(answer)}")
     status, url = answer.status_code, str(answer.url)
     if not answer.is_success:
-        raise ServerFailure(f"HTTP status {status} from {answer.url.path}: {words(answer)}{by_proxy(url)}", status)
+        raise ServerFailure(
+            f"HTTP status {status} from {answer.url.path}: {describe_answer(answer)}{by_proxy(url)}", status
+        )
     content = content_of(answer) if answer.content.strip() else {}
     if not isinstance(content, dict) or (needed and needed not in content):
-        raise ServerFailure(f"no vLLM server answers at {url}, but says: {words(answer)}{by_proxy(url)}", status)
+        raise ServerFailure(
+            f"no vLLM server answers at {url}, but says: {describe_answer(answer)}{by_proxy(url)}", status
+        )
     return content

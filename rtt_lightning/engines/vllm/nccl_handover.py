@@ -59,7 +59,7 @@ class NCCLHandover(Handover):
         try:
             size = 1 + world_size(url)
             if url not in self._connections:
-                self._connections[url] = _within(deadline, lambda: self._join(url, size, source, deadline))
+                self._connections[url] = _run_in_thread(deadline, lambda: self._join(url, size, source, deadline))
         except Exception as error:  # of vLLM, NCCL or the network: the other processes must hear of it, whatever it is
             return _reason(error)
         return ""
@@ -75,7 +75,7 @@ class NCCLHandover(Handover):
         engine, client = self._connections[url]
         engine.source, client.version = source, version
         try:
-            _within(deadline, engine.send_weights)
+            _run_in_thread(deadline, engine.send_weights)
         except TimeoutError as error:  # the GPU itself waits for the server now: nothing goes on from here
             raise OutsideFailure(
                 f"the vLLM server at {url} did not take the weights within {deadline:g} seconds"
@@ -86,7 +86,7 @@ class NCCLHandover(Handover):
         return {}
 
 
-def _within(deadline: float, work: Callable[[], T]) -> T:
+def _run_in_thread(deadline: float, work: Callable[[], T]) -> T:
     """What ``work`` returns or raises, in a thread that is left behind after ``deadline`` seconds: NCCL cannot be
     called off.
 

@@ -77,7 +77,7 @@ class VLLMProcess:
         """Wait until it has ended, for ``timeout`` seconds at most."""
         self._process.wait(timeout)
 
-    def check(self) -> None:
+    def check_running(self) -> None:
         """Raise a ValueError with the end of its log if the server has ended."""
         if self._process.poll() is not None:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])

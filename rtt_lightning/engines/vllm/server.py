@@ -103,7 +103,7 @@ class VLLMServerEngine(RolloutEngine):
                 self._process = VLLMProcess(policy.base_model, *arguments)
             [url, *_] = gather(self._process.url if self._process else "")
             self.urls = (url,)
-        check = self._process.check if self._process else lambda: None
+        check = self._process.check_running if self._process else lambda: None
         self._limit = min(wait_until_up(url, self.start_deadline, check) for url in self.urls)
         self.sync(policy)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rtt_lightning.lm.folders import write_model
-from rtt_lightning.lm.loading import Lora, fill
+from rtt_lightning.lm.loading import Lora, fill_weights
 from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
 from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
@@ -72,7 +72,7 @@ def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch:
     model = RelevanceModel(config)
     saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
     check_origin(saved, asdict(config) | model.base(), accept_mismatch)
-    fill(model, state["state_dict"], PREFIX)
+    fill_weights(model, state["state_dict"], PREFIX)
     return model
 
 

@@ -51,7 +51,7 @@ class DiscriminatorRelevance(RelevanceSource):
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
             self._model = load(self.checkpoint, self.body, self.accept_mismatch).to(device)
         pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
-        scored = iter(score(self._model, pairs, self.batch_size))
+        scored = iter(relevance_of(self._model, pairs, self.batch_size))
         return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
 
 
@@ -73,7 +73,9 @@ def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Spa
 
 
 @torch.no_grad()
-def score(model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: int) -> list[tuple[Tensor, list[Span]]]:
+def relevance_of(
+    model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: int
+) -> list[tuple[Tensor, list[Span]]]:
     """Relevance of every (criterion, response) pair: ``[token]`` on the CPU, and the characters of those tokens.
 
     Tokens beyond the length limit of the discriminator are missing.

@@ -47,7 +47,7 @@ class CodeVerifier(Verifier):
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
         if not answer.strip():
             return [Verdict(False, "empty answer")] * len(sample.criteria)
-        checks = (asyncio.to_thread(self._check, sample, criterion, answer) for criterion in sample.criteria)
+        checks = (asyncio.to_thread(self._decide, sample, criterion, answer) for criterion in sample.criteria)
         return list(await asyncio.gather(*checks))
 
     def problems(self, sample: RubricSample) -> list[str]:
@@ -58,7 +58,7 @@ class CodeVerifier(Verifier):
     def gives_spans(self, criterion: Criterion) -> bool:
         return False
 
-    def _check(self, sample: RubricSample, criterion: Criterion, answer: str) -> Verdict:
+    def _decide(self, sample: RubricSample, criterion: Criterion, answer: str) -> Verdict:
         source = str(criterion.kwargs.get("source", ""))
         try:
             outcome = self._outcome(source, call_of(source), {"rtt_answer": answer, "rtt_prompt": sample.text})

@@ -19,9 +19,9 @@ from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.base import Checker
-from rtt_lightning.verifiers.ifeval.deciding import COUNTED, GLOBAL, deciding
+from rtt_lightning.verifiers.ifeval.deciding import COUNTED, GLOBAL, deciding_spans
 from rtt_lightning.verifiers.ifeval.needs import wrong_for
-from rtt_lightning.verifiers.ifeval.official import State, mended
+from rtt_lightning.verifiers.ifeval.official import State, official_classes
 
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
 WORD_LISTS = ("keywords", "forbidden_words")
@@ -40,7 +40,7 @@ def ifeval_checkers(official: Official = False) -> dict[str, Checker]:
     """
     state: State = ("main" if official else "pr34") if isinstance(official, bool) else official
     classes = instruction_classes(state)
-    return {name: partial(_check, cls, name, bool(official)) for name, cls in classes.items()}
+    return {name: partial(_decide, cls, name, bool(official)) for name, cls in classes.items()}
 
 
 @cache
@@ -53,7 +53,7 @@ def instruction_classes(state: State = "pr34") -> dict[str, Any]:
         from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as IFBENCH
         from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as IFEVAL
     langdetect.DetectorFactory.seed = 0  # unseeded, the language found for a short text changes from call to call
-    return mended(IFEVAL, IFBENCH, state)
+    return official_classes(IFEVAL, IFBENCH, state)
 
 
 def describe(name: str, kwargs: Mapping[str, Any]) -> str:
@@ -64,10 +64,10 @@ def describe(name: str, kwargs: Mapping[str, Any]) -> str:
         TypeError: If an argument is unknown or has the wrong type.
         ValueError: If an argument is missing or out of range.
     """
-    return _build(instruction_classes()[name](name), given(kwargs))
+    return _build(instruction_classes()[name](name), without_nulls(kwargs))
 
 
-def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwargs: Any) -> Verdict:
+def _decide(instruction_class: Any, name: str, official: bool, answer: str, **kwargs: Any) -> Verdict:
     """Strict verdict of one instruction class; null arguments count as not given, as in the benchmarks' files.
 
     Raises:
@@ -82,7 +82,7 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
         return Verdict(False, "empty answer")
     try:
         instruction = instruction_class(name)
-        _build(instruction, given(kwargs))
+        _build(instruction, without_nulls(kwargs))
         met = bool(instruction.check_following(answer))
         if met and not official and name in DETECT_LANGUAGE:
             detect(answer)
@@ -93,11 +93,11 @@ def _check(instruction_class: Any, name: str, official: bool, answer: str, **kwa
         if resource is None:
             raise
         return Verdict.unscorable(f"NLTK resource {resource[1]!r} is missing; set NLTK_DATA to a folder with it")
-    spans = deciding(name, answer, met, given(kwargs))
+    spans = deciding_spans(name, answer, met, without_nulls(kwargs))
     return Verdict(met, "met" if met else "not met", spans, scope="global" if name in GLOBAL | COUNTED else "local")
 
 
-def given(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def without_nulls(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments without nulls, which stand for those that are not given."""
     return {key: value for key, value in kwargs.items() if value is not None}
 

@@ -40,7 +40,7 @@ COUNTED = frozenset(
 """Global as well by the paper's taxonomy, though the places of what is counted are told."""
 
 
-def deciding(name: str, answer: str, met: bool, arguments: Arguments) -> Spans | None:
+def deciding_spans(name: str, answer: str, met: bool, arguments: Arguments) -> Spans | None:
     """Characters that decide a verdict.
 
     Args:
@@ -81,7 +81,7 @@ def _forbidden(answer: str, arguments: Arguments) -> Spans:
 
 def _letters(answer: str, arguments: Arguments) -> Spans:
     letter = arguments["letter"].strip().lower()
-    return tuple((i, i + 1) for i, sign in enumerate(answer) if letter in sign.lower())
+    return tuple((i, i + 1) for i, character in enumerate(answer) if letter in character.lower())
 
 
 def _capitals(answer: str, arguments: Arguments) -> Spans:

@@ -6,9 +6,9 @@ The package follows IFBench's release of 2025. Two later states of it can be had
 - ``pr34``, its pull request 34 (commit 1d62c1d6, open then): six ids more are checked as their prompts say. Trigrams
   are of words, spans are of words, and so on: see `PR34`.
 
-IFEval is judged by the main of google-research/instruction_following_eval, but for one id: it draws a random letter in
-place of a sign such as "#" (`keywords:letter_frequency`), here the sign is counted, as in commit 3f357bde of a pull
-request. Figures by different states are not comparable.
+IFEval is judged by the main of google-research/instruction_following_eval, but for one id: `keywords:letter_frequency`
+draws a random letter in place of a character such as "#"; here that character is counted, as in commit 3f357bde of a
+pull request. Accuracies by different states are not comparable.
 """
 
 import re
@@ -34,35 +34,35 @@ PRONOUNS = frozenset(
 """Which words count as pronouns."""
 
 
-def mended(ifeval: dict[str, Any], ifbench: dict[str, Any], state: State) -> dict[str, Any]:
+def official_classes(ifeval: dict[str, Any], ifbench: dict[str, Any], state: State) -> dict[str, Any]:
     """The instruction classes of the package, by id, with those replaced that depart from a state of the evaluators."""
     import nltk
     from if_verifiable.ifbench import instructions_util
 
     instructions_util.split_into_sentences = nltk.sent_tokenize  # looked up at each call; IFEval has its own
     classes = {**ifeval, **ifbench}
-    classes["keywords:letter_frequency"] = _any_sign(classes["keywords:letter_frequency"])
+    classes["keywords:letter_frequency"] = _any_character(classes["keywords:letter_frequency"])
     classes["repeat:repeat_span"] = _whole_span(classes["repeat:repeat_span"])
     checks = CHECKS | {"main": MAIN, "pr34": PR34}[state]
-    return classes | {name: _checking(classes[name], check) for name, check in checks.items()}
+    return classes | {name: _with_check(classes[name], check) for name, check in checks.items()}
 
 
-def _checking(base: Any, check: Callable[[Any, str], bool]) -> Any:
+def _with_check(base: Any, check: Callable[[Any, str], bool]) -> Any:
     """A class that differs in its check alone."""
     return type(base.__name__, (base,), {"check_following": check})
 
 
-def _any_sign(base: Any) -> Any:
+def _any_character(base: Any) -> Any:
     """Letters may be any single character, such as "#"; the package draws a letter in their place."""
 
     class LetterFrequency(base):
         def build_description(self, *, letter: str | None = None, **kwargs: Any) -> str:
-            sign = letter.strip().lower() if letter else ""
-            if len(sign) != 1:
+            character = letter.strip().lower() if letter else ""
+            if len(character) != 1:
                 return super().build_description(letter=letter, **kwargs)
             description = super().build_description(letter="a", **kwargs)
-            self._letter = sign
-            return description.replace("letter a ", f"letter {sign} ")
+            self._letter = character
+            return description.replace("letter a ", f"letter {character} ")
 
     return LetterFrequency
 
@@ -106,7 +106,7 @@ def _second_words(self: Any, value: str) -> bool:
 
 
 def _second_tokens(self: Any, value: str) -> bool:
-    """Case is nothing, a single sign of punctuation at the end is passed over, others are words."""
+    """Case is nothing, a single punctuation mark at the end is passed over, others are words."""
     words = [word.lower() for word in _tokens(value)]
     last = -3 if words and words[-1] in string.punctuation else -2
     return len(words) >= -last and words[1] == words[last] == self._keyword.lower()
@@ -157,7 +157,7 @@ def _title_case(self: Any, value: str) -> bool:
 
 
 def _explained_quotes(self: Any, value: str) -> bool:
-    """Only straight quotation marks count; an answer of nothing but digits and signs quotes nothing."""
+    """Only straight quotation marks count; an answer of nothing but digits and punctuation quotes nothing."""
     text = "".join(value.replace("'\"'", "").split())
     rest = text.strip(string.digits + string.punctuation.replace('"', ""))
     return '""' not in text and not rest.endswith('"')

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2 as httpx
 
-from rtt_lightning.runtime.servers import content_of, is_page, told, words
-from rtt_lightning.verifiers.judge.silence import silence
+from rtt_lightning.runtime.servers import content_of, describe_answer, is_page, messages_in
+from rtt_lightning.verifiers.judge.silence import why_silent
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ def read_completion(answer: httpx.Response) -> Completion:
     """
     content, status = content_of(answer), answer.status_code
     if not answer.is_success:
-        raise NoCompletion(words(answer), status)
+        raise NoCompletion(describe_answer(answer), status)
     if not isinstance(content, dict):
         what = "the URL is no API, it answers with" if is_page(answer) else "it answers with no chat completion but"
-        raise NoCompletion(f"{what} {words(answer)}", status)
+        raise NoCompletion(f"{what} {describe_answer(answer)}", status)
     choices = content.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     message = choice.get("message") if isinstance(choice, dict) else None
     error = content.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
     if error or not isinstance(message, dict):
-        said = told(error or content)
+        said = messages_in(error or content)
         raise NoCompletion(
             said if error else f"it answers with no chat completion but {said}", _status(error) or status
         )
@@ -61,7 +61,7 @@ def read_completion(answer: httpx.Response) -> Completion:
     usage = content.get("usage")
     counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
     prompt, own = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
-    return Completion(Reply(message["content"], silence(message, choice.get("finish_reason"))), prompt, own)
+    return Completion(Reply(message["content"], why_silent(message, choice.get("finish_reason"))), prompt, own)
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:

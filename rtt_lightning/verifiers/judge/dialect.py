@@ -18,7 +18,9 @@ OWN = ("model", "messages", "n", "stream")
 """What a judge asks for is its own."""
 
 
-def settings(longest: int, temperature: float | None, structured: bool, options: Mapping[str, Any]) -> dict[str, Any]:
+def request_settings(
+    longest: int, temperature: float | None, structured: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """The fields of a judge's requests, apart from the model and what it is asked.
 
     Args:
@@ -78,15 +80,15 @@ class Dialect:
         """
         if is_refusal and not proven and not self.length:
             for name, other in (LENGTHS, LENGTHS[::-1]):
-                if name in body and names(said, name):
+                if name in body and names_field(said, name):
                     return replace(self, length=other)
         if not self.structured:
             return None
-        is_guess = is_refusal and not proven and not any(names(said, field) for field in _doubtful(body))
+        is_guess = is_refusal and not proven and not any(names_field(said, field) for field in _doubtful(body))
         return replace(self, structured=False) if ABOUT_FORMAT.search(said) or is_guess else None
 
 
-def names(said: str, field: str) -> bool:
+def names_field(said: str, field: str) -> bool:
     """Whether a server's words name a field of the request."""
     return re.search(rf"\b{re.escape(field)}\b", said, re.IGNORECASE) is not None
 
@@ -97,11 +99,11 @@ def mend(said: str, body: Mapping[str, Any], options: Mapping[str, Any], may_be_
     Args:
         said: Its words.
         body: What it was asked.
-        options: The judge's settings, as `settings` gives them.
+        options: The judge's settings, as `request_settings` gives them.
         may_be_schema: Whether the schema could be why a server fails that says nothing of it.
     """
     mends = []
-    for field in (field for field in _doubtful(body) if names(said, field)):
+    for field in (field for field in _doubtful(body) if names_field(said, field)):
         if field == "temperature":
             mends.append("set the judge's temperature: null, which leaves it to the server")
         elif field in options and field not in LENGTHS:

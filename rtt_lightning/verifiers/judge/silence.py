@@ -27,7 +27,7 @@ CALLING = re.compile(
 """How a text begins that is a call of a tool, which a server did not parse."""
 
 
-def silence(message: Mapping[str, Any], finish_reason: str | None) -> str:
+def why_silent(message: Mapping[str, Any], finish_reason: str | None) -> str:
     """Why a chat message has no text to be read; empty where it has.
 
     Args:

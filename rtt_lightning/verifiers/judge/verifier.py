@@ -20,7 +20,7 @@ from rtt_lightning.verifiers.forecast import BYTES_PER_TOKEN, Expected, Forecast
 from rtt_lightning.verifiers.judge.budget import Account, Budget
 from rtt_lightning.verifiers.judge.completions import Reply
 from rtt_lightning.verifiers.judge.cost import asked, conversation_of, priced, size_of
-from rtt_lightning.verifiers.judge.dialect import LENGTHS, settings
+from rtt_lightning.verifiers.judge.dialect import LENGTHS, request_settings
 from rtt_lightning.verifiers.judge.endpoint import CallFailed, Endpoint
 from rtt_lightning.verifiers.judge.limits import Limits
 from rtt_lightning.verifiers.judge.prompts import DEFAULT, read_template, render, shortened, steers
@@ -86,7 +86,7 @@ class LLMJudge(Verifier):
                 f"got {criteria_per_call}, {max_completion_tokens}, {max_characters} and {failures_in_a_row}"
             )
         self._template = read_template(Path(template) if template else DEFAULT)
-        self._options = settings(max_completion_tokens, temperature, structured, options or {})
+        self._options = request_settings(max_completion_tokens, temperature, structured, options or {})
         self._reply = max(
             (self._options[name] for name in LENGTHS if name in self._options), default=max_completion_tokens
         )
@@ -162,7 +162,7 @@ class LLMJudge(Verifier):
     def memories(self) -> list[Memory]:
         return [self._store]
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         return {f"judge_{name}": value for name, value in self._store.spent().items()}
 
     async def _ask(self, case: "_Case", places: Sequence[int], again: bool = False) -> dict[int, Opinion | str]:

@@ -54,7 +54,7 @@ _FILLERS = frozenset(
     "entire full have has in include includes including is it its keep length made must number of output overall reply "
     "response shall should text the this to total use using whole will with write written your".split()
 )
-_SIGNS = frozenset(".,:;()-")
+_PUNCTUATION = frozenset(".,:;()-")
 _ONES: Sequence[str] = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen".split()
@@ -63,7 +63,7 @@ _TENS: Sequence[str] = "twenty thirty forty fifty sixty seventy eighty ninety".s
 _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
 
-def limits(description: str, *units: str, fillers: frozenset[str] = frozenset()) -> dict[str, int] | None:
+def read_bounds(description: str, *units: str, fillers: frozenset[str] = frozenset()) -> dict[str, int] | None:
     """How many of a unit there may be, see `parse_bounds`; ``units`` are the words for one of it."""
     found = parse_bounds(description, dict.fromkeys(units, ""), fillers)
     return found and found[1]
@@ -91,7 +91,7 @@ def parse_bounds(
         if length:
             if not _BETWEEN.match(text, position + length):
                 return None
-            least, most = _limits(meaning, numbers)
+            least, most = _range_of(meaning, numbers)
             if (low and least) or (high is not None and most is not None):
                 return None  # in "not under 50 and over 100", the "not" may go on
             low, high = low or least, high if most is None else most
@@ -100,7 +100,7 @@ def parse_bounds(
         token = _TOKEN.match(text, position)
         assert token is not None
         word = token[0].strip()
-        if word and word != "U" and word not in _FILLERS and word not in fillers and word not in _SIGNS:
+        if word and word != "U" and word not in _FILLERS and word not in fillers and word not in _PUNCTUATION:
             return None
         position = token.end()
     if not stated or (high is not None and high < low):
@@ -118,7 +118,7 @@ def _phrase_at(text: str, position: int) -> tuple[int, str, list[int]]:
     return 0, "", []
 
 
-def _limits(meaning: str, numbers: list[int]) -> tuple[int, int | None]:
+def _range_of(meaning: str, numbers: list[int]) -> tuple[int, int | None]:
     """Least and most."""
     first, last = (numbers[0], numbers[-1]) if numbers else (1, 1)
     return {

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.rules.bounds import limits
+from rtt_lightning.verifiers.rules.bounds import read_bounds
 from rtt_lightning.verifiers.rules.marks import END, is_abbreviation
-from rtt_lightning.verifiers.rules.rule import Arguments, Asked, measured, number, rule, whole
+from rtt_lightning.verifiers.rules.rule import Arguments, Phrasing, decide_length, decide_whole, number, rule
 from rtt_lightning.verifiers.rules.text import CLOSERS, WORD, fences, is_rule
 
 CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -35,27 +35,27 @@ class Sentences:
     finished: bool
 
 
-@rule("global", read=lambda sentence: limits(sentence, "word"))
+@rule("global", read=lambda sentence: read_bounds(sentence, "word"))
 def count_words(answer: str, low: int = 0, high: int | None = None) -> Verdict:
-    """From ``low`` to ``high`` words; see `words`."""
-    return measured(answer, *words(answer), low, high, "words")
+    """From ``low`` to ``high`` words; see `word_range`."""
+    return decide_length(answer, *word_range(answer), low, high, "words")
 
 
-@rule("global", Asked(("Use at least {n} words.", "Write {n} words or more."), number(20, 30), {"length"}))
+@rule("global", Phrasing(("Use at least {n} words.", "Write {n} words or more."), number(20, 30), {"length"}))
 def min_words(answer: str, n: int) -> Verdict:
     """At least ``n`` words."""
-    return count_words.check(answer, n)
+    return count_words.checker(answer, n)
 
 
-@rule("global", Asked(("Use at most {n} words.", "Do not write more than {n} words."), number(15, 28), {"length"}))
+@rule("global", Phrasing(("Use at most {n} words.", "Do not write more than {n} words."), number(15, 28), {"length"}))
 def max_words(answer: str, n: int) -> Verdict:
     """At most ``n`` words."""
-    return count_words.check(answer, high=n)
+    return count_words.checker(answer, high=n)
 
 
 @rule(
     "global",
-    Asked(
+    Phrasing(
         ("Use at least {n} different words.", "Your answer needs {n} or more different words."),
         number(14, 22),
         {"length"},
@@ -66,16 +66,16 @@ def distinct_words(answer: str, n: int) -> Verdict:
     text = answer.lower()
     readings = (WORD.findall(text), re.findall(r"\w+", text), [word.strip(".,:;!?") for word in text.split()])
     counts = [len({*reading} - {""}) for reading in readings]
-    return measured(answer, min(counts), max(counts), n, None, "different words")
+    return decide_length(answer, min(counts), max(counts), n, None, "different words")
 
 
-@rule("global", read=lambda sentence: limits(sentence, "sentence"))
+@rule("global", read=lambda sentence: read_bounds(sentence, "sentence"))
 def count_sentences(answer: str, low: int = 0, high: int | None = None, finished: bool = False) -> Verdict:
-    """From ``low`` to ``high`` sentences, see `sentences`; with ``finished``, no unfinished one behind them."""
-    counts = sentences(answer)
+    """From ``low`` to ``high`` sentences, see `sentence_range`; with ``finished``, no unfinished one behind them."""
+    counts = sentence_range(answer)
     if finished and not counts.finished:
-        return whole(answer, False, "the last sentence is not finished")
-    return measured(answer, counts.least, counts.most, low, high, "sentences")
+        return decide_whole(answer, False, "the last sentence is not finished")
+    return decide_length(answer, counts.least, counts.most, low, high, "sentences")
 
 
 def _few(rng: random.Random, topic: str) -> Arguments:
@@ -85,7 +85,7 @@ def _few(rng: random.Random, topic: str) -> Arguments:
 
 @rule(
     "global",
-    Asked(
+    Phrasing(
         ("Write {low} or {high} sentences.", "Answer in {low} to {high} complete sentences."),
         _few,
         {"length", "layout", "finish"},
@@ -93,10 +93,10 @@ def _few(rng: random.Random, topic: str) -> Arguments:
 )
 def sentence_count(answer: str, low: int, high: int) -> Verdict:
     """From ``low`` to ``high`` finished sentences, and no unfinished one behind them."""
-    return count_sentences.check(answer, low, high, finished=True)
+    return count_sentences.checker(answer, low, high, finished=True)
 
 
-@rule("global", read=lambda sentence: limits(sentence, "paragraph"))
+@rule("global", read=lambda sentence: read_bounds(sentence, "paragraph"))
 def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     """From ``low`` to ``high`` paragraphs.
 
@@ -109,7 +109,7 @@ def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verd
     blocks = [block.strip() for block in re.split(r"\n\s*\n", prose) if WORD.search(block)]
     plain = [block for block in blocks if not re.fullmatch(r"#{1,6} .*|\*\*.*\*\*:?|.*:", block)]
     lines = [line for line in answer.split("\n") if WORD.search(line)]
-    return measured(answer, max(len(plain), 1), max(len(lines), 1), low, high, "paragraphs")
+    return decide_length(answer, max(len(plain), 1), max(len(lines), 1), low, high, "paragraphs")
 
 
 @rule("global")
@@ -117,14 +117,14 @@ def paragraphs(answer: str, n: int) -> Verdict:
     """Exactly ``n`` paragraphs, separated by blank lines; headings and rules such as ``---`` may count or not."""
     blocks = [block.strip() for block in re.split(r"\n\s*\n", answer) if block.strip()]
     least = sum(not (is_rule(block) or re.fullmatch(r"#{1,6} .*", block)) for block in blocks)
-    return measured(answer, least, len(blocks), n, n, "paragraphs")
+    return decide_length(answer, least, len(blocks), n, n, "paragraphs")
 
 
-def words(text: str) -> tuple[int, int]:
+def word_range(text: str) -> tuple[int, int]:
     """The fewest and the most words that readers count in a plain text.
 
-    Hyphens may or may not part words. Markers of lists and headings, and signs that stand alone, are words to those who
-    count what stands between spaces, as word processors do.
+    Hyphens may or may not part words. Markers of lists and headings, and symbols that stand alone, are words for
+    readers who count whatever is between spaces, as word processors do.
     """
     characters, bare = len(CJK.findall(text)), CJK.sub(" ", MARKER.sub("", text))
     every = CJK.sub(" ", text).split()
@@ -132,7 +132,7 @@ def words(text: str) -> tuple[int, int]:
     return characters + min(readings), characters + max(readings)
 
 
-def sentences(text: str) -> Sentences:
+def sentence_range(text: str) -> Sentences:
     """Sentences of a plain text.
 
     Ends after abbreviations, numbers of list items or ellipses, before a small letter or without a space may count or

@@ -11,9 +11,9 @@ from typing import Any
 from xml.parsers import expat
 
 from rtt_lightning.types import Span, Verdict
-from rtt_lightning.verifiers.rules.bounds import limits
+from rtt_lightning.verifiers.rules.bounds import read_bounds
 from rtt_lightning.verifiers.rules.grammar import GIVEN, SUBJECT, fits
-from rtt_lightning.verifiers.rules.rule import Arguments, measured, rule, whole
+from rtt_lightning.verifiers.rules.rule import Arguments, decide_length, decide_whole, rule
 from rtt_lightning.verifiers.rules.text import fences, plain
 
 KINDS = {"object": dict, "array": list}
@@ -34,7 +34,7 @@ def _read_json(sentence: str) -> Arguments | None:
         return None  # lists and quotations nest as well
     # "nesting levels must not exceed 3", without a unit behind the number
     behind = re.sub(r"(\b(?:\d+|one|two|three|four|five))(?=\.?$)", r"\1 levels", sentence.strip())
-    found = (limits(text, "level", "layer", fillers=_NESTING) for text in (sentence, behind))
+    found = (read_bounds(text, "level", "layer", fillers=_NESTING) for text in (sentence, behind))
     return next(filter(None, found), None)
 
 
@@ -44,7 +44,7 @@ def _read_xml(sentence: str) -> Arguments | None:
         return {}
     if not re.search(r"\bxml\b", sentence, re.IGNORECASE):
         return None
-    return limits(sentence, "attribute", fillers=frozenset({"xml", "format", "document"}))
+    return read_bounds(sentence, "attribute", fillers=frozenset({"xml", "format", "document"}))
 
 
 @rule("global", read=_read_json, as_it_is=True)
@@ -64,15 +64,15 @@ def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None
     except (ValueError, RecursionError) as error:
         if _has(answer, json.loads, "{[", "}]"):
             return Verdict.unscorable("JSON for some readers, or beside other text")
-        return whole(answer, False, f"not JSON: {error}")
+        return decide_whole(answer, False, f"not JSON: {error}")
     if kind is not None and not isinstance(value, KINDS[kind]):
-        return whole(answer, False, f"JSON, but no {kind}")
+        return decide_whole(answer, False, f"JSON, but no {kind}")
     if not isinstance(value, dict | list):
         return Verdict.unscorable("a single JSON value, neither object nor list")
     if (low, high) == (0, None):
-        return whole(answer, True, "JSON")
+        return decide_whole(answer, True, "JSON")
     depth = _depth(value)
-    return measured(answer, max(depth - 1, 0), depth, low, high, "levels")
+    return decide_length(answer, max(depth - 1, 0), depth, low, high, "levels")
 
 
 @rule("global", read=_read_xml, as_it_is=True)
@@ -87,10 +87,10 @@ def is_xml(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     except (expat.ExpatError, ValueError) as error:
         if _has(answer, _attributes, "<", ">"):
             return Verdict.unscorable("XML beside other text")
-        return whole(answer, False, f"not XML: {error}")
+        return decide_whole(answer, False, f"not XML: {error}")
     if (low, high) == (0, None):
-        return whole(answer, True, "XML")
-    return measured(answer, max(counts), sum(counts), low, high, "attributes")
+        return decide_whole(answer, True, "XML")
+    return decide_length(answer, max(counts), sum(counts), low, high, "attributes")
 
 
 def _fenced(answer: str) -> list[tuple[Span, str]]:
@@ -117,9 +117,9 @@ def _alone(answer: str, read: Callable[[str], Any]) -> Any:
 
 
 def _has(answer: str, read: Callable[[str], Any], opening: str, closing: str) -> bool:
-    """Whether some fence, or what stands between the first opening and the last closing sign, can be read."""
-    first = min((place for sign in opening if (place := answer.find(sign)) >= 0), default=0)
-    last = max(answer.rfind(sign) for sign in closing)
+    """Whether some fence, or what stands between the first opening and the last closing bracket, can be read."""
+    first = min((place for bracket in opening if (place := answer.find(bracket)) >= 0), default=0)
+    last = max(answer.rfind(bracket) for bracket in closing)
     for text in (*(text for _, text in _fenced(answer)), answer[first : last + 1]):
         try:
             read(text)

@@ -42,7 +42,7 @@ def fits(description: str, *patterns: str) -> re.Match[str] | None:
     return next((match for match in found if match), None)
 
 
-def quoted(text: str) -> list[str] | None:
+def read_quoted(text: str) -> list[str] | None:
     """What stands in quotation marks; ``None`` where a mark at an end may or may not belong to it, as in 'tea.'"""
     found = [piece[1:-1].strip() for piece in re.findall(QUOTED, text)]
     clear = all(piece and (piece[-1].isalnum() or piece[-1] not in ".,;:!?") for piece in found)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rtt_lightning.types import Span, Verdict
 from rtt_lightning.verifiers.rules.grammar import SUBJECT, WHOLE, WRITTEN, reads
-from rtt_lightning.verifiers.rules.rule import Asked, Found, Read, counted, number, rule
+from rtt_lightning.verifiers.rules.rule import Occurrences, Phrasing, Read, decide_count, number, rule
 from rtt_lightning.verifiers.rules.text import WORD, inside_word
 
 SMALL_WORDS = frozenset(
@@ -36,12 +36,12 @@ def uppercase(answer: str) -> Verdict:
 
 @rule(
     "local",
-    Asked(("Write everything in lowercase letters.", "Do not use capital letters."), conflicts={"case"}),
+    Phrasing(("Write everything in lowercase letters.", "Do not use capital letters."), conflicts={"case"}),
     _throughout(r"lowercase|lower case|lower-case|small(?= letters?\b)"),
 )
 def lowercase(answer: str) -> Verdict:
     """No capital letter occurs, but some letter does; in a script without capitals it is doubtful."""
-    spans = tuple((i, i + 1) for i, sign in enumerate(answer) if sign.isupper() or sign.istitle())
+    spans = tuple((i, i + 1) for i, letter in enumerate(answer) if letter.isupper() or letter.istitle())
     if spans or not any(map(str.isalpha, answer)):
         return Verdict(False, "a capital letter occurs" if spans else "no letters", spans)
     if not any(map(str.islower, answer)):
@@ -51,7 +51,7 @@ def lowercase(answer: str) -> Verdict:
 
 @rule(
     "global",
-    Asked(
+    Phrasing(
         ("Write at least {n} words in ALL CAPITALS.", "Put {n} or more words in CAPITAL LETTERS."),
         number(1, 2),
         {"case"},
@@ -64,7 +64,7 @@ def capital_word(answer: str, n: int) -> Verdict:
     dotted = re.findall(r"\b(?:[^\W\d_]\.){2,}", answer)
     most = len(parts) + sum(text.isupper() for text in dotted)
     certain = tuple(m.span() for m in found)
-    return counted(Found(certain, max(len(certain), most)), n, None, "words in capitals")
+    return decide_count(Occurrences(certain, max(len(certain), most)), n, None, "words in capitals")
 
 
 @rule(
@@ -100,6 +100,6 @@ def _cased(answer: str, violations: Sequence[Span], reason: str) -> Verdict:
     """Global: all letters decide."""
     if not any(map(str.isalpha, answer)):
         return Verdict(False, "no letters", ())
-    if not any(sign.islower() or sign.isupper() or sign.istitle() for sign in answer):
+    if not any(letter.islower() or letter.isupper() or letter.istitle() for letter in answer):
         return Verdict.unscorable("no letter has a capital form: met for some readers alone")
     return Verdict(not violations, reason if violations else "no violation", ((0, len(answer)),))

@@ -7,8 +7,8 @@ import re
 from rtt_lightning.types import Span, Verdict
 from rtt_lightning.verifiers.rules.bounds import parse_bounds
 from rtt_lightning.verifiers.rules.grammar import HAVE, NOT_HAVE, SUBJECT, WHOLE, reads
-from rtt_lightning.verifiers.rules.rule import Arguments, Asked, Found, counted, rule
-from rtt_lightning.verifiers.rules.text import ADDRESS, last_signs, places, stands_alone
+from rtt_lightning.verifiers.rules.rule import Arguments, Occurrences, Phrasing, decide_count, rule
+from rtt_lightning.verifiers.rules.text import ADDRESS, characters_of, last_marks, stands_alone
 
 OTHER_FORMS = {".": "。।۔．｡", "!": "！", "?": "？؟", ",": "，،、､", ";": "；؛", ":": "："}
 """The same marks in Chinese, Japanese, Hindi, Arabic and Urdu, and as wide as those."""
@@ -41,13 +41,13 @@ def _so_many(sentence: str) -> Arguments | None:
 @rule("global", read=_so_many)
 def mark_count(answer: str, mark: str, low: int = 1, high: int | None = None) -> Verdict:
     """The punctuation mark occurs from ``low`` to ``high`` times."""
-    return counted(marks(answer, mark), low, high, f"times {mark!r}")
+    return decide_count(marks(answer, mark), low, high, f"times {mark!r}")
 
 
 @rule("local", read=reads(rf"{SUBJECT}{HAVE} an? {_MARK}", arguments=_named))
 def include_mark(answer: str, mark: str) -> Verdict:
     """The punctuation mark occurs."""
-    return mark_count.check(answer, mark)
+    return mark_count.checker(answer, mark)
 
 
 @rule(
@@ -61,25 +61,25 @@ def include_mark(answer: str, mark: str) -> Verdict:
 )
 def no_mark(answer: str, mark: str) -> Verdict:
     """The punctuation mark does not occur."""
-    return mark_count.check(answer, mark, 0, 0)
+    return mark_count.checker(answer, mark, 0, 0)
 
 
-@rule("local", Asked(("Use an exclamation mark.", "Include at least one exclamation mark.")))
+@rule("local", Phrasing(("Use an exclamation mark.", "Include at least one exclamation mark.")))
 def exclamation(answer: str) -> Verdict:
     """An exclamation mark occurs."""
-    return mark_count.check(answer, "!")
+    return mark_count.checker(answer, "!")
 
 
-@rule("local", Asked(("Ask a question in your answer.", "Include at least one question mark.")))
+@rule("local", Phrasing(("Ask a question in your answer.", "Include at least one question mark.")))
 def question(answer: str) -> Verdict:
     """A question mark occurs."""
-    return mark_count.check(answer, "?")
+    return mark_count.checker(answer, "?")
 
 
-@rule("local", Asked(("Do not use any commas.", "Write without commas.")))
+@rule("local", Phrasing(("Do not use any commas.", "Write without commas.")))
 def no_commas(answer: str) -> Verdict:
     """No comma occurs; those within numbers are doubtful."""
-    return mark_count.check(answer, ",", 0, 0)
+    return mark_count.checker(answer, ",", 0, 0)
 
 
 @rule(
@@ -92,25 +92,25 @@ def no_commas(answer: str) -> Verdict:
     ),
 )
 def end_mark(answer: str, mark: str) -> Verdict:
-    """The answer ends with the punctuation mark; other marks beside it, and any signs behind it, are doubtful."""
+    """The answer ends with the punctuation mark; other marks beside it, and any symbols behind it, are doubtful."""
     if span := _end(answer, mark):
         return Verdict(True, "found", (span,))
-    if _among_last_signs(answer, mark):
-        return Verdict.unscorable(f"{mark!r} is among the last signs, but not alone")
+    if _among_last_marks(answer, mark):
+        return Verdict.unscorable(f"{mark!r} is among the last marks, but not alone")
     return Verdict(False, f"does not end with {mark!r}", ())
 
 
-@rule("local", Asked(("Include a number written in digits.", "Mention at least one number, such as 7.")))
+@rule("local", Phrasing(("Include a number written in digits.", "Mention at least one number, such as 7.")))
 def include_number(answer: str) -> Verdict:
     """A number in digits occurs; digits that number a list, stand within words or in addresses are doubtful."""
-    hidden = places(match.span() for match in ADDRESS.finditer(answer))
+    hidden = characters_of(match.span() for match in ADDRESS.finditer(answer))
     found = [match.span() for match in re.finditer(r"\d+(?:[.,:]\d+)*", answer)]
-    hidden |= places(match.span(1) for match in re.finditer(r"^ *(\d+)[.)] ", answer, re.MULTILINE))
+    hidden |= characters_of(match.span(1) for match in re.finditer(r"^ *(\d+)[.)] ", answer, re.MULTILINE))
     certain = tuple(span for span in found if span[0] not in hidden and stands_alone(answer, span))
-    return counted(Found(certain, len(found)), 1, None, "numbers in digits")
+    return decide_count(Occurrences(certain, len(found)), 1, None, "numbers in digits")
 
 
-def marks(answer: str, mark: str) -> Found:
+def marks(answer: str, mark: str) -> Occurrences:
     """Where a mark stands in a plain text.
 
     Readers differ on those inside numbers, times, links and abbreviations, behind the number of a list item, and on the
@@ -119,11 +119,11 @@ def marks(answer: str, mark: str) -> Found:
     if mark == ELLIPSIS:
         runs = [match.span() for match in re.finditer(r"\.{2,}|…+", answer)]
         certain = tuple((a, b) for a, b in runs if answer[a:b] in (ELLIPSIS, "…"))
-        return Found(certain, sum(max(b - a, 3) // 3 if answer[a] == "." else b - a for a, b in runs))
+        return Occurrences(certain, sum(max(b - a, 3) // 3 if answer[a] == "." else b - a for a, b in runs))
     found = [match.span() for match in re.finditer(_forms(mark), answer)]
-    addresses = places(match.span() for match in ADDRESS.finditer(answer)) if found else ()
+    addresses = characters_of(match.span() for match in ADDRESS.finditer(answer)) if found else ()
     certain = tuple(span for span in found if span[0] not in addresses and not _is_part(answer, span))
-    return Found(certain, len(found) + (answer.count("…") if mark == "." else 0))
+    return Occurrences(certain, len(found) + (answer.count("…") if mark == "." else 0))
 
 
 def is_abbreviation(answer: str, end: int) -> bool:
@@ -159,10 +159,10 @@ def _end(answer: str, mark: str) -> Span | None:
     return match.span("last") if match else None
 
 
-def _among_last_signs(answer: str, mark: str) -> bool:
-    """Whether a mark stands among the signs behind the last word."""
+def _among_last_marks(answer: str, mark: str) -> bool:
+    """Whether a mark stands among the marks behind the last word."""
     pattern = {ELLIPSIS: r"\. ?\.|…", ".": f"{_forms(mark)}|…"}.get(mark, _forms(mark))
-    return re.search(pattern, last_signs(answer)) is not None
+    return re.search(pattern, last_marks(answer)) is not None
 
 
 def _forms(mark: str) -> str:

@@ -23,16 +23,16 @@ Group = Literal["length", "word", "case", "start", "end", "layout", "finish", "t
 
 
 @dataclass(frozen=True)
-class Asked:
+class Phrasing:
     """How the built-in constraint sampler asks for a rule.
 
     Attributes:
-        phrasings: Sentences; fields stand for the checker's arguments.
+        sentences: Fields in them stand for the checker's arguments.
         draw: Draws those arguments.
         conflicts: Groups of rules of which a prompt holds at most one.
     """
 
-    phrasings: tuple[str, ...]
+    sentences: tuple[str, ...]
     draw: Draw = lambda rng, topic: {}
     conflicts: AbstractSet[Group] = frozenset()
 
@@ -53,35 +53,37 @@ class Rule:
     emptiness must not earn reward.
 
     Args:
-        check: From an answer and arguments to a verdict.
+        checker: From an answer and arguments to a verdict.
         scope: Whether the whole answer decides, or some of its characters, by the taxonomy of the paper.
-        asked: How the built-in sampler asks for it, if it does.
+        phrasing: How the built-in sampler asks for it, if it does.
         read: How it is read from a sentence, if it is.
         as_it_is: Give it the answer unchanged, for formats in which spaces have a meaning of their own.
     """
 
-    def __init__(self, check: Checker, scope: Scope, asked: Asked | None, read: Read | None, as_it_is: bool) -> None:
-        self.check, self.asked, self.read, self.id = check, asked, read, f"rtt:{check.__name__}"
+    def __init__(
+        self, checker: Checker, scope: Scope, phrasing: Phrasing | None, read: Read | None, as_it_is: bool
+    ) -> None:
+        self.checker, self.phrasing, self.read, self.id = checker, phrasing, read, f"rtt:{checker.__name__}"
         self.scope: Scope = scope
         self._as_it_is = as_it_is
-        update_wrapper(self, check)
+        update_wrapper(self, checker)
 
     def __call__(self, answer: str, *args: Any, **kwargs: Any) -> Verdict:
-        verdict = self.check(answer if self._as_it_is else plain(answer), *args, **kwargs)
+        verdict = self.checker(answer if self._as_it_is else plain(answer), *args, **kwargs)
         if is_blank(answer):
             verdict = Verdict(False, "empty answer", ())
         return verdict if verdict.met is None else replace(verdict, scope=self.scope)
 
 
 def rule(
-    scope: Scope, asked: Asked | None = None, read: Read | None = None, as_it_is: bool = False
+    scope: Scope, phrasing: Phrasing | None = None, read: Read | None = None, as_it_is: bool = False
 ) -> Callable[[Checker], Rule]:
-    """Makes a function a `Rule`. One that asks for a part of what another checks is a call of that one's ``check``."""
-    return lambda check: Rule(check, scope, asked, read, as_it_is)
+    """Make a function a `Rule`. A rule that is a special case of another one calls that rule's ``checker``."""
+    return lambda checker: Rule(checker, scope, phrasing, read, as_it_is)
 
 
 @dataclass(frozen=True)
-class Found:
+class Occurrences:
     """What a criterion counts, in an answer.
 
     Attributes:
@@ -93,24 +95,24 @@ class Found:
     most: int
 
 
-def counted(found: Found, low: int, high: int | None, what: str) -> Verdict:
+def decide_count(found: Occurrences, low: int, high: int | None, what: str) -> Verdict:
     """The verdict on what is to occur from ``low`` to ``high`` times: met or not where all readers agree.
 
     What occurs decides it where enough of it is there, or too much; else nothing does.
     """
-    verdict = _within(len(found.certain), found.most, low, high, what)
+    verdict = _decide_range(len(found.certain), found.most, low, high, what)
     if verdict.met is None:
         return verdict
     return replace(verdict, spans=found.certain if verdict.met or found.most >= low else ())
 
 
-def measured(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
+def decide_length(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
     """The verdict on a length that readers put between ``least`` and ``most``; it is to be from ``low`` to ``high``."""
-    verdict = _within(least, most, low, high, unit)
-    return verdict if verdict.met is None else whole(answer, verdict.met, verdict.reason)
+    verdict = _decide_range(least, most, low, high, unit)
+    return verdict if verdict.met is None else decide_whole(answer, verdict.met, verdict.reason)
 
 
-def _within(least: int, most: int, low: int, high: int | None, what: str) -> Verdict:
+def _decide_range(least: int, most: int, low: int, high: int | None, what: str) -> Verdict:
     """Whether a number that readers put between ``least`` and ``most`` is one from ``low`` to ``high``."""
     highest = float("inf") if high is None else high
     count = f"{least} {what}" if least == most else f"{least} to {most} {what}"
@@ -120,11 +122,11 @@ def _within(least: int, most: int, low: int, high: int | None, what: str) -> Ver
     return Verdict.unscorable(f"{count}, depending on how they are counted")
 
 
-def whole(answer: str, met: bool, reason: str) -> Verdict:
+def decide_whole(answer: str, met: bool, reason: str) -> Verdict:
     """Every character decides."""
     return Verdict(met, reason, ((0, len(answer)),))
 
 
-def absent(doubtful: bool, reason: str) -> Verdict:
+def decide_absent(doubtful: bool, reason: str) -> Verdict:
     """Not met, where not even a lenient reader finds what is asked for."""
     return Verdict.unscorable(f"{reason} for some readers") if doubtful else Verdict(False, reason, ())

@@ -8,18 +8,18 @@ import re
 from collections.abc import Iterator
 
 from rtt_lightning.types import Span, Verdict
-from rtt_lightning.verifiers.rules.bounds import limits
-from rtt_lightning.verifiers.rules.grammar import GIVEN, HAVE, QUOTED, SUBJECT, fits, quoted, reads
-from rtt_lightning.verifiers.rules.rule import Arguments, Asked, Found, counted, number, rule
-from rtt_lightning.verifiers.rules.text import fences, is_rule, places
+from rtt_lightning.verifiers.rules.bounds import read_bounds
+from rtt_lightning.verifiers.rules.grammar import GIVEN, HAVE, QUOTED, SUBJECT, fits, read_quoted, reads
+from rtt_lightning.verifiers.rules.rule import Arguments, Occurrences, Phrasing, decide_count, number, rule
+from rtt_lightning.verifiers.rules.text import characters_of, fences, is_rule
 
-HEADING = re.compile(r"^ {0,3}(?P<signs>#{1,6}) +(?P<title>\S.*)$", re.MULTILINE)
-UNDERLINED = re.compile(r"^(?P<title>[^\n]*)\n {0,3}(?P<sign>=+|-+) *$", re.MULTILINE)
+HEADING = re.compile(r"^ {0,3}(?P<hashes>#{1,6}) +(?P<title>\S.*)$", re.MULTILINE)
+UNDERLINED = re.compile(r"^(?P<title>[^\n]*)\n {0,3}(?P<line>=+|-+) *$", re.MULTILINE)
 
 
 def _so_many(found: re.Match[str]) -> Arguments | None:
-    number, titles = found["number"] or "a", quoted(found["title"] or "") or ()
-    bounds = limits(f"{number} headings", "heading") or {}
+    number, titles = found["number"] or "a", read_quoted(found["title"] or "") or ()
+    bounds = read_bounds(f"{number} headings", "heading") or {}
     if (not bounds and number.lower() not in ("a", "an")) or (found["title"] and len(titles) != 1):
         return None
     return {"level": int(found[2] or found[3]), **({"title": titles[0]} if titles else {}), **bounds}
@@ -38,7 +38,7 @@ def heading(answer: str, level: int, title: str | None = None, low: int = 1, hig
     """From ``low`` to ``high`` Markdown headings of a level (and with a title, in any case)."""
     found = [h for h in _headings(answer) if h[1] == level and (title is None or _same(h[2], title))]
     certain = tuple(span for span, _, _, doubtful in found if not doubtful)
-    return counted(Found(certain, len(found)), low, high, "such headings")
+    return decide_count(Occurrences(certain, len(found)), low, high, "such headings")
 
 
 @rule(
@@ -67,7 +67,7 @@ def _read_bullets(sentence: str) -> Arguments | None:
         return {}
     if fits(sentence, rf"{SUBJECT}{GIVEN}(?:in|as) {listed}(?: format)?"):
         return {"only": True}
-    return limits(sentence, "bullet point", "bullet")
+    return read_bounds(sentence, "bullet point", "bullet")
 
 
 @rule("global", read=_read_bullets)
@@ -79,7 +79,7 @@ def bullets(answer: str, low: int = 1, high: int | None = None, only: bool = Fal
     """
     marked = _items(answer, "-*" if strict else "-*+•")
     numbered = [] if strict else re.findall(r"^ *\d+[.)] +\S", answer, re.MULTILINE)
-    verdict = counted(Found(marked.certain, marked.most + len(numbered)), low, high, "list items")
+    verdict = decide_count(Occurrences(marked.certain, marked.most + len(numbered)), low, high, "list items")
     lines = (line for line in answer.split("\n") if line.strip() and (not line.startswith(" ") or is_rule(line)))
     if only and verdict.met and any(is_rule(line) or not re.match(r"[-*+•] |\d+[.)] ", line) for line in lines):
         return Verdict.unscorable("text stands outside the list")
@@ -88,7 +88,7 @@ def bullets(answer: str, low: int = 1, high: int | None = None, only: bool = Fal
 
 @rule(
     "global",
-    Asked(
+    Phrasing(
         ("Use at least {n} bullet points starting with '- '.", "Give {n} or more points, each on a line with '- '."),
         number(2, 3),
         {"layout", "start", "length"},
@@ -96,41 +96,42 @@ def bullets(answer: str, low: int = 1, high: int | None = None, only: bool = Fal
 )
 def bullet_list(answer: str, n: int) -> Verdict:
     """At least ``n`` lines begin with "- " or "* "."""
-    return bullets.check(answer, n, strict=True)
+    return bullets.checker(answer, n, strict=True)
 
 
 @rule("local", read=reads(rf"{SUBJECT}{HAVE} bold(?: text| formatting| font)?"))
 def bold(answer: str) -> Verdict:
     """Some text is in bold, as **this** or __this__; in code, in HTML or over the end of a line it is doubtful."""
-    code = places([*fences(answer), *(m.span() for m in re.finditer(r"`[^`\n]+`", answer))])
-    marked = re.finditer(r"(?P<sign>\*{2,3}|__)(?=[^\s*_])(?:(?!\*\*|__).)*(?<=\S)(?P=sign)", answer)
+    code = characters_of([*fences(answer), *(m.span() for m in re.finditer(r"`[^`\n]+`", answer))])
+    marked = re.finditer(r"(?P<stars>\*{2,3}|__)(?=[^\s*_])(?:(?!\*\*|__).)*(?<=\S)(?P=stars)", answer)
     spans = [m.span() for m in marked]
     certain = tuple(span for span in spans if span[0] not in code)
     other = re.search(r"<(?:b|strong)\b|(?<!\*)\*\*(?=\w)[^\n*]*\n[^\n*]+\*\*", answer, re.IGNORECASE)
-    return counted(Found(certain, len(spans) + (other is not None)), 1, None, "texts in bold")
+    return decide_count(Occurrences(certain, len(spans) + (other is not None)), 1, None, "texts in bold")
 
 
-def _items(answer: str, signs: str) -> Found:
-    """Lines that one of the signs makes an item, with something behind it; in fences some count them."""
-    code = places(fences(answer))
-    lines = re.finditer(rf"^ *(?P<item>[{re.escape(signs)}] +\S.*)$", answer, re.MULTILINE)
+def _items(answer: str, marks: str) -> Occurrences:
+    """Lines that one of the marks makes an item, with text behind it; in fences some count them."""
+    code = characters_of(fences(answer))
+    lines = re.finditer(rf"^ *(?P<item>[{re.escape(marks)}] +\S.*)$", answer, re.MULTILINE)
     found = [(m.start("item"), m.start("item") + len(m["item"].rstrip())) for m in lines if not is_rule(m[0])]
-    return Found(tuple(span for span in found if span[0] not in code), len(found))
+    return Occurrences(tuple(span for span in found if span[0] not in code), len(found))
 
 
 def _headings(answer: str) -> Iterator[tuple[Span, int, str, bool]]:
     """Characters, level and title of each heading, and whether it is doubtful: underlined, or a comment in code."""
-    code = places(fences(answer))
+    code = characters_of(fences(answer))
     for match in HEADING.finditer(answer):
         title, start = match["title"].rstrip(), match.start("title")
         open_end = title.rstrip("#")
         title = open_end.rstrip() if not open_end or open_end.endswith(" ") else title  # a # at the end may close it
         if title:
-            yield (match.start("signs"), start + len(title)), len(match["signs"]), title, match.start("signs") in code
+            first = match.start("hashes")
+            yield (first, start + len(title)), len(match["hashes"]), title, first in code
     for match in UNDERLINED.finditer(answer):
         title = match["title"]
         if re.search(r"\w", title) and not re.match(r" *(?:#|[-*+•>|] |\d+[.)] )", title):
-            yield match.span(), 1 if match["sign"][0] == "=" else 2, title, True
+            yield match.span(), 1 if match["line"][0] == "=" else 2, title, True
 
 
 def _same(found: str, title: str) -> bool:

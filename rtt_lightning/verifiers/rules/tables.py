@@ -5,8 +5,8 @@ import re
 from rtt_lightning.types import Span, Verdict
 from rtt_lightning.verifiers.rules.bounds import parse_bounds
 from rtt_lightning.verifiers.rules.grammar import GIVEN, HAVE, SUBJECT, fits
-from rtt_lightning.verifiers.rules.rule import Arguments, measured, rule, whole
-from rtt_lightning.verifiers.rules.text import fences, places
+from rtt_lightning.verifiers.rules.rule import Arguments, decide_length, decide_whole, rule
+from rtt_lightning.verifiers.rules.text import characters_of, fences
 
 Table = tuple[Span, int, int]
 """Characters, rows without the header, and columns."""
@@ -56,13 +56,17 @@ def table(
     if not found:
         if doubtful:
             return Verdict.unscorable("a table in code, in HTML or without a line under its header")
-        return whole(answer, False, "no table") if required else Verdict.unscorable("no table, and none is demanded")
+        return (
+            decide_whole(answer, False, "no table")
+            if required
+            else Verdict.unscorable("no table, and none is demanded")
+        )
     verdicts = [
         verdict
         for _, rows, columns in found
         for verdict in (
-            measured(answer, rows, rows + 1, low_rows, high_rows, "rows"),
-            measured(answer, columns, columns, low_columns, high_columns, "columns"),
+            decide_length(answer, rows, rows + 1, low_rows, high_rows, "rows"),
+            decide_length(answer, columns, columns, low_columns, high_columns, "columns"),
         )
     ]
     worst = min(verdicts, key=lambda verdict: {False: 0, None: 1, True: 2}[verdict.met])
@@ -73,7 +77,7 @@ def _tables(answer: str) -> tuple[list[Table], bool]:
     """The tables of a plain text, and whether something else may be one: in a block of code, in HTML, or without a line
     under its header.
     """
-    code, found = places(fences(answer)), _marked(answer)
+    code, found = characters_of(fences(answer)), _marked(answer)
     certain = [table for table in found if table[0][0] not in code]
     other = re.search(r"<table\b|^[^\n|]*\|[^\n]*\n[^\n|]*\|", answer, re.IGNORECASE | re.MULTILINE)
     return certain, len(certain) < len(found) or other is not None

@@ -21,7 +21,7 @@ _FENCE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,})[^`\n]*\n.*?(?:^ {0,3}(?P=fence)[`~]* *$|\Z)", re.DOTALL | re.MULTILINE
 )
 _MARKUP = re.compile(r"\*+|`+|~~|__|</?[a-zA-Z][^<>\n]*>")
-_RULE = re.compile(r" *(?P<sign>[-*_])(?: *(?P=sign)){2,} *")
+_RULE = re.compile(r" *(?P<mark>[-*_])(?: *(?P=mark)){2,} *")
 
 
 def plain(text: str) -> str:
@@ -45,7 +45,7 @@ def folded(text: str) -> str:
     return " ".join(text.split())
 
 
-def last_signs(text: str) -> str:
+def last_marks(text: str) -> str:
     """What stands behind the last letter or digit."""
     match = re.search(r"[^\W_]", text[::-1])
     return text[len(text) - match.start() :] if match else text
@@ -61,7 +61,7 @@ def is_rule(line: str) -> bool:
     return _RULE.fullmatch(line) is not None
 
 
-def places(spans: Iterable[Span]) -> frozenset[int]:
+def characters_of(spans: Iterable[Span]) -> frozenset[int]:
     """All characters of the spans."""
     return frozenset(place for start, end in spans for place in range(start, end))
 
@@ -71,9 +71,9 @@ def inside_word(answer: str, position: int) -> bool:
     if not 0 < position < len(answer):
         return False
     before = position - 1
-    while before and is_sign(answer[before]):
+    while before and is_combining(answer[before]):
         before -= 1
-    return is_sign(answer[position]) or bool(re.match(r"\w\w", answer[before] + answer[position]))
+    return is_combining(answer[position]) or bool(re.match(r"\w\w", answer[before] + answer[position]))
 
 
 def stands_alone(answer: str, span: Span) -> bool:
@@ -81,6 +81,6 @@ def stands_alone(answer: str, span: Span) -> bool:
     return not any(inside_word(answer, end) for end in span)
 
 
-def is_sign(character: str) -> bool:
+def is_combining(character: str) -> bool:
     """But for selectors, which only say how an emoji is drawn."""
     return unicodedata.category(character).startswith("M") and not "\ufe00" <= character <= "\ufe0f"

@@ -10,7 +10,7 @@ from rtt_lightning.types import Criterion, RubricSample, Scope, Verdict
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Checker, Verifier
 from rtt_lightning.verifiers.ifeval import Official
-from rtt_lightning.verifiers.rules.checks import UNDECIDABLE, Checks
+from rtt_lightning.verifiers.rules.checkers import UNDECIDABLE, Checkers
 from rtt_lightning.verifiers.rules.workers import Workers
 
 
@@ -47,22 +47,22 @@ class RuleVerifier(Verifier):
         self._own, self._number, self._deadline = dict(checkers or {}), workers, deadline
         self._official: Official = official
         self._undecidable, self._scopes = undecidable, dict(scopes or {})
-        self._checks = Checks(self._own, official)
+        self._checkers = Checkers(self._own, official)
 
     async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
-        return await self._check(sample.criteria, answer, loosely=False)
+        return await self._decide(sample.criteria, answer, loosely=False)
 
     async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
         left = [criterion for criterion, verdict in zip(sample.criteria, strict, strict=True) if not verdict.met]
-        found = iter(await self._check(left, answer, loosely=True))
+        found = iter(await self._decide(left, answer, loosely=True))
         return [verdict if verdict.met else next(found) for verdict in strict]
 
-    async def _check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+    async def _decide(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
         if self._number:
-            verdicts = await asyncio.wrap_future(self._workers.check(criteria, answer, loosely))
+            verdicts = await asyncio.wrap_future(self._workers.decide(criteria, answer, loosely))
         else:
-            check = self._checks.check_loosely if loosely else self._checks.check
-            verdicts = [check(criterion, answer) for criterion in criteria]
+            decide = self._checkers.decide_loosely if loosely else self._checkers.decide
+            verdicts = [decide(criterion, answer) for criterion in criteria]
         pairs = zip(criteria, verdicts, strict=True)
         return [replace(verdict, scope=self._scopes.get(c.checker, verdict.scope)) for c, verdict in pairs]
 
@@ -70,7 +70,7 @@ class RuleVerifier(Verifier):
         """Criteria whose checker is unknown, does not take their arguments or lacks what it reads, in words."""
         fine = UNDECIDABLE if self._undecidable == "unscorable" else ()
         tried = [criterion for criterion in sample.criteria if criterion.checker not in fine]
-        found = [self._checks.problem(criterion) or self._checks.lacking(criterion) for criterion in tried]
+        found = [self._checkers.problem(criterion) or self._checkers.lacking(criterion) for criterion in tried]
         return [problem for problem in found if problem]
 
     def gives_spans(self, criterion: Criterion) -> bool:

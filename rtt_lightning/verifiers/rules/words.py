@@ -11,9 +11,28 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rtt_lightning.types import Verdict
-from rtt_lightning.verifiers.rules.bounds import limits
-from rtt_lightning.verifiers.rules.grammar import HAVE, LIST, LIST_OR, NOT_HAVE, QUOTED, SUBJECT, WHOLE, quoted, reads
-from rtt_lightning.verifiers.rules.rule import Arguments, Asked, Found, Spans, choice, counted, number, rule
+from rtt_lightning.verifiers.rules.bounds import read_bounds
+from rtt_lightning.verifiers.rules.grammar import (
+    HAVE,
+    LIST,
+    LIST_OR,
+    NOT_HAVE,
+    QUOTED,
+    SUBJECT,
+    WHOLE,
+    read_quoted,
+    reads,
+)
+from rtt_lightning.verifiers.rules.rule import (
+    Arguments,
+    Occurrences,
+    Phrasing,
+    Spans,
+    choice,
+    decide_count,
+    number,
+    rule,
+)
 from rtt_lightning.verifiers.rules.text import WORD, folded, stands_alone
 
 WORDS = tuple(
@@ -39,13 +58,13 @@ _NAMED = rf"(?:the )?(?:following )?(?:exact )?(?:{_NAMES}:? )?"
 
 
 def _listed(found: re.Match[str]) -> Arguments | None:
-    words = quoted(found[1])
+    words = read_quoted(found[1])
     return {"words": words} if words else None
 
 
 def _so_often(found: re.Match[str]) -> Arguments | None:
-    words = quoted(found["word"]) or ()
-    bounds = limits(re.sub(r"\bonce\b", "1 time", re.sub(r"\btwice\b", "2 times", found[2].lower())), "time")
+    words = read_quoted(found["word"]) or ()
+    bounds = read_bounds(re.sub(r"\bonce\b", "1 time", re.sub(r"\btwice\b", "2 times", found[2].lower())), "time")
     return {"word": words[0], **bounds} if len(words) == 1 and bounds else None
 
 
@@ -63,27 +82,27 @@ def _two_words(rng: random.Random, topic: str) -> Arguments:
 )
 def keyword_count(answer: str, word: str, low: int = 1, high: int | None = None, inside: bool = True) -> Verdict:
     """The word occurs from ``low`` to ``high`` times, in any case."""
-    return counted(occurrences(answer, word, inside), low, high, f"times {word!r}")
+    return decide_count(occurrences(answer, word, inside), low, high, f"times {word!r}")
 
 
 @rule(
     "local",
-    Asked(("Use the word '{word}'.", "Include the word '{word}' in your answer."), choice("word", WORDS), {"word"}),
+    Phrasing(("Use the word '{word}'.", "Include the word '{word}' in your answer."), choice("word", WORDS), {"word"}),
 )
 def include_word(answer: str, word: str) -> Verdict:
     """The word occurs, in any case."""
-    return keyword_count.check(answer, word, inside=False)
+    return keyword_count.checker(answer, word, inside=False)
 
 
-@rule("local", Asked(("Do not use the word '{word}'.", "Avoid the word '{word}'."), choice("word", FORBIDDEN)))
+@rule("local", Phrasing(("Do not use the word '{word}'.", "Avoid the word '{word}'."), choice("word", FORBIDDEN)))
 def forbid_word(answer: str, word: str) -> Verdict:
     """The word does not occur, in any case."""
-    return keyword_count.check(answer, word, 0, 0, inside=False)
+    return keyword_count.checker(answer, word, 0, 0, inside=False)
 
 
 @rule(
     "global",
-    Asked(
+    Phrasing(
         ("Use the word '{word}' at least {n} times.", "The word '{word}' must appear {n} times or more."),
         lambda rng, topic: {"word": topic, "n": rng.randint(2, 3)},
         {"topic"},
@@ -91,12 +110,12 @@ def forbid_word(answer: str, word: str) -> Verdict:
 )
 def word_count(answer: str, word: str, n: int) -> Verdict:
     """The word occurs at least ``n`` times."""
-    return keyword_count.check(answer, word, n, inside=False)
+    return keyword_count.checker(answer, word, n, inside=False)
 
 
 @rule(
     "local",
-    Asked(
+    Phrasing(
         ("Use the words '{words[0]}' and '{words[1]}'.", "Include both '{words[0]}' and '{words[1]}'."),
         _two_words,
         {"word"},
@@ -104,7 +123,7 @@ def word_count(answer: str, word: str, n: int) -> Verdict:
 )
 def include_words(answer: str, words: Sequence[str], inside: bool = False) -> Verdict:
     """Every one of the words occurs, in any case."""
-    return all_of({word: occurrences(answer, word, inside) for word in listed(words)})
+    return decide_all({word: occurrences(answer, word, inside) for word in checked_words(words)})
 
 
 @rule(
@@ -117,13 +136,13 @@ def include_words(answer: str, words: Sequence[str], inside: bool = False) -> Ve
 )
 def keywords(answer: str, words: Sequence[str]) -> Verdict:
     """Every one of the words occurs, in any case; inside longer ones they are doubtful."""
-    return include_words.check(answer, words, inside=True)
+    return include_words.checker(answer, words, inside=True)
 
 
 @rule("local", read=reads(rf"{NOT_HAVE} (?:any of )?{_NAMED}({LIST_OR})(?: {_NAMES})?", arguments=_listed))
 def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
     """None of the words occurs, in any case."""
-    found = [occurrences(answer, word, inside=True) for word in listed(words)]
+    found = [occurrences(answer, word, inside=True) for word in checked_words(words)]
     spans = tuple(sorted({span for where in found for span in where.certain}))
     if spans:
         return Verdict(False, "a forbidden word occurs", spans)
@@ -134,7 +153,7 @@ def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
 
 @rule(
     "local",
-    Asked(
+    Phrasing(
         ("Do not repeat any word more than {n} times.", "No word may appear more than {n} times."),
         number(2, 3),
         {"topic"},
@@ -154,14 +173,14 @@ def no_repetition(answer: str, n: int) -> Verdict:
             spans.append(match.span())
     parts = Counter(part for part in re.findall(r"\w{3,}", folded(answer)) if part not in COMMON_WORDS)
     most = max(len(spans), sum(max(count - n, 0) for count in parts.values()))
-    return counted(Found(tuple(spans), most), 0, 0, f"words beyond {n} times each")
+    return decide_count(Occurrences(tuple(spans), most), 0, 0, f"words beyond {n} times each")
 
 
 _ALIKE = {"'": "['’]", "’": "['’]", '"': '["“”]', "“": '["“”]', "”": '["“”]', "-": "[-‐‑]", "…": r"(?:…|\.\.\.)"}
 """Signs that are written in several ways."""
 
 
-def listed(words: Sequence[str]) -> Sequence[str]:
+def checked_words(words: Sequence[str]) -> Sequence[str]:
     """The words, as given.
 
     Raises:
@@ -185,11 +204,11 @@ def literally(word: str) -> str:
     if not word.strip():
         raise ValueError(f"got an empty word {word!r}; write the word that is meant")
     forms = dict.fromkeys(unicodedata.normalize(form, word) for form in ("NFC", "NFD"))
-    patterns = (r"(?: *\n *| +)".join(_signs(part) for part in form.split()) for form in forms)
+    patterns = (r"(?: *\n *| +)".join(_spellings(part) for part in form.split()) for form in forms)
     return f"(?:{'|'.join(patterns)})"
 
 
-def occurrences(answer: str, word: str, inside: bool) -> Found:
+def occurrences(answer: str, word: str, inside: bool) -> Occurrences:
     """Where a word stands by itself in a plain text, in any case.
 
     The most lenient reader finds it over blank lines, with invisible characters and in other forms of its characters
@@ -201,10 +220,10 @@ def occurrences(answer: str, word: str, inside: bool) -> Found:
     text, key = folded(answer), folded(word)
     lenient = [(match.start(), match.end()) for match in re.finditer(re.escape(key), text)] if key else []
     alone = [span for span in lenient if inside or not spaced or stands_alone(text, span)]
-    return Found(certain, max(len(alone), len(certain), len(found) if inside else 0))
+    return Occurrences(certain, max(len(alone), len(certain), len(found) if inside else 0))
 
 
-def all_of(found: Mapping[str, Found]) -> Verdict:
+def decide_all(found: Mapping[str, Occurrences]) -> Verdict:
     """The verdict on words each of which is to occur."""
     missing = [word for word, where in found.items() if not where.most]
     if missing:
@@ -215,5 +234,5 @@ def all_of(found: Mapping[str, Found]) -> Verdict:
     return Verdict(True, "found", tuple(sorted({span for where in found.values() for span in where.certain})))
 
 
-def _signs(part: str) -> str:
+def _spellings(part: str) -> str:
     return "".join(_ALIKE.get(character, re.escape(character)) for character in part.replace("...", "…"))

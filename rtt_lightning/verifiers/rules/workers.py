@@ -23,7 +23,7 @@ from rtt_lightning.types import Criterion, OutsideFailure, Verdict
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Checker, unscorable
 from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 
 START_DEADLINE = 120.0
 """Seconds until a worker has imported its checkers."""
@@ -36,7 +36,7 @@ class Workers:
 
     Args:
         checkers: Checkers of a user by id; they must be importable functions.
-        official: As for `Checks`.
+        official: As for `Checkers`.
         number: Processes.
         deadline: Seconds that one check may take; one that takes longer is killed, and unscorable.
 
@@ -50,11 +50,11 @@ class Workers:
             self._idle.put(_Worker(_pickled(checkers), official, deadline))
         self._threads = ThreadPoolExecutor(number, thread_name_prefix="checks")
 
-    def check(self, criteria: Sequence[Criterion], answer: str, loosely: bool = False) -> Future[list[Verdict]]:
+    def decide(self, criteria: Sequence[Criterion], answer: str, loosely: bool = False) -> Future[list[Verdict]]:
         """One verdict per criterion, in order, as soon as a worker is free."""
-        return self._threads.submit(self._check, criteria, answer, loosely)
+        return self._threads.submit(self._decide, criteria, answer, loosely)
 
-    def _check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+    def _decide(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
         worker = self._idle.get()
         try:
             return _verdicts(worker, criteria, answer, loosely)
@@ -69,7 +69,7 @@ class _Lost(Exception):
 def _verdicts(worker: "_Worker", criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
     """One verdict per criterion; where the process is lost, each is checked alone to find the one that did it."""
     try:
-        return worker.check(criteria, answer, loosely)
+        return worker.decide(criteria, answer, loosely)
     except _Lost as lost:
         if len(criteria) == 1:
             return [unscorable(f"{criteria[0].checker} {lost}")]
@@ -83,7 +83,7 @@ class _Worker:
         self._checkers, self._official, self._deadline = checkers, official, deadline
         self._connection: Connection | None = None
 
-    def check(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
+    def decide(self, criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
         """Verdicts in order.
 
         Raises:
@@ -168,7 +168,7 @@ def work(far: int) -> None:
     signal.signal(signal.SIGALRM, _ring)
     logging.disable()  # some checkers log the answers
     sys.path[:], official, deadline = connection.recv()
-    checks = Checks(pickle.loads(connection.recv_bytes()), official)
+    checkers = Checkers(pickle.loads(connection.recv_bytes()), official)
     sys.modules["datasets"] = MagicMock()  # the checkers' package imports it for nothing: seconds, and 100 MB
     ifeval_checkers(official)
     del sys.modules["datasets"]
@@ -176,16 +176,18 @@ def work(far: int) -> None:
     while True:
         try:
             criteria, answer, loosely = connection.recv()
-            check = checks.check_loosely if loosely else checks.check
-            connection.send([_within(deadline, check, criterion, answer) for criterion in criteria])
+            decide = checkers.decide_loosely if loosely else checkers.decide
+            connection.send([_decide_in_time(deadline, decide, criterion, answer) for criterion in criteria])
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 
 
-def _within(deadline: float, check: Callable[[Criterion, str], Verdict], criterion: Criterion, answer: str) -> Verdict:
+def _decide_in_time(
+    deadline: float, decide: Callable[[Criterion, str], Verdict], criterion: Criterion, answer: str
+) -> Verdict:
     try:
         signal.setitimer(signal.ITIMER_REAL, deadline)
-        verdict = check(criterion, answer)
+        verdict = decide(criterion, answer)
         signal.setitimer(signal.ITIMER_REAL, 0)
         return verdict
     except _TooLong:

@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoTokenizer
 
 from rtt_lightning.cli import run
 from rtt_lightning.commands.doctor import dry_run, plans
-from rtt_lightning.commands.doctor.budget import GIB, verdict
-from rtt_lightning.commands.doctor.machine import NLTK_RESOURCES, computes_bf16, master
+from rtt_lightning.commands.doctor.budget import GIB, judge_fit
+from rtt_lightning.commands.doctor.machine import NLTK_RESOURCES, computes_bf16, inspect_master
 from tests.conftest import ROOT
 from tests.families import saved
 from tests.modules.test_discriminator import discriminator_args
@@ -170,20 +170,20 @@ def test_a_proxy_is_shown_and_one_that_cannot_be_used_is_noted(doctor: Doctor, m
 
 
 def test_the_meeting_place_of_processes_is_checked() -> None:
-    assert master({}) == []
+    assert inspect_master({}) == []
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        [taken] = master({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
+        [taken] = inspect_master({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
     assert taken.fine is False
     assert "in use" in taken.found
-    [free] = master({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
+    [free] = inspect_master({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
     assert free.fine
-    [elsewhere] = master({"MASTER_ADDR": "192.0.2.1", "MASTER_PORT": port})  # reserved for documentation
+    [elsewhere] = inspect_master({"MASTER_ADDR": "192.0.2.1", "MASTER_PORT": port})  # reserved for documentation
     assert elsewhere.fine
     assert "another machine" in elsewhere.found
     for wrong in ({"MASTER_ADDR": "127.0.0.1"}, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "many"}):
-        assert master(wrong)[0].fine is False
-    assert master({"MASTER_ADDR": "no-such-host.invalid", "MASTER_PORT": port})[0].fine is False
+        assert inspect_master(wrong)[0].fine is False
+    assert inspect_master({"MASTER_ADDR": "no-such-host.invalid", "MASTER_PORT": port})[0].fine is False
 
 
 def test_the_console_script_ends_with_code_1_where_something_is_broken(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_any_family_is_estimated_and_a_network_that_needs_numbers_is_no_fault(
     settings = json.loads((tmp_path / "base/tokenizer_config.json").read_text())
     (tmp_path / "base/tokenizer_config.json").write_text(json.dumps(settings | template))
     if reason:
-        monkeypatch.setattr(plans, "training", Mock(side_effect=RuntimeError(reason)))
+        monkeypatch.setattr(plans, "training_memory", Mock(side_effect=RuntimeError(reason)))
     code, output = doctor(*policy_args("fit", f"--model.init_args.model={model}")[1:])
     assert code == 0, output
     assert "million parameters, 2 layers" in " ".join(output.split())
@@ -296,12 +296,12 @@ def test_what_does_not_fit_says_which_phase_and_what_to_change(
 
 def test_the_verdict_names_the_largest_holders() -> None:
     phases = {"sampling": {"base weights": 3 * GIB}, "training": {"base weights": 3 * GIB, "gradients": 5 * GIB}}
-    fine, said, advice = verdict(phases, 8 * GIB)
+    fine, said, advice = judge_fit(phases, 8 * GIB)
     assert fine is False
     assert "training is the largest phase: with 1 GiB for the libraries 9.0 GiB a process of 8.0 GiB" in said
     assert advice.startswith("5.0 GiB gradients: adapters")
-    assert verdict(phases, 9 * GIB)[0] is True
-    assert verdict(phases, None)[0] is None
+    assert judge_fit(phases, 9 * GIB)[0] is True
+    assert judge_fit(phases, None)[0] is None
 
 
 def test_devices_that_this_machine_lacks_are_broken_and_the_estimate_is_made(doctor: Doctor, policy_args) -> None:

@@ -13,7 +13,14 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rtt_lightning.commands.doctor.dry_run import _plan, parse
 from rtt_lightning.commands.doctor.imagined import Allocations, imagine, imagined
-from rtt_lightning.commands.doctor.measure import Rows, in_bf16, optimizer_bytes, policy_forward, sampling, training
+from rtt_lightning.commands.doctor.measure import (
+    Rows,
+    in_bf16,
+    optimizer_bytes,
+    policy_forward,
+    sampling_memory,
+    training_memory,
+)
 from rtt_lightning.commands.run import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.embedded.engine import TransformersEngine
@@ -54,7 +61,7 @@ def test_a_training_step_takes_what_it_takes_with_numbers(
             with imagined() if fake else Allocations([*network.parameters(), *network.buffers()]) as memory:
                 if fake:
                     imagine(network)
-                found.append(training(network, forward, memory, bf16, accumulates))
+                found.append(training_memory(network, forward, memory, bf16, accumulates))
         assert found[1] == pytest.approx(found[0], rel=0.02)
 
 
@@ -76,7 +83,7 @@ def test_sampling_takes_what_the_engine_takes(family: str, lora: Lora | None, bf
             network = build(family, lora, bf16=bf16)
         with imagined() as memory:
             imagine(network)
-            holders = sampling(network, rows, several, settings, memory, bf16, merges=True)
+            holders = sampling_memory(network, rows, several, settings, memory, bf16, merges=True)
         assert sum(holders.values()) == pytest.approx(real.peak, rel=0.05)
 
 

@@ -44,7 +44,7 @@ def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("PYTHONPATH", f"{plugin.parent}:{ROOT}")
         servers = [VLLMProcess(real_model, "float32", 256, 0.1, NCCLHandover.server_arguments) for _ in range(2)]
     for server in servers:
-        wait_until_up(server.url, 300, server.check)
+        wait_until_up(server.url, 300, server.check_running)
     yield servers
     for server in servers:
         server.stop()
@@ -255,7 +255,7 @@ def test_a_server_that_cannot_start_ends_the_wait_with_its_log(real_model: str) 
     with pytest.raises(
         ValueError, match=r"(?s)the vLLM server ended with exit code 1; its log, .*, ends with:\n.*Error"
     ):
-        server.check()
+        server.check_running()
 
 
 def test_a_server_ends_with_a_parent_that_is_killed(real_model: str) -> None:

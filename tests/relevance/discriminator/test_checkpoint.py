@@ -13,7 +13,7 @@ from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, load
-from rtt_lightning.relevance.discriminator.source import score
+from rtt_lightning.relevance.discriminator.source import relevance_of
 from tests.conftest import ROOT
 from tests.modules.test_discriminator import discriminator_args
 
@@ -28,7 +28,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def rated(model: Any) -> torch.Tensor:
-    return torch.cat([p for p, _ in score(model, PAIRS, 2)])
+    return torch.cat([p for p, _ in relevance_of(model, PAIRS, 2)])
 
 
 def checkpoint_of(body: str, path: Path, **arguments: Any) -> Path:

@@ -17,7 +17,7 @@ from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
-from rtt_lightning.relevance.discriminator.source import score
+from rtt_lightning.relevance.discriminator.source import relevance_of
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
 END = "<end>"
@@ -232,6 +232,6 @@ def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_mod
     """With the discriminator's own tokenizer as the policy's, nothing is carried over: token by token the same."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
-    ((expected, spans),) = score(load(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
+    ((expected, spans),) = relevance_of(load(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
     assert tuple(spans) == item.rollout.offsets
     torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected[None])

@@ -6,7 +6,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from rtt_lightning.commands.doctor.dry_run import Parsed
+from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.run import main
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.page import write_report
@@ -40,7 +40,7 @@ def test_its_commands_are_parsed_and_training_alone_names_a_method(monkeypatch: 
     methods = {}
     for phase in demo.PHASES:
         command, *flags = [flag for flag in phase.command if flag not in ("--ckpt_path", demo.CHECKPOINTS)]
-        config = main([command, *flags], Parsed).config[command].model
+        config = main([command, *flags], ParsedOnly).config[command].model
         methods[phase.name] = config.init_args.get("algorithm", {}).get("class_path", "").rpartition(".")[2]
     assert methods == {"responses": "GRPO", "discriminator": "", "before": "GRPO", "rl": "RTT", "after": "GRPO"}
 
@@ -65,8 +65,8 @@ def test_results_hold_bounds_where_something_is_undecided_and_the_distance_per_r
     for name, met in (("before", False), ("after", True)):
         rows = [judge("a", "x", [met]), judge("b", "x", [True, None if left_open else True])]
         write_completions(tmp_path / name / "validate.parquet", rows)
-        figures = {f"val/{distance}": 0.25, f"val/{distance}_per_response": 2.5, "val/rubric_accuracy": 0.5}
-        (tmp_path / name / "validate.json").write_text(json.dumps(figures))
+        metrics = {f"val/{distance}": 0.25, f"val/{distance}_per_response": 2.5, "val/rubric_accuracy": 0.5}
+        (tmp_path / name / "validate.json").write_text(json.dumps(metrics))
     (tmp_path / "discriminator").mkdir()
     (tmp_path / "discriminator/metrics.csv").write_text("step,val/average_precision,val/f1\n1,0.5,0.25\n")
     results = demo.gather(tmp_path, {"rl": 1.0})

@@ -19,8 +19,8 @@ import pytest
 
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.ifeval import ifeval_checkers
-from rtt_lightning.verifiers.ifeval.checkers import given
-from rtt_lightning.verifiers.ifeval.deciding import deciding
+from rtt_lightning.verifiers.ifeval.checkers import without_nulls
+from rtt_lightning.verifiers.ifeval.deciding import deciding_spans
 from rtt_lightning.verifiers.ifeval.official import BY_NLTK, CHECKS, PR34
 from tests.conftest import ROOT
 
@@ -145,7 +145,7 @@ def test_hand_made_verdicts(file: Path) -> None:
             for answer, met in ((row["met"], True), (row["unmet"], False)):
                 verdict = ifeval_checkers()[name](answer, **kwargs)
                 assert verdict.met is met or lacks_nltk(name, verdict), (row["key"], name, answer, verdict)
-                assert verdict.met is None or verdict.spans == deciding(name, answer, met, given(kwargs))
+                assert verdict.met is None or verdict.spans == deciding_spans(name, answer, met, without_nulls(kwargs))
 
 
 @pytest.mark.parametrize("answer", STRANGE, ids=ascii)

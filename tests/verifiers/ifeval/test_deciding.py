@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtt_lightning.verifiers.ifeval import ifeval_checkers, instruction_classes
 from rtt_lightning.verifiers.ifeval.checkers import COUNTED, GLOBAL
-from rtt_lightning.verifiers.ifeval.deciding import LOCAL, deciding
+from rtt_lightning.verifiers.ifeval.deciding import LOCAL, deciding_spans
 from tests.conftest import ROOT
 
 TEXT = "Tea is calm, tea is *warm*.\n* one [name]\n- two\nSECTION 1\n<<A title>>\nP.S. Drink it\nAny questions?"
@@ -43,8 +43,8 @@ def test_local_instructions_are_decided_by_what_satisfies_or_violates_them(
 ) -> None:
     met = when_met is not None
     assert ifeval_checkers()[name](TEXT, **kwargs).met in (met, None)  # None where an NLTK resource is missing
-    assert [TEXT[a:b] for a, b in deciding(name, TEXT, met, kwargs) or ()] == (when_met or when_not)
-    assert deciding(name, TEXT, not met, kwargs) == ()  # decided by an absence
+    assert [TEXT[a:b] for a, b in deciding_spans(name, TEXT, met, kwargs) or ()] == (when_met or when_not)
+    assert deciding_spans(name, TEXT, not met, kwargs) == ()  # decided by an absence
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
@@ -117,7 +117,7 @@ def test_global_instructions_are_decided_by_every_character() -> None:
 
 
 def test_a_pattern_that_stands_only_by_itself_is_not_told() -> None:
-    assert deciding("keywords:existence", "tea", True, {"keywords": ["x?tea", "(?i)TEA"]}) is None
+    assert deciding_spans("keywords:existence", "tea", True, {"keywords": ["x?tea", "(?i)TEA"]}) is None
 
 
 def test_every_id_is_known_and_every_id_of_ifeval_is_told() -> None:
@@ -131,7 +131,7 @@ def test_every_id_is_known_and_every_id_of_ifeval_is_told() -> None:
 
 @given(st.text(max_size=60), st.sampled_from([case[:2] for case in CASES]), st.booleans())
 def test_spans_are_ordered_and_lie_within_the_answer(text: str, case: tuple[str, dict], met: bool) -> None:
-    spans = deciding(case[0], text, met, case[1])
+    spans = deciding_spans(case[0], text, met, case[1])
     ends = [position for span in spans or () for position in span]
     assert ends == sorted(ends)
     assert all(0 <= position <= len(text) for position in ends)

@@ -13,11 +13,11 @@ from tests.conftest import ROOT
 CHECK = """
 import rtt_lightning, sys
 from rtt_lightning.types import Criterion
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 
 for name, kwargs in (("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}),
                      ("punctuation:no_comma", {}), ("rtt:no_commas", {})):
-    verdict = Checks({}).check(Criterion("x", name, kwargs), "One. Two.")
+    verdict = Checkers({}).decide(Criterion("x", name, kwargs), "One. Two.")
     print(verdict.met if verdict.met is not None else verdict.reason)
 """
 

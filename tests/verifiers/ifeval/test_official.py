@@ -10,7 +10,7 @@ from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.ifeval import Official, describe, ifeval_checkers
 from rtt_lightning.verifiers.ifeval.official import MAIN, PR34
 from rtt_lightning.verifiers.rules import RuleVerifier
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 from tests.conftest import ROOT
 from tests.verifiers.ifeval.test_checkers import lacks_nltk
 
@@ -115,7 +115,7 @@ def test_the_states_differ_in_six_ids() -> None:
 @pytest.mark.parametrize(("official", "met"), [(True, False), ("main", False), ("pr34", True), (False, True)])
 def test_true_means_main_and_training_follows_the_prompts(official: Official, met: bool) -> None:
     kwargs = {"prompt_to_repeat": EIGHT, "n_start": 3, "n_end": 6}
-    verdict = Checks({}, official).check(Criterion("x", "repeat:repeat_span", kwargs), "three four five six")
+    verdict = Checkers({}, official).decide(Criterion("x", "repeat:repeat_span", kwargs), "three four five six")
     assert verdict.met is met
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rtt_lightning.types import OutsideFailure
 from rtt_lightning.verifiers.judge import Limits
-from rtt_lightning.verifiers.judge.dialect import settings
+from rtt_lightning.verifiers.judge.dialect import request_settings
 from tests.proxy import refusing_proxy
 from tests.verifiers.judge.server import judge_server, seen
 from tests.verifiers.judge.test_verifier import judge, sample
@@ -133,10 +133,10 @@ def test_what_a_judge_sets_itself_is_refused_in_its_options() -> None:
             judge("http://h/v1", options={name: 1})
     with pytest.raises(ValueError, match="response_format needs structured: false"):
         judge("http://h/v1", options={FORMAT: {}})
-    assert settings(5, None, False, {FORMAT: {"type": "json_object"}})[FORMAT] == {"type": "json_object"}
+    assert request_settings(5, None, False, {FORMAT: {"type": "json_object"}})[FORMAT] == {"type": "json_object"}
     for wrong in ("many", 0, -5, 1.5, True):
         with pytest.raises(ValueError, match="must be a number of tokens"):
-            settings(5, None, True, {OLD: wrong})
+            request_settings(5, None, True, {OLD: wrong})
 
 
 def test_a_server_that_only_fails_gets_a_hint_at_the_switch() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rtt_lightning.verifiers.judge.replies import read_reply
-from rtt_lightning.verifiers.judge.silence import silence
+from rtt_lightning.verifiers.judge.silence import why_silent
 from tests.verifiers.judge.server import judge_server
 from tests.verifiers.judge.test_verifier import judge, sample
 
@@ -29,13 +29,13 @@ MESSAGES: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("message", "finish_reason", "reason"), MESSAGES)
 def test_a_message_without_text_is_told_apart(message: dict[str, Any], finish_reason: str, reason: str) -> None:
-    assert reason in silence(message, finish_reason)
+    assert reason in why_silent(message, finish_reason)
 
 
 def test_a_message_with_text_is_read_whatever_stands_beside_it() -> None:
     beside = {"reasoning_content": "Let me see", "refusal": None, "tool_calls": []}
-    assert silence({"content": ONE, **beside}, "stop") == ""
-    assert silence({"content": "no", **beside}, None) == ""
+    assert why_silent({"content": ONE, **beside}, "stop") == ""
+    assert why_silent({"content": "no", **beside}, None) == ""
 
 
 @pytest.mark.parametrize(

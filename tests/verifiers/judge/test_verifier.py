@@ -85,8 +85,8 @@ def test_attempts_that_may_have_been_answered_are_paid_for() -> None:
     with judge_server(slow=1.0, hang=1.0) as url:
         one = judge(url, limits=Limits(deadline=0.2, attempts=3), max_completion_tokens=100)
         one.verify_all([(sample("tea"), "Tea.")])
-    assert one.figures()["judge_calls"] == 3
-    assert one.figures()["judge_completion_tokens"] == 300
+    assert one.metrics()["judge_calls"] == 3
+    assert one.metrics()["judge_completion_tokens"] == 300
 
 
 def test_what_was_decided_is_not_asked_again_unless_something_else_is_asked(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_was_decided_is_not_asked_again_unless_something_else_is_asked(tmp_
             assert met(judge(url, **file, **change).verify_all([pair])[0]) == [True, False]
         assert judge(url, **file).verify_all([(sample("tea", "milk"), "Tea!")])[0][0].met
         assert seen(url).calls == 2 * 5
-        assert judge(url, **file).figures()["judge_calls"] == 10
+        assert judge(url, **file).metrics()["judge_calls"] == 10
 
 
 def test_an_empty_answer_meets_nothing_and_costs_nothing() -> None:
@@ -201,7 +201,7 @@ def test_a_budget_ends_the_run_before_the_call_that_could_exceed_it(concurrency:
         one = judge(url, budget=budget, limits=Limits(concurrency=concurrency), max_completion_tokens=100)
         with pytest.raises(OutsideFailure, match=r"money 0\.\d+ of 0.04"):
             one.verify_all(pairs)
-        spent, has = one.figures(), seen(url)
+        spent, has = one.metrics(), seen(url)
     # 100 prompt tokens and 10 of the reply cost 0.0012 a call; each is reserved as some 1,200 and 100, at 0.014.
     assert spent["judge_money"] <= budget.money
     assert has.replies >= 15
@@ -212,7 +212,7 @@ def test_usage_is_counted_as_the_server_counts_it() -> None:
     with judge_server() as url:
         one = judge(url, budget=Budget(prompt_price=1.0, completion_price=2.0))
         one.verify_all([(sample(*WORDS), "Tea.")])
-        assert one.figures() == {
+        assert one.metrics() == {
             "judge_calls": 5,
             "judge_prompt_tokens": 500,
             "judge_completion_tokens": 50,

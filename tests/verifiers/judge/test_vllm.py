@@ -59,7 +59,7 @@ def test_a_small_model_judges_within_the_schema(vllm: str) -> None:
     for verdict in verdicts:  # so small a model may go on about its reasons for ever: that is no verdict
         assert verdict.reason.startswith("judge: ")
         assert verdict.met is not None or "cut off" in verdict.reason, verdict
-    spent = judge.figures()
+    spent = judge.metrics()
     assert spent["judge_prompt_tokens"] > 100
     assert spent["judge_completion_tokens"] > 5
 

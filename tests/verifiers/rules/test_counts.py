@@ -10,8 +10,8 @@ from rtt_lightning.verifiers.rules.counts import (
     max_words,
     min_words,
     sentence_count,
-    sentences,
-    words,
+    sentence_range,
+    word_range,
 )
 
 
@@ -41,7 +41,7 @@ def test_signs_that_end_sentences(answer: str) -> None:
 )
 def test_words_between_spaces_are_among_the_readings(answer: str, range_: tuple[int, int]) -> None:
     least, most = range_
-    assert words(answer) == range_
+    assert word_range(answer) == range_
     assert (count_words(answer, least, most).met, count_words(answer, most + 1).met) == (True, False)
     assert (min_words(answer, least).met, max_words(answer, most).met) == (True, True)
     assert (min_words(answer, most + 1).met, max_words(answer, least - 1).met) == (False, False)
@@ -70,7 +70,7 @@ def test_words_between_spaces_are_among_the_readings(answer: str, range_: tuple[
 )
 def test_stops_that_end_no_sentence_for_some(answer: str, range_: tuple[int, int]) -> None:
     least, most = range_
-    counts = sentences(answer)
+    counts = sentence_range(answer)
     assert (counts.least, counts.most, counts.finished) == (least, most, True)
     assert (count_sentences(answer, least, most).met, count_sentences(answer, most + 1).met) == (True, False)
     assert (sentence_count(answer, least, most).met, sentence_count(answer, most + 1, 99).met) == (True, False)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rtt_lightning.types import Criterion
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 
 CASES: list[tuple[str, dict[str, Any], str, bool | None, list[str] | None]] = [
     # kind, arguments, answer, verdict, what decides it
@@ -61,6 +61,6 @@ CASES: list[tuple[str, dict[str, Any], str, bool | None, list[str] | None]] = [
 
 @pytest.mark.parametrize(("kind", "kwargs", "answer", "met", "spans"), CASES)
 def test_edges(kind: str, kwargs: dict[str, Any], answer: str, met: bool | None, spans: list[str] | None) -> None:
-    verdict = Checks({}).check(Criterion("x", f"rtt:{kind}", kwargs), answer)
+    verdict = Checkers({}).decide(Criterion("x", f"rtt:{kind}", kwargs), answer)
     found = None if verdict.spans is None else [answer[a:b] for a, b in verdict.spans]
     assert (verdict.met, found) == (met, spans), verdict.reason

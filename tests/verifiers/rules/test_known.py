@@ -6,13 +6,13 @@ import pytest
 
 from rtt_lightning.types import Criterion
 from rtt_lightning.verifiers.rules import RULES, parse_description
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 from rtt_lightning.verifiers.rules.known import FAMILIES
 from rtt_lightning.verifiers.rules.rule import Rule
-from tests.datamodules.test_constraints import EXAMPLES
+from tests.datamodules.test_prompt_sampler import EXAMPLES
 
-CHECKS = Checks({})
-ASKED = [(name, phrasing) for name, rule in RULES.items() if rule.asked for phrasing in rule.asked.phrasings]
+CHECKERS = Checkers({})
+ASKED = [(name, phrasing) for name, rule in RULES.items() if rule.phrasing for phrasing in rule.phrasing.sentences]
 ANSWERS = [answer for _, *both in EXAMPLES.values() for answer, _ in both]
 TABLE = "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |"
 
@@ -170,7 +170,7 @@ def test_no_two_rules_share_an_id() -> None:
 def verdict_on(description: str, answer: str) -> bool | None:
     check = parse_description(description)
     assert check is not None, "not understood"
-    return CHECKS.check(Criterion(description, *check), answer).met
+    return CHECKERS.decide(Criterion(description, *check), answer).met
 
 
 @pytest.mark.parametrize(("description", "met", "unmet"), DECIDED, ids=[row[0] for row in DECIDED])
@@ -194,10 +194,10 @@ def test_what_is_not_certain_is_left_to_a_judge(description: str) -> None:
 def test_a_sentence_that_asks_for_a_rule_is_read_as_it_or_not_at_all(name: str, phrasing: str) -> None:
     """Another rule may be meant, as `keywords` for `include_word`: verdicts that both reach are the same; but that an
     unfinished sentence is none to `sentence_count`, which asks for complete ones in its other phrasing."""
-    asked = RULES[name].asked
-    assert asked is not None
+    sampled = RULES[name].phrasing
+    assert sampled is not None
     for seed in range(8):
-        kwargs = asked.draw(random.Random(seed), "tea")
+        kwargs = sampled.draw(random.Random(seed), "tea")
         if (found := parse_description(phrasing.format(**kwargs))) is None:
             continue
         used = [str(word) for value in kwargs.values() for word in (value if isinstance(value, list) else [value])]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rtt_lightning.types import Criterion
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 from rtt_lightning.verifiers.rules.letters import capitalized
 from rtt_lightning.verifiers.rules.marks import end_mark, no_commas, no_mark
 from rtt_lightning.verifiers.rules.words import include_word, keyword_count, keywords, no_keywords
@@ -80,6 +80,6 @@ def test_an_arabic_comma_is_a_comma() -> None:
     ],
 )
 def test_words_that_ask_for_nothing_are_refused(checker: str, kwargs: dict[str, Any], reason: str) -> None:
-    verdict = Checks({}).check(Criterion("x", f"rtt:{checker}", kwargs), "I like tea.")
+    verdict = Checkers({}).decide(Criterion("x", f"rtt:{checker}", kwargs), "I like tea.")
     assert verdict.met is None
     assert verdict.reason.startswith(f"rtt:{checker}: {reason}")

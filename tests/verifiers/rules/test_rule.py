@@ -8,7 +8,7 @@ import pytest
 
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.rules import RULES, RuleVerifier
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 from rtt_lightning.verifiers.rules.counts import max_words
 from rtt_lightning.verifiers.rules.letters import capitalized, lowercase, uppercase
 from rtt_lightning.verifiers.rules.text import plain
@@ -41,7 +41,7 @@ LINES: list[tuple[str, dict[str, Any], str, bool]] = [
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\x85"], ids=ascii)
 def test_line_ends_decide_nothing(kind: str, kwargs: dict[str, Any], answer: str, met: bool, end: str) -> None:
     text = answer.replace("\n", end)
-    usual, verdict = (Checks({}).check(Criterion("x", f"rtt:{kind}", kwargs), a) for a in (answer, text))
+    usual, verdict = (Checkers({}).decide(Criterion("x", f"rtt:{kind}", kwargs), a) for a in (answer, text))
     assert (verdict.met, usual.met) == (met, met)
     found = [[a[x:y].replace(end, "\n") for x, y in v.spans or ()] for v, a in ((verdict, text), (usual, answer))]
     assert found[0] == found[1]
@@ -68,7 +68,7 @@ def test_what_nobody_can_see_meets_nothing(answer: str) -> None:
         ("language", {"language": "en"}),
         ("is_json", {"high": 3}),
     ]
-    verdicts = [Checks({}).check(Criterion("x", f"rtt:{kind}", kwargs), answer) for kind, kwargs in criteria]
+    verdicts = [Checkers({}).decide(Criterion("x", f"rtt:{kind}", kwargs), answer) for kind, kwargs in criteria]
     assert [(verdict.met, verdict.spans) for verdict in verdicts] == [(False, ())] * len(criteria)
 
 
@@ -95,12 +95,12 @@ def test_counts_are_global_and_tell_what_was_counted() -> None:
 
 def test_one_check_has_several_names_and_scopes() -> None:
     for answer in ("a,b", "1,000", "ab"):
-        count, none = (Checks({}).check(Criterion("x", f"rtt:{kind}", kwargs), answer) for kind, kwargs in (
+        count, none = (Checkers({}).decide(Criterion("x", f"rtt:{kind}", kwargs), answer) for kind, kwargs in (
             ("mark_count", {"mark": ",", "low": 0, "high": 0}), ("no_commas", {})
         ))  # fmt: skip
         assert (count.met, count.spans, count.reason) == (none.met, none.spans, none.reason)
         assert count.met is None or (count.scope, none.scope) == ("global", "local")
-    wrong = Checks({}).check(Criterion("x", "rtt:no_commas", {"mark": "."}), "x")
+    wrong = Checkers({}).decide(Criterion("x", "rtt:no_commas", {"mark": "."}), "x")
     assert wrong.reason == "rtt:no_commas: TypeError: no_commas() got an unexpected keyword argument 'mark'"
 
 

@@ -56,8 +56,8 @@ def test_a_run_starts_its_processes_once_and_they_import_little() -> None:
 def test_a_check_that_hangs_holds_no_other_worker_up() -> None:
     verifier = RuleVerifier(OWN, workers=2, deadline=3)
     verdicts(verifier, "rtt:no_commas")
-    hanging = verifier._workers.check(sample("own:explode").criteria, "x")
-    quick = [verifier._workers.check(sample("rtt:no_commas").criteria, "x") for _ in range(20)]
+    hanging = verifier._workers.decide(sample("own:explode").criteria, "x")
+    quick = [verifier._workers.decide(sample("rtt:no_commas").criteria, "x") for _ in range(20)]
     assert [future.result(timeout=60)[0].met for future in quick] == [True] * 20
     assert hanging.result(timeout=60)[0].met is None
 

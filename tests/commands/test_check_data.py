@@ -10,7 +10,7 @@ import nltk
 import pytest
 
 from rtt_lightning.cli import run
-from rtt_lightning.commands.check import check
+from rtt_lightning.commands.check_data import check_data
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from tests.datamodules.adapters.test_adapters import HIR, IFEVAL, MULDIMIF
 
@@ -27,7 +27,7 @@ def of_criterion(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
+    assert check_data(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 prompt with 5 criteria: 80.0% decided by rule, 1 by a judge, 0 by code" in shown
     assert "rtt:keywords" in shown
@@ -54,7 +54,7 @@ def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: p
 def test_what_is_wrong_is_named_and_ends_with_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[Any], format: str, problem: str
 ) -> None:
-    assert check(write(tmp_path / "a.jsonl", *rows), format) == 1
+    assert check_data(write(tmp_path / "a.jsonl", *rows), format) == 1
     assert problem in " ".join(capsys.readouterr().out.split())
 
 
@@ -63,7 +63,7 @@ def test_criteria_of_unknown_checkers_are_not_decided_by_rule(
 ) -> None:
     ids, kwargs = ["punctuation:no_comma", "last_word:last_word_answer"], [{}, {"last_word": "tea"}]
     row = {"key": 1, "prompt": "Tea?", "instruction_id_list": ids, "kwargs": kwargs}
-    assert check(write(tmp_path / "a.jsonl", row), "ifeval") == 1
+    assert check_data(write(tmp_path / "a.jsonl", row), "ifeval") == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "50.0% decided by rule, 0 by a judge, 0 by code, 1 by no known checker" in shown
 
@@ -74,7 +74,7 @@ def test_what_nltk_lacks_is_noted(
     """It is a fault of the machine, not of the file."""
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
     row = {"key": 1, "prompt": "x", "instruction_id_list": ["words:start_verb"], "kwargs": [{}]}
-    assert check(write(tmp_path / "a.jsonl", row), "ifeval") == 0
+    assert check_data(write(tmp_path / "a.jsonl", row), "ifeval") == 0
     assert "words:start_verb needs NLTK's 'punkt_tab', 'averaged_" in " ".join(capsys.readouterr().out.split())
 
 
@@ -94,7 +94,7 @@ def test_prompts_that_a_chat_template_leaves_out_are_named(
     tokenizer.chat_template = "{{ messages[0].content[:7] }}"
     tokenizer.save_pretrained(tmp_path / "model")
     long = {**GOOD, "prompt": "Of tea, and of the sea."}
-    assert check(write(tmp_path / "a.jsonl", GOOD, long), tokenizer=str(tmp_path / "model")) == 1
+    assert check_data(write(tmp_path / "a.jsonl", GOOD, long), tokenizer=str(tmp_path / "model")) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 of 2 prompts cannot be rendered a.jsonl:2: the chat template of" in shown
     assert "leaves out what a user says, 'Of tea, and of the sea.'" in shown
@@ -103,19 +103,19 @@ def test_prompts_that_a_chat_template_leaves_out_are_named(
 def test_prompts_in_both_files_are_a_leak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write(tmp_path / "train.jsonl", GOOD, {**GOOD, "prompt": "Of milk."})
     val = write(tmp_path / "val.jsonl", GOOD)
-    assert check(train, val=val) == 1
+    assert check_data(train, val=val) == 1
     assert "1 prompts are in" in capsys.readouterr().out
 
 
 def test_prompts_that_occur_twice_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(write(tmp_path / "a.jsonl", GOOD, GOOD)) == 0
+    assert check_data(write(tmp_path / "a.jsonl", GOOD, GOOD)) == 0
     assert "1 prompts occur more than once" in capsys.readouterr().out
 
 
 def test_prompts_are_measured_in_tokens_of_a_model(
     tmp_path: Path, real_model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check(write(tmp_path / "a.jsonl", GOOD), tokenizer=real_model) == 0
+    assert check_data(write(tmp_path / "a.jsonl", GOOD), tokenizer=real_model) == 0
     assert "tokens" in capsys.readouterr().out
 
 

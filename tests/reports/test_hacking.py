@@ -2,7 +2,7 @@
 
 import pytest
 
-from rtt_lightning.reports.signs import SELF_PRAISE, copying, repetition
+from rtt_lightning.reports.hacking import SELF_PRAISE, copying, repetition
 
 
 def test_repetition_is_the_share_of_runs_that_stood_before() -> None:

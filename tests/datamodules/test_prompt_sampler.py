@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rtt_lightning.datamodules.constraints import (
+from rtt_lightning.datamodules.prompt_sampler import (
     HELD_OUT_KINDS,
     KINDS,
     TRAIN_KINDS,
@@ -127,7 +127,7 @@ def test_held_out_kinds_never_appear_in_training_prompts() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_phrasing_states_all_arguments(kind: str) -> None:
     rng = random.Random(0)
-    for phrasing in KINDS[kind].phrasings:
+    for phrasing in KINDS[kind].sentences:
         for topic in ("tea", "summer"):  # "summer" is a topic and a word to ask for
             kwargs = KINDS[kind].draw(rng, topic)
             text = phrasing.format(**kwargs)

@@ -21,8 +21,8 @@ REPEATED, COPIED = 3, 5
 """Words in a row that count as a repetition, and as a copy."""
 
 
-def signs(judged: Sequence[JudgedRollout]) -> dict[str, float]:
-    """Figures in [0, 1] of some responses; 0 for none.
+def hacking_metrics(judged: Sequence[JudgedRollout]) -> dict[str, float]:
+    """Metrics in [0, 1] of some responses; 0 for none.
 
     - ``repetition``: share of a response's runs of three words that stood in it before; mean over responses.
     - ``copying``: share of its runs of five words that stand in its prompt or criteria; mean over responses.

@@ -30,7 +30,7 @@ TRIALS = (
 """Answers that lead most checkers to each of their arguments."""
 
 
-class Checks:
+class Checkers:
     """The checkers that are known, by id.
 
     Args:
@@ -47,7 +47,7 @@ class Checks:
     def find(self, checker: str) -> Checker | None:
         return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)
 
-    def check(self, criterion: Criterion, answer: str) -> Verdict:
+    def decide(self, criterion: Criterion, answer: str) -> Verdict:
         """A verdict, unscorable where the checker is unknown, raises, or returns anything else."""
         checker = self.find(criterion.checker)
         if checker is None:
@@ -62,12 +62,12 @@ class Checks:
             return unscorable(f"{criterion.checker} gave met={verdict.met!r}, not True, False or None")
         return verdict
 
-    def check_loosely(self, criterion: Criterion, answer: str) -> Verdict:
+    def decide_loosely(self, criterion: Criterion, answer: str) -> Verdict:
         """Met if met by any variant of the answer; else, unscorable if unscorable for any."""
-        strict = self.check(criterion, answer)
+        strict = self.decide(criterion, answer)
         if strict.met:
             return strict
-        others = [self.check(criterion, variant) for variant in dict.fromkeys(variants(answer)) if variant != answer]
+        others = [self.decide(criterion, variant) for variant in dict.fromkeys(variants(answer)) if variant != answer]
         undecided = [verdict for verdict in (strict, *others) if verdict.met is None]
         found = next((verdict for verdict in others if verdict.met), undecided[0] if undecided else strict)
         return replace(found, spans=None)  # they would be those of a variant
@@ -95,7 +95,7 @@ class Checks:
         if criterion.checker in self._own:
             return _misfit(checker, criterion)
         for answer in TRIALS:
-            verdict = self.check(criterion, answer)
+            verdict = self.decide(criterion, answer)
             if verdict.met is None and verdict.reason.startswith(f"{criterion.checker}: "):
                 return f"wrong arguments: {verdict.reason}"
         return ""

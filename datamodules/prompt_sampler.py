@@ -13,7 +13,7 @@ from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.rules import RULES
 from rtt_lightning.verifiers.rules.rule import Group
 
-KINDS = {name: rule.asked for name, rule in RULES.items() if rule.asked}
+KINDS = {name: rule.phrasing for name, rule in RULES.items() if rule.phrasing}
 """How to ask for each kind of criterion."""
 TRAIN_KINDS = (
     "rtt:include_word", "rtt:include_words", "rtt:word_count", "rtt:start_with", "rtt:end_with", "rtt:end_punctuation",
@@ -76,4 +76,4 @@ def _compatible(rng: random.Random, kinds: Sequence[str], count: int) -> list[st
 def _criterion(rng: random.Random, name: str, topic: str) -> Criterion:
     kind = KINDS[name]
     kwargs = kind.draw(rng, topic)
-    return Criterion(rng.choice(kind.phrasings).format(**kwargs), name, kwargs)
+    return Criterion(rng.choice(kind.sentences).format(**kwargs), name, kwargs)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from rtt_lightning.algorithms import GRPO
 from rtt_lightning.relevance.base import Relevance
-from rtt_lightning.reports import figures
-from rtt_lightning.reports.figures import rollout_figures
+from rtt_lightning.reports import rollout_metrics as module
+from rtt_lightning.reports.rollout_metrics import rollout_metrics
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import Credited, JudgedRollout
 from tests.rollout.test_experience import judged
@@ -27,7 +27,7 @@ SHARES = (
 def of(rows: list[JudgedRollout], *read: Tensor) -> dict[str, Tensor]:
     nothing = [torch.zeros(len(row.verdicts), len(row.rollout.response_ids)) for row in rows]
     experience = collate(rows, [*map(Relevance, nothing, read or [None] * len(rows))])
-    return rollout_figures(experience, rows, GRPO()(experience))
+    return rollout_metrics(experience, rows, GRPO()(experience))
 
 
 def test_shares_count_what_was_decided() -> None:
@@ -57,10 +57,10 @@ def test_shares_are_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not means of the processes' own shares: they decide different numbers of criteria."""
     counts: list[Tensor] = []
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "sum_over_ranks", lambda values: counts.append(values) or values)
+        patch.setattr(module, "sum_over_ranks", lambda values: counts.append(values) or values)
         of(OTHER)
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "sum_over_ranks", lambda values: values + counts.pop(0))
+        patch.setattr(module, "sum_over_ranks", lambda values: values + counts.pop(0))
         shared = of(ONE)
     whole = of([*ONE, *OTHER])
     assert [shared[name] for name in SHARES] == [whole[name] for name in SHARES]
@@ -77,13 +77,13 @@ def test_where_nothing_was_decided_there_are_no_accuracies() -> None:
 
 
 def test_the_reward_is_the_one_that_advantages_were_made_from() -> None:
-    """Whatever scheme made them; one without rewards has no figures of them."""
+    """Whatever scheme made them; one without rewards has no metrics of them."""
     experience = collate(ONE, [Relevance(torch.zeros(len(row.verdicts), 1)) for row in ONE])
     none = torch.zeros(experience.response_mask.shape)
     own = Credited(none, torch.tensor([3.0, 9.0]), torch.tensor([True, False]), {"forgiven": torch.tensor(0.5)})
-    found = rollout_figures(experience, ONE, own)
+    found = rollout_metrics(experience, ONE, own)
     assert (found["reward"], found["reward_unknown"], found["forgiven"]) == (3, 0.5, 0.5)
-    assert {"reward", "reward_unknown"}.isdisjoint(rollout_figures(experience, ONE, Credited(none, None, None, {})))
+    assert {"reward", "reward_unknown"}.isdisjoint(rollout_metrics(experience, ONE, Credited(none, None, None, {})))
 
 
 def test_a_process_without_responses_has_no_figures_of_its_own() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtt_lightning.datamodules.adapters import Adapter, adapter_named
-from rtt_lightning.datamodules.lengths import rendered
+from rtt_lightning.datamodules.lengths import render_prompts
 from rtt_lightning.datamodules.records import sift
 from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.lm.tokenizers import load_tokenizer
@@ -19,28 +19,28 @@ from rtt_lightning.runtime.terminal import counted, listed
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.base import CODE, JUDGE
 from rtt_lightning.verifiers.code import code_problem
-from rtt_lightning.verifiers.rules.checks import Checks
+from rtt_lightning.verifiers.rules.checkers import Checkers
 
 BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Upper ends of the histogram of prompt lengths."""
 
 
-class Findings(NamedTuple):
-    """What was found in a file."""
+class Inspection(NamedTuple):
+    """What an inspection of a file found."""
 
     samples: list[RubricSample]
     problems: list[str]
-    """What must be mended: it decides the exit code."""
+    """What must be fixed; decides the exit code."""
     notes: list[str]
 
 
 def command(name: str, args: Sequence[str]) -> int:
     """`rtt data check`."""
-    code: Any = auto_cli(check, args=[*args], prog=f"rtt {name}", as_positional=True)
+    code: Any = auto_cli(check_data, args=[*args], prog=f"rtt {name}", as_positional=True)
     return code
 
 
-def check(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
+def check_data(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
     """Check a file of prompts with rubrics; exit code 1 where something is wrong with it.
 
     Args:
@@ -50,9 +50,9 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
         val: Data to validate on, in the same format; no prompt may be in both.
         tokenizer: Folder or hub name, to measure prompts in tokens of its chat template; words without it.
     """
-    found = inspect(file, format)
+    found = inspect_file(file, format)
     if val:
-        held_out = inspect(val, format)
+        held_out = inspect_file(val, format)
         found.problems.extend(held_out.problems)
         texts = {sample.text for sample in held_out.samples}
         shared = [sample.id for sample in found.samples if sample.text in texts]
@@ -69,7 +69,7 @@ def check(file: str, format: Adapter | str = "rtt", val: str | None = None, toke
     return 1 if found.problems else 0
 
 
-def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
+def inspect_file(file: str, format: Adapter | str = "rtt") -> Inspection:
     """Read a file and try the checkers that it names.
 
     Raises:
@@ -79,13 +79,13 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
     rows = read_rows(file)
     records, bad_rows, bad = sift(rows, adapter)
     samples = [record.sample for record in records]
-    checks = Checks({})
-    problems = _places(samples, partial(_problem, checks))
+    checkers = Checkers({})
+    problems = _places(samples, partial(_problem, checkers))
     if bad_rows:
         problems.insert(0, f"{counted(bad, 'bad row')}\n{listed(bad_rows)}")
     elif not samples:
         problems.append("it holds no rows")
-    notes = _places(samples, checks.lacking)
+    notes = _places(samples, checkers.lacking)
     weights = [criterion.weight for sample in samples for criterion in sample.criteria]
     if {*weights} - {1}:
         unwanted = sum(weight < 0 for weight in weights)
@@ -93,11 +93,11 @@ def inspect(file: str, format: Adapter | str = "rtt") -> Findings:
     counts = Counter(sample.text for sample in samples)
     if repeated := [text for text, count in counts.items() if count > 1]:
         notes.append(f"{len(repeated)} prompts occur more than once: {_some(repeated)}")
-    return Findings(samples, *([f"{rows.name}: {text}" for text in said] for said in (problems, notes)))
+    return Inspection(samples, *([f"{rows.name}: {text}" for text in said] for said in (problems, notes)))
 
 
 def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -> list[str]:
-    """What is said of criteria, each once, and where they stand."""
+    """What ``said`` returns for criteria, each text once, with the places."""
     seen: dict[str, list[str]] = {}
     for sample in samples:
         for number, criterion in enumerate(sample.criteria):
@@ -106,19 +106,19 @@ def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -
     return [f"{text} ({len(places)}: {_some(places)})" for text, places in seen.items()]
 
 
-def _problem(checks: Checks, criterion: Criterion) -> str:
+def _problem(checkers: Checkers, criterion: Criterion) -> str:
     """A checker that is unknown or does not take its arguments, or code that does not compile."""
     if criterion.checker == JUDGE:
         return ""
-    return code_problem(criterion) if criterion.checker == CODE else checks.problem(criterion)
+    return code_problem(criterion) if criterion.checker == CODE else checkers.problem(criterion)
 
 
-def _lengths(found: Findings, tokenizer: str | None) -> tuple[str, list[int]]:
-    """A unit and the length of each prompt in it; words, and a problem, where some cannot be rendered as tokens."""
+def _lengths(found: Inspection, tokenizer: str | None) -> tuple[str, list[int]]:
+    """A unit and the length of each prompt in it; words, and a problem, if some cannot be rendered as tokens."""
     if tokenizer:
         loaded = load_tokenizer(tokenizer)
         try:
-            return "tokens", [len(ids) for ids in rendered(found.samples, loaded)]
+            return "tokens", [len(ids) for ids in render_prompts(found.samples, loaded)]
         except ValueError as error:
             found.problems.append(str(error))
     return "words", [len(sample.text.split()) for sample in found.samples]
@@ -126,8 +126,8 @@ def _lengths(found: Findings, tokenizer: str | None) -> tuple[str, list[int]]:
 
 def _tables(samples: Sequence[RubricSample], measured: tuple[str, list[int]]) -> Iterator[tuple[str, Table]]:
     kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
-    total, judged, code, checks = kinds.total(), kinds[JUDGE], kinds[CODE], Checks({})
-    rules = sum(count for name, count in kinds.items() if checks.find(name))
+    total, judged, code, checkers = kinds.total(), kinds[JUDGE], kinds[CODE], Checkers({})
+    rules = sum(count for name, count in kinds.items() if checkers.find(name))
     unknown = total - rules - judged - code
     title = (
         f"{counted(len(samples), 'prompt')} with {total} criteria: {rules / total:.1%} decided by rule, {judged} by a "

@@ -1,4 +1,4 @@
-"""Figures of a window of rollouts."""
+"""Metrics of a window of rollouts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from rtt_lightning.functional.accuracy import (
     RUBRIC,
     accuracy_by_kind,
     accuracy_counts,
-    accuracy_figures,
+    accuracy_metrics,
     counts_by_kind,
 )
-from rtt_lightning.reports.signs import signs
+from rtt_lightning.reports.hacking import hacking_metrics
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
 
 
-def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
+def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
     """What is always logged of a window, so that nothing goes wrong unseen. A collective.
 
-    The figures of `rtt_lightning.functional.accuracy.accuracy_figures`, shares of flagged criteria and of answer tokens
+    The metrics of `rtt_lightning.functional.accuracy.accuracy_metrics`, shares of flagged criteria and of answer tokens
     that the relevance source could not read (``unread``), rubric-level accuracy per criterion kind, least and greatest
     length and the standard deviation of rewards are those of all processes, where known. The others are means over the
     responses of this process, if any: the reward that advantages were made from, where it is known, the share of
@@ -38,7 +38,7 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], cre
     }
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     found = {name: counted[i] / of[i] for i, name in enumerate(shares) if of[i] > 0}
-    found |= accuracy_figures(sum_over_ranks(counts))
+    found |= accuracy_metrics(sum_over_ranks(counts))
     found |= _spread(experience, judged, credited)
     if not judged:
         return found
@@ -52,7 +52,7 @@ def rollout_figures(experience: Experience, judged: Sequence[JudgedRollout], cre
         **found,
         "length": experience.response_mask.sum(1).float().mean(),
         "truncated": truncated.float().mean(),
-        **{name: torch.tensor(value) for name, value in signs(judged).items()},
+        **{name: torch.tensor(value) for name, value in hacking_metrics(judged).items()},
     }
 
 

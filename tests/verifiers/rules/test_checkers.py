@@ -13,7 +13,7 @@ from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.ifeval import instruction_classes, needs
 from rtt_lightning.verifiers.ifeval.needs import NLTK_RESOURCES, nltk_resources
 from rtt_lightning.verifiers.rules import RuleVerifier
-from rtt_lightning.verifiers.rules.checks import Checks, variants
+from rtt_lightning.verifiers.rules.checkers import Checkers, variants
 from tests.verifiers.ifeval.test_checkers import LATER, NEED_NLTK, arguments
 
 
@@ -40,8 +40,8 @@ def test_the_variants_are_those_of_the_official_evaluators() -> None:
 )
 def test_a_criterion_is_met_loosely_if_met_by_any_variant(answer: str, strict: bool, loose: bool) -> None:
     criterion = Criterion("No commas.", "punctuation:no_comma")
-    assert Checks({}).check(criterion, answer).met is strict
-    assert Checks({}).check_loosely(criterion, answer).met is loose
+    assert Checkers({}).decide(criterion, answer).met is strict
+    assert Checkers({}).decide_loosely(criterion, answer).met is loose
     sample = RubricSample("one", ({"role": "user", "content": "x"},), (criterion,))
     for workers in (0, 1):
         verifier = RuleVerifier(workers=workers)
@@ -54,13 +54,13 @@ def test_an_undecided_variant_leaves_the_criterion_undecided_unless_another_is_m
     def check(answer: str) -> object:
         if "boom" in answer:
             raise RuntimeError(answer)
-        return Checks({}).check(Criterion("x", "rtt:include_word", {"word": "tea"}), answer)
+        return Checkers({}).decide(Criterion("x", "rtt:include_word", {"word": "tea"}), answer)
 
-    checks = Checks({"own:check": check})  # type: ignore[dict-item]
+    checkers = Checkers({"own:check": check})  # type: ignore[dict-item]
     criterion = Criterion("x", "own:check")
-    assert checks.check_loosely(criterion, "boom\nmilk").met is None
-    assert checks.check_loosely(criterion, "boom\ntea").met is True
-    assert checks.check_loosely(criterion, "milk\nmilk").met is False
+    assert checkers.decide_loosely(criterion, "boom\nmilk").met is None
+    assert checkers.decide_loosely(criterion, "boom\ntea").met is True
+    assert checkers.decide_loosely(criterion, "milk\nmilk").met is False
 
 
 # -- before anything is sampled --------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def own(answer: str, word: str) -> Verdict:
 
 
 def problem(checker: str, own_checkers: dict[str, Any] | None = None, **kwargs: Any) -> str:
-    return Checks(own_checkers or {}).problem(Criterion("x", checker, kwargs))
+    return Checkers(own_checkers or {}).problem(Criterion("x", checker, kwargs))
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_arguments_that_do_not_fit_are_named(checker: str, kwargs: dict[str, Any
 
 
 def test_each_checker_of_the_benchmarks_takes_its_arguments() -> None:
-    checks, names = Checks({}), instruction_classes().keys()
+    checkers, names = Checkers({}), instruction_classes().keys()
     assert len(names) > 80
-    assert {name: checks.problem(Criterion("x", name, arguments(name))) for name in names} == dict.fromkeys(names, "")
+    assert {name: checkers.problem(Criterion("x", name, arguments(name))) for name in names} == dict.fromkeys(names, "")
 
 
 def test_a_checker_of_ones_own_is_not_called_and_only_its_arguments_names_are_looked_at() -> None:
@@ -111,10 +111,10 @@ def test_a_checker_of_ones_own_is_not_called_and_only_its_arguments_names_are_lo
 
 
 def test_equal_arguments_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks, tried = Checks({}), []
-    monkeypatch.setattr(checks, "_try", lambda criterion: tried.append(criterion) or "wrong")
+    checkers, tried = Checkers({}), []
+    monkeypatch.setattr(checkers, "_try", lambda criterion: tried.append(criterion) or "wrong")
     criteria = [Criterion("x", "rtt:min_words", {"n": n}) for n in (1, 1, 2, 1)]
-    assert [checks.problem(criterion) for criterion in criteria] == ["wrong"] * 4
+    assert [checkers.problem(criterion) for criterion in criteria] == ["wrong"] * 4
     assert [criterion.kwargs["n"] for criterion in tried] == [1, 2]
 
 
@@ -167,6 +167,6 @@ def test_what_nltk_lacks_is_named_for_the_criteria_that_need_it(
 
 def test_another_version_of_nltk_is_named_for_the_criteria_that_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "wrong_version", lambda name: "wrong" if name == "nltk" else "")
-    checks = Checks({"count:pronouns": own})
+    checkers = Checkers({"count:pronouns": own})
     names = ("words:start_verb", "punctuation:no_comma", "rtt:no_commas", "count:pronouns")
-    assert [checks.lacking(Criterion("x", name)) for name in names] == ["wrong", "", "", ""]
+    assert [checkers.lacking(Criterion("x", name)) for name in names] == ["wrong", "", "", ""]
