@@ -1,4 +1,4 @@
-"""A watch over the gap between the sampler's log-probs and the trainer's: the first sign of stale or wrong weights."""
+"""Watch the gap between the sampler's log-probs and the trainer's: it shows stale or wrong weights first."""
 
 import math
 import warnings
@@ -19,19 +19,19 @@ FIRST_GAP = "rollout/logprob_gap"
 
 
 class Canary(Callback):
-    """Warns of a sampler that drifts away from the policy, and stops the run before it trains on another's samples.
+    """Warns when the sampler drifts from the policy, and stops the run before it trains on another model's samples.
 
     The gap is the mean over response tokens of |log-prob of the sampler - log-prob of the trainer|. It is 0.00001
-    between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is taken
+    between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is measured
 
-    - of all tokens of an update, before that changes anything, where the engine gives their log-probs; logged as
+    - on all tokens of an update, before the update changes anything, where the engine gives log-probs; logged as
       ``train/logprob_gap``. It costs nothing: the loss needs the trainer's log-probs.
-    - of a few tokens whenever the engine got new weights, before anything is trained on them or counted: in evaluation,
-      and where training samples under top-p or top-k, whose log-probs are not the policy's; the engine then gives a few
-      without. Logged in training as ``rollout/logprob_gap``.
+    - on a few tokens sampled without top-p and top-k, whenever the engine got new weights and before its responses are
+      trained on or counted: in evaluation, and where training samples under top-p or top-k, whose log-probs are not the
+      policy's. Logged in training as ``rollout/logprob_gap``.
 
     Args:
-        rollout: Whose responses and engine are looked at.
+        rollout: Its responses and engine are watched.
         warn: Gap, in nats, above which there is a warning, once.
         stop: Gap, in nats, above which the run ends.
     """
@@ -41,7 +41,7 @@ class Canary(Callback):
             raise UserError(f"canary needs 0 < warn <= stop, got {warn} and {stop}")
         self.rollout, self.warn, self.stop = rollout, warn, stop
         self._warned = False
-        self._seen: int | None = None  # weights that were looked at
+        self._seen: int | None = None  # version of the weights checked last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._seen = None
@@ -66,12 +66,12 @@ class Canary(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         gap = trainer.callback_metrics.get(GAP)  # absent where the sampler gave no log-probs
-        if gap is not None and not gap.isnan():  # which ends the run, or is skipped with its update
+        if gap is not None and not gap.isnan():  # NaN ends the run or skips the update
             self._judge(float(gap), "This update changed nothing")
 
     @torch.no_grad()
     def _new_weights(self, trainer: Trainer, policy: Any, sampling: Sampling) -> float | None:
-        """The gap of a few tokens, of the worst response, if they are the first of their weights and have log-probs."""
+        """The largest gap of a response of a few tokens; ``None`` for weights checked before, or without log-probs."""
         version = self.rollout.collector.version
         if version in (None, self._seen):
             return None
@@ -86,7 +86,7 @@ class Canary(Callback):
 
     def _judge(self, gap: float, consequence: str) -> None:
         reason = f"sampler and trainer differ by {gap:.3f} nats per token in their log-probs"
-        if not gap <= self.stop:  # NaN is no agreement
+        if not gap <= self.stop:  # also for NaN
             raise OutsideFailure(
                 f"{reason}, more than canary.stop = {self.stop}: the sampler has other weights, another model or "
                 f"another temperature. {consequence}"

@@ -21,20 +21,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Checkpoints(Checkpoint):
-    """Saves all that a resumed run needs, so that it equals the unbroken one.
+    """Saves everything that a resumed run needs to equal the unbroken one.
 
     A checkpoint is taken after whole optimiser updates only: in the middle of accumulation the gradient would be lost.
-    The window of rollouts that is being trained on is part of it. On SIGTERM, and at the first Ctrl-C, the update is
-    finished and saved, and the process exits with code 143 or 130; a second Ctrl-C ends it at once. A time limit too
-    waits for the end of the update. Resume with ``--ckpt_path`` and the folder. A trial by ``fast_dev_run`` leaves the
-    folder as it is.
+    The current window of rollouts is part of it. On SIGTERM, and at the first Ctrl-C, the update is
+    finished and saved, and the process exits with code 143 or 130; a second Ctrl-C ends it at once. A time limit also
+    waits for the end of the update. Resume with ``--ckpt_path`` and the folder. ``fast_dev_run`` does not touch the
+    folder.
 
-    A folder holds one course of training: a run that starts from the beginning refuses one with checkpoints, and a run
-    that resumes from an earlier one sets the later ones aside, as ``*.ckpt.abandoned``.
+    A folder holds one course of training: a run that starts from the beginning raises if there are checkpoints, and a
+    run that resumes from an earlier one renames the later ones to ``*.ckpt.abandoned``.
 
     Args:
-        folder: Where they go, as ``step-<updates>.ckpt``; the file ``latest`` there names the newest complete one.
-        every: Updates between two.
+        folder: For files ``step-<updates>.ckpt``, and a file ``latest`` that names the newest complete one.
+        every: Updates between two checkpoints.
         keep: How many to keep; older ones are deleted. 0 keeps all.
     """
 
@@ -90,7 +90,7 @@ class Checkpoints(Checkpoint):
             self.save(trainer)
         for number, times in zip(SIGNALS, received, strict=True):
             if times:
-                trainer._logger_connector.update_train_step_metrics()  # of this update, which come after this hook
+                trainer._logger_connector.update_train_step_metrics()  # Lightning would update them after this hook
                 rank_zero_info(
                     f"{number.name}: ends after update {self._updates}; resume with --ckpt_path {self.folder}"
                 )
@@ -102,7 +102,7 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Save now, point to it, and delete what is too old. All processes must call it."""
-        if _is_trial(trainer) or trainer.global_step == self._saved:  # or it is the one that this run came from
+        if _is_trial(trainer) or trainer.global_step == self._saved:  # the latter: this run resumed from it
             return
         self._saved = trainer.global_step
         path = self.folder / _name(trainer.global_step)

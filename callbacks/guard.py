@@ -1,4 +1,4 @@
-"""A watch over all processes of a run: when one fails, dies or gets stuck, all of them end, and say why."""
+"""Watch all processes of a run: when one fails, dies or gets stuck, all end and say why."""
 
 import os
 import signal
@@ -22,8 +22,8 @@ FAILED = "failed"
 class Guard(Callback):
     """Ends every process within half a minute of a failure in any of them.
 
-    A collective waits for those who will never come; so each process has a thread that looks after the others through
-    a store of their own: for a reason that one of them left, or for one that has stopped beating.
+    A collective would wait forever for a dead process. So each process has a thread that watches the others through a
+    separate store: for a failure that one of them reported, or for one whose heartbeat has stopped.
 
     Args:
         deadline_minutes: Longest time from one batch to the next, sampling included; then the run counts as stuck.
@@ -47,18 +47,18 @@ class Guard(Callback):
         threading.Thread(target=self._watch, name="rtt-guard", daemon=True).start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:  # nothing to save: end at once, where Lightning would go on
+        if trainer.state.fn != TrainerFn.FITTING:  # nothing to save: end at once; Lightning would go on
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     on_test_start = on_validation_start
     on_predict_start = on_validation_start
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        trainer.strategy.barrier()  # nobody leaves while another still looks after it
+        trainer.strategy.barrier()  # nobody leaves while others still watch it
         self._stop.set()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave the reason for the others; a process that exits on purpose has none."""
+        """Report the reason to the other processes, unless this one exits on purpose."""
         self._stop.set()
         if self._store is not None and not isinstance(exception, SystemExit):
             reason = f"process {self._rank} failed: {type(exception).__name__}: {exception}"
@@ -93,7 +93,7 @@ class Guard(Callback):
             reason = self._stuck() or (self._look_around(self._store, beats, seen) if self._store else None)
             if reason and not self._stop.is_set():
                 _say(f"{reason}; process {self._rank} ends")
-                os._exit(1)  # the main thread may wait in a collective for ever
+                os._exit(1)  # the main thread may be waiting in a collective forever
 
     def _stuck(self) -> str | None:
         waited = time.monotonic() - self._progress
@@ -102,7 +102,7 @@ class Guard(Callback):
         return f"no batch ended for {waited / 60:.0f} minutes (guard.deadline_minutes {self.deadline / 60:.0f})"
 
     def _look_around(self, store: TCPStore, beats: int, seen: dict[int, tuple[int, float]]) -> str | None:
-        """Why this process should end, if it should. ``seen``: last beat of each process, and when it came."""
+        """Why this process should end, or ``None``. ``seen``: last beat of each process, and when it came."""
         now = time.monotonic()
         try:
             store.set(f"beat/{self._rank}", str(beats))
@@ -121,7 +121,7 @@ class Guard(Callback):
 
 
 def _open_store(trainer: Trainer) -> TCPStore:
-    """A store of this callback's own: the process group's is busy whenever the main thread waits."""
+    """A separate store: that of the process group is busy whenever the main thread waits."""
     strategy: Any = trainer.strategy
     host = strategy.cluster_environment.main_address
     timeout = timedelta(seconds=60)

@@ -1,4 +1,4 @@
-"""A watch over windows that teach nothing: they cost as much as others do, and a loss of 0 looks harmless."""
+"""Watch for windows that teach nothing: they cost as much as others, and a loss of 0 looks harmless."""
 
 from typing import Any
 
@@ -22,18 +22,17 @@ from rtt_lightning.types.errors import UserError
 
 
 class IdleWindows(Callback):
-    """Warns of windows that teach nothing, counts them (``rollout/idle_windows``), and ends a run of nothing else.
+    """Warns of windows that teach nothing, counts them (``rollout/idle_windows``), and ends the run after too many.
 
-    A window is idle if all its advantages are 0, on all processes: nothing could be decided, all responses to a prompt
-    earn the same, a scheme that takes its credit from cells has no live one; or if each of its updates was skipped as
-    not finite. A KL or an entropy bonus in the loss moves the weights all the same, but teaches nothing of the rubrics.
-    Each kind of cause is warned of once.
+    A window is idle if all its advantages are 0 on all processes (nothing could be decided, all responses to a prompt
+    get the same reward, or a scheme that takes its credit from cells has no live cell), or if all its updates were
+    skipped as not finite. A KL or an entropy bonus in the loss still moves the weights then, but teaches nothing about
+    the rubrics. Each kind of cause is warned of once.
 
     Args:
-        rollout: Whose windows are looked at.
-        stop: Idle windows in a row after which the run ends, with exit code 1; 0 for never. A small window may be idle
-            by chance. Where that is no explanation, since nothing could be decided, a shorter run of idle windows alone
-            ends alike.
+        rollout: Its windows are watched.
+        stop: Idle windows in a row after which the run ends with exit code 1; 0 for never. A small window may be idle
+            by chance. A shorter run also ends with code 1 if no window taught anything since nothing could be decided.
     """
 
     def __init__(self, rollout: RolloutCallback, stop: int = 5) -> None:
@@ -41,7 +40,7 @@ class IdleWindows(Callback):
             raise UserError(f"idle.stop must be a number of windows, or 0 for never, got {stop}")
         self.rollout, self.stop = rollout, stop
         self._windows = self._in_a_row = self._taught = 0
-        self._cause: Cause | None = None  # of the window that is trained on
+        self._cause: Cause | None = None  # why the current window is idle
         self._warned: set[str] = set()
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -49,7 +48,7 @@ class IdleWindows(Callback):
             refuse_small_groups(pl_module.smallest_group, self.rollout.sampling.n)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if batch.get("micro_batch") != 0:  # of a discriminator, or within a window
+        if batch.get("micro_batch") != 0:  # a discriminator's, or not the first of a window
             return
         credited = self.rollout.credited
         assert credited is not None, "the rollout callback comes first"
@@ -59,15 +58,15 @@ class IdleWindows(Callback):
         found = gather_evidence(self.rollout.judged, credited.rewards, credited.known)
         self._cause = cause_of(sum(gather(found), Evidence()), _cells_are_dead(trainer))
         ends = f"after {self.stop} in a row the run ends (idle.stop)" if self.stop else "the run goes on (idle.stop)"
-        self._warn(f"window {batch['window']} teaches nothing: {self._cause}; {ends}", self._cause.mend)
+        self._warn(f"window {batch['window']} teaches nothing: {self._cause}; {ends}", self._cause.fix)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if "window" not in batch or batch["micro_batch"] + 1 < batch["updates"] * trainer.accumulate_grad_batches:
             return
         if self._cause is None and pl_module.skipped_in_a_row >= batch["updates"]:
-            self._cause = SKIPPED  # which was warned of with what was not finite
+            self._cause = SKIPPED  # already warned of
         if self._cause is None and _cells_are_dead(trainer):
-            self._warn(f"window {batch['window']} has response-level credit alone: {DEAD_CELLS}", DEAD_CELLS.mend)
+            self._warn(f"window {batch['window']} has response-level credit alone: {DEAD_CELLS}", DEAD_CELLS.fix)
         self._in_a_row = self._in_a_row + 1 if self._cause else 0
         self._windows += self._cause is not None
         self._taught += self._cause is None
@@ -105,5 +104,5 @@ class IdleWindows(Callback):
 
 
 def _cells_are_dead(trainer: Trainer) -> bool:
-    """Whether the scheme has cells, and none of the window is live."""
+    """Whether the scheme has cells, and no cell of the window is live."""
     return float(trainer.callback_metrics.get("rollout/live_cells", 1.0)) == 0

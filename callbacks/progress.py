@@ -1,4 +1,4 @@
-"""A line per update of how a run goes, the same on a terminal and in a log file."""
+"""A line of progress per update, the same on a terminal and in a log file."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
 from rtt_lightning.types.errors import UserError
 
 LEGEND = """a line per update, of what is known: mean reward, rubric-level/instruction-level
-accuracy (of the latter bounds, where criteria are undecided), tokens per
+accuracy (bounds of the latter where criteria are undecided), tokens per
 response, KL to the reference in nats per response, share of live cells,
 seconds (time left)"""
 COLUMNS = (
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 class Progress(Callback):
-    """Prints a line per update, and in a long evaluation one a minute.
+    """Prints a line per update, and one a minute during a long evaluation.
 
     Args:
         every: Updates between two lines; 0 for none at all.
@@ -82,7 +82,7 @@ class Progress(Callback):
 
 
 def updates_of(trainer: Trainer) -> int | None:
-    """Updates that a run ends after, as far as its limits tell: of steps, else of epochs."""
+    """Updates of the whole run, from its limit of steps, else of epochs; ``None`` without either."""
     if trainer.max_steps >= 0:
         return trainer.max_steps
     if trainer.max_epochs is None or trainer.max_epochs < 0:
@@ -93,14 +93,14 @@ def updates_of(trainer: Trainer) -> int | None:
 def update_line(
     step: int, total: int | None, metrics: Mapping[str, Tensor | float], seconds: float, left: float | None
 ) -> str:
-    """What is said of an update: at most 80 characters in the usual ranges.
+    """The line for an update: at most 80 characters in the usual ranges.
 
     Args:
         step: Updates so far.
-        total: Of the run; ``None`` where no limit tells.
-        metrics: What was logged last; what is not known is left out.
-        seconds: Since the line before.
-        left: Seconds to the end, where that is known.
+        total: Updates of the run; ``None`` if unknown.
+        metrics: Logged last; unknown ones are left out.
+        seconds: Since the previous line.
+        left: Seconds to the end; ``None`` if unknown.
     """
     words = [f"{step}" if total is None else f"{step:>{len(str(total))}}/{total}"]
     if "rollout/length" not in metrics and "train/loss" in metrics:  # a discriminator's
@@ -115,7 +115,7 @@ def update_line(
 
 
 def _accuracy(metrics: Mapping[str, Tensor | float]) -> str:
-    """``rubric/instruction``, of the latter its bounds where these differ."""
+    """``rubric/instruction``; the bounds of the latter where they differ."""
     rubric, low, high = (metrics.get(f"rollout/{name}") for name in (RUBRIC, LOWER, UPPER))
     if rubric is None or low is None or high is None:
         return ""

@@ -1,4 +1,4 @@
-"""The rollout callback: has responses collected, and fills the batches that the policy trains on."""
+"""The rollout callback: collects responses, and fills the batches that the policy trains on."""
 
 import time
 from pathlib import Path
@@ -30,7 +30,7 @@ from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 EVALUATION_WINDOW = -1
-"""Evaluation draws from the same seeds each time, so that two policies are compared on equal terms."""
+"""Evaluation uses the same seeds each time, so that policies can be compared."""
 
 
 class RolloutCallback(Callback):
@@ -43,12 +43,12 @@ class RolloutCallback(Callback):
         relevance: Weighs tokens.
         sampling: How training responses are drawn.
         evaluation: How validation, test and predict responses are drawn.
-        seed: Of the sampling; null for that of the run (`seed_everything`), 0 without one.
-        loose: Also judge evaluation responses loosely, as IFEval does: up to eight variants of each.
-        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
-        reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; null for those that the
-            model's tokens and chat template show, see `rtt_lightning.lm.reasoning`.
-        output: Folder for completions as parquet, of one run at a time; null for none.
+        seed: Of the sampling; null for the run's (`seed_everything`), or 0 without one.
+        loose: Also judge evaluation responses loosely, as IFEval does, in up to eight variants.
+        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it is.
+        reasoning: Pairs of marks around reasoning, which verifiers do not see; null to find them in the model's tokens
+            and chat template, see `rtt_lightning.lm.reasoning`.
+        output: Folder for the completions of one run, as parquet; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
     """
 
@@ -70,13 +70,13 @@ class RolloutCallback(Callback):
         self.sampling, self.evaluation, self.loose = sampling, evaluation, loose
         self.output, self.table_every = Path(output) if output else None, table_every
         self.judged: list[JudgedRollout] = []
-        """The responses sampled last, of this process; for callbacks that look at them."""
+        """The latest responses of this process, for other callbacks."""
         self.credited: Credited | None = None
-        """The credit of the training responses sampled last."""
+        """The credit of the latest training responses."""
         self._log_metrics = MetricLog()
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
-        self._saved: list[dict[str, Any]] = []  # one window per process, of a checkpoint to resume from
+        self._saved: list[dict[str, Any]] = []  # one window per process, from a checkpoint
         self._evaluated: list[JudgedRollout] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -106,12 +106,12 @@ class RolloutCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
-            self._window = None  # done with: a checkpoint taken now need not hold it
+            self._window = None  # done: a checkpoint taken now need not hold it
 
     def _collect_window(self, trainer: Trainer, policy: Any, batch: Any) -> Window:
         started, number = time.monotonic(), batch["window"]
         is_first = self.credited is None
-        if is_first and self._folder and trainer.is_global_zero:  # the others wait for it before they write
+        if is_first and self._folder and trainer.is_global_zero:  # the others wait for it below
             set_aside_later(self._folder, number, trainer.global_step)
         judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
         sampled = time.monotonic()
@@ -187,7 +187,7 @@ class RolloutCallback(Callback):
         return self.judged
 
     def state_dict(self) -> dict[str, Any]:
-        """The window being trained on, of every process: rank 0 alone writes what callbacks save. A collective."""
+        """The current window of every process, as only rank 0 writes what callbacks save. A collective."""
         windows = {} if self._window is None else {"windows": gather(self._window.state_dict())}
         return {"tokens_seen": self._tokens_seen, **windows}
 

@@ -1,4 +1,4 @@
-"""What is looked at when a run starts, before anything is sampled or paid for."""
+"""Checks at the start of a run, before anything is sampled or paid for."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,10 +23,10 @@ SHOWN = 60
 
 
 def look_at_data(data: RubricDataModule, policy: Any, collector: Collector, *, training: bool) -> None:
-    """Refuse prompts whose criteria cannot be decided, and in training say what the reward scheme makes nothing of.
+    """Raise for prompts whose criteria cannot be decided; in training, warn of what the reward scheme ignores.
 
     Raises:
-        ValueError, OutsideFailure: See `refuse_undecidable`; `refuse_repeated`, of the prompts of a split; and
+        ValueError, OutsideFailure: As `refuse_undecidable`, `refuse_repeated` (per split) and
             `RubricDataModule.check_weighable`.
     """
     if not isinstance(data.view, PromptWindows):  # pairs, for a discriminator
@@ -40,7 +40,7 @@ def look_at_data(data: RubricDataModule, policy: Any, collector: Collector, *, t
 
 
 def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
-    """Refuse data whose criteria the verifier cannot decide, also since a server that it asks is down.
+    """Raise for data whose criteria the verifier cannot decide, or if a server that it needs is down.
 
     Raises:
         ValueError: For criteria, see `RubricDataModule.check_criteria`.
@@ -52,7 +52,7 @@ def refuse_undecidable(data: RubricDataModule, verifier: Verifier) -> None:
 
 
 def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
-    """Refuse responses that could be longer than the policy's model bears.
+    """Raise if responses could be longer than the policy's model can train on.
 
     Raises:
         ValueError: See `refuse_long_rows`.
@@ -63,7 +63,7 @@ def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
 
 
 def say_what_is_ignored(policy: Any, samples: Sequence[RubricSample], collector: Collector) -> None:
-    """Warn of weights and criteria of the training data that the policy's reward scheme makes nothing of."""
+    """Warn of weights and criteria of the training data that the policy's reward scheme ignores."""
     if not policy.has_own_scheme and (said := ignored_weights(policy.algorithm, samples)):
         rank_zero_warn(said)
     if policy.token_credit and (said := without_credit(samples, collector.relevance, collector.verifier)):
@@ -71,25 +71,25 @@ def say_what_is_ignored(policy: Any, samples: Sequence[RubricSample], collector:
 
 
 def ignored_weights(algorithm: Algorithm, samples: Iterable[RubricSample]) -> str:
-    """That rubrics weigh their criteria against each other and rewards take the signs of weights alone; else empty."""
+    """A warning if criteria differ in weight and rewards use only the signs of weights; else empty."""
     rubrics = ([criterion.weight for criterion in sample.criteria] for sample in samples)
     uneven = next((weights for weights in rubrics if max(weights) > 0 and len(set(map(abs, weights))) > 1), None)
     if not uneven or not takes_signs_alone(algorithm, torch.tensor(uneven)):
         return ""
     return (
         f"the data weighs its criteria, for example by {', '.join(f'{weight:g}' for weight in uneven)}, but the "
-        f"rewards of {type(algorithm).__name__} take the signs of weights alone; with "
-        "rtt_lightning.functional.rewards.weighted_mean as response_reward they take all of them"
+        f"rewards of {type(algorithm).__name__} use only the signs of weights; with "
+        "rtt_lightning.functional.rewards.weighted_mean as response_reward they use the weights"
     )
 
 
 def takes_signs_alone(algorithm: Algorithm, weights: Tensor) -> bool:
-    """Whether rewards would be the same with -1 and 1 for weights; False for an algorithm without rewards.
+    """Whether rewards stay the same with -1 and 1 as weights; False for an algorithm without rewards.
 
-    Tried with each criterion as the only one that is met and as the only one that is not, with all of them and none.
+    Tried with exactly one criterion met, exactly one unmet, all met and none met.
 
     Args:
-        algorithm: Any.
+        algorithm: To try.
         weights: ``[rubric]`` of one rubric, one of them positive.
     """
     alone_or_none = torch.eye(len(weights) + 1, len(weights), dtype=torch.bool)
@@ -100,10 +100,10 @@ def takes_signs_alone(algorithm: Algorithm, weights: Tensor) -> bool:
 
 
 def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, verifier: Verifier) -> str:
-    """That some criteria earn no token-level credit, whatever is answered; empty where all can.
+    """A warning if some criteria can never earn token-level credit; else empty.
 
     Raises:
-        ValueError: If something that the relevance source needs is missing.
+        ValueError: If the relevance source lacks something that it needs.
     """
     criteria = [criterion for sample in samples for criterion in sample.criteria]
     known = {(criterion.checker, criterion.text): criterion for criterion in criteria}

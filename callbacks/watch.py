@@ -1,4 +1,4 @@
-"""A watch over reward hacking: rewards that rise while what they stand for does not."""
+"""Watch for reward hacking: rewards that rise while quality does not."""
 
 import warnings
 from typing import Any
@@ -21,24 +21,24 @@ from rtt_lightning.verifiers.judging import judge_again
 
 
 class RewardWatch(Callback):
-    """Looks at the responses of every N-th window with other eyes than the reward's, logs what it sees, and warns.
+    """Measures the responses of every N-th window independently of the reward, logs the results, and warns.
 
     - ``watch/length_drift``: mean length relative to the first window's, minus 1.
-    - ``watch/coherence``: mean log-prob per token under the reference, where the policy has one at hand (adapters, or
-      a KL in its loss): fluent text is near -1, gibberish far below.
+    - ``watch/coherence``: mean log-prob per token under the reference, if the policy has one (adapters, or a KL in its
+      loss): fluent text is near -1, gibberish far below.
     - ``watch/optimism``, with a judge: share of criteria that training counts as desired, minus the same by the judge,
-      over the criteria that both decide; and ``watch/agreement``. A policy that learns to please its own verifier
-      raises the first.
+      over the criteria that both decide. It rises when a policy learns to please its own verifier. And
+      ``watch/agreement``.
 
     Every window logs `rtt_lightning.reports.hacking.hacking_metrics` as well, under ``rollout/``.
 
     Args:
-        rollout: Whose responses are looked at.
-        judge: A held-out judge: another model, template or rule than the training's.
-        every: Windows from one look to the next.
-        responses: Responses per look and process that the judge is asked about.
-        alarm: Rise of the optimism since the first look above which there is a warning.
-        drift: Absolute length drift above which there is a warning.
+        rollout: Its responses are watched.
+        judge: A held-out judge, with another model, template or rules than in training.
+        every: Windows between two measurements.
+        responses: Responses per measurement and process that the judge is asked about.
+        alarm: Warn if the optimism has risen by more than this since the first measurement.
+        drift: Warn if the absolute length drift exceeds this.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RewardWatch(Callback):
         optimism = both.optimism
         rise = optimism - self._first.setdefault("optimism", optimism)
         if rise > self.alarm:
-            reason = f"training counts {rise:.0%} more criteria as desired, beside the held-out judge, than at first"
+            reason = f"since the start training counts {rise:.0%} more criteria as desired than the held-out judge"
             self._warn("optimism", reason, "watch.alarm", self.alarm)
         return {"optimism": optimism, "agreement": both.accuracy}
 

@@ -14,14 +14,14 @@ from rtt_lightning.types.errors import UserError
 SHOWN = 80
 """Characters of a value in an error."""
 ALIKE = 0.85
-"""How like a known key, from 0 to 1, one of the user's own may not be."""
+"""Similarity, from 0 to 1, from which an unknown key counts as a known one misspelt."""
 
 
 def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = False) -> str | None:
-    """A text of a row; ``None`` where it is optional and missing.
+    """A text of a row; ``None`` if it is optional and missing.
 
     Raises:
-        UserError: If it is missing or no text.
+        UserError: If it is missing, or not a text.
     """
     value, label = row.get(name), f"{where}.{name}" if where else name
     if value is None and optional:
@@ -34,7 +34,7 @@ def text(row: Mapping[str, Any], name: str, where: str = "", optional: bool = Fa
 
 
 def refuse_unknown(row: Mapping[str, Any], known: Sequence[str], label: str, *, others: bool) -> None:
-    """Refuse keys that are not known; with ``others`` those alone that look like a known one misspelt.
+    """Raise for unknown keys; with ``others`` only for those that look like a known one misspelt.
 
     Raises:
         UserError: Naming the key and the nearest known one.
@@ -47,7 +47,7 @@ def refuse_unknown(row: Mapping[str, Any], known: Sequence[str], label: str, *, 
 
 
 def number(value: Any, label: str) -> float:
-    """A finite number, or one that is written in a text.
+    """A finite number, also if written as text.
 
     Raises:
         UserError: For anything else.
@@ -66,8 +66,8 @@ def number(value: Any, label: str) -> float:
 def arguments(value: Any, label: str) -> dict[str, Any]:
     """Arguments of a checker: an object, or one as JSON text.
 
-    What parquet and pandas make of them is undone: null and NaN, with which they fill what is absent, are left out, and
-    whole numbers that became floats are integers again.
+    Undoes what parquet and pandas do to them: drops null and NaN, which they fill in for absent values, and makes whole
+    floats integers again.
 
     Raises:
         UserError: If it is neither an object nor null.
@@ -79,13 +79,13 @@ def arguments(value: Any, label: str) -> dict[str, Any]:
 
 
 def parse_literal(value: str) -> Any:
-    """What a text holds as JSON, or as Python prints a list or an object; the text itself where it is neither."""
+    """The value of a text that is JSON, or a list or dict as Python prints it; else the text itself."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(value)  # literals alone: nothing is run
+        return ast.literal_eval(value)  # only literals: runs nothing
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return value
 

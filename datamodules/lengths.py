@@ -1,5 +1,5 @@
-"""Prompts as the policy reads them: those that cannot be rendered or read are refused, by name, and those that are too
-long refused, dropped or shortened.
+"""Prompts as the policy reads them: those that cannot be rendered or read are errors; those that are too long are
+errors, dropped or truncated.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def render_prompts(
     """Token ids of prompts, see `render_prompt`.
 
     Raises:
-        UserError: One error that names every prompt that cannot be rendered, by its reason.
+        UserError: One error that names all prompts that cannot be rendered, by reason.
     """
     found, problems = [], dict[str, list[str]]()
     for sample in samples:
@@ -46,16 +46,16 @@ def check_vocabulary(
     rows: int,
     arguments: TemplateArguments | None = None,
 ) -> None:
-    """Refuse prompts with tokens that a model cannot read.
+    """Raise for prompts with tokens that a model cannot read.
 
     Args:
         samples: Prompts.
         tokenizer: The model's.
-        rows: Of its embedding: token ids are below.
-        arguments: Further ones of the chat template.
+        rows: Of its embedding; valid token ids are below.
+        arguments: Further arguments of the chat template.
 
     Raises:
-        UserError: If a prompt holds another token.
+        UserError: If a prompt has another token.
     """
     if max(tokenizer.get_vocab().values(), default=0) < rows:
         return
@@ -84,11 +84,11 @@ def limit_lengths(
         limit: Tokens, the chat template's included.
         overlong: Whether longer ones are an error, are dropped, or are truncated (see `truncate_turns`); a warning
             names those that are dropped or truncated.
-        arguments: Further ones of the chat template.
+        arguments: Further arguments of the chat template.
 
     Raises:
-        UserError: For one that cannot be rendered; for a longer one if they are errors, or if nothing is left of it
-            when truncated.
+        UserError: For a prompt that cannot be rendered; for a longer one if these are errors, or if truncating leaves
+            nothing of it.
     """
     lengths = [len(ids) for ids in render_prompts([record.sample for record in records], tokenizer, arguments)]
     long = [(record.sample.id, n) for record, n in zip(records, lengths, strict=True) if n > limit]
@@ -114,9 +114,9 @@ def truncate_turns(
     limit: int,
     arguments: TemplateArguments | None = None,
 ) -> tuple[Message, ...]:
-    """A conversation within ``limit`` rendered tokens: what comes last stays, as that is what is asked for.
+    """A conversation shortened to ``limit`` rendered tokens. Its end stays, as that is what is asked for.
 
-    Early turns are left out first, a user's with the answer to it, so that a user still begins; the system message
+    First early turns go, each user turn with its answer, so that a user turn still comes first; the system message
     stays. Then the beginning of the last turn is cut off.
 
     Raises:
@@ -154,6 +154,6 @@ def _truncated_record(
 
 
 def _without_tokens(tokenizer: PreTrainedTokenizerBase, text: str, count: int) -> str:
-    """Without its first tokens; whole characters are left."""
+    """The text without its first ``count`` tokens; whole characters stay."""
     ends = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return "" if count >= len(ends) else text[ends[count - 1][1] :]

@@ -1,4 +1,4 @@
-"""Lightning's limits count micro-batches; what training needs whole is an update, and a window of rollouts."""
+"""Lightning's limits count micro-batches; training needs whole updates and whole windows of rollouts."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ UNITS = "accumulate_grad_batches micro-batches per update, times the updates of 
 
 
 def count_whole(trainer: Any, loader: StatefulLoader) -> None:
-    """Have an epoch end, and validation begin, with whole updates and windows; a trial has as many updates as asked.
+    """Make epochs end, and validation begin, at whole updates and windows; a trial has as many updates as asked.
 
     Raises:
-        UserError: For a limit that would break off an update, whose gradient would be that of a part, or a window,
-            whose other responses would be sampled for nothing.
+        UserError: For a limit that would break off an update, whose gradient would be incomplete, or a window, whose
+            remaining responses would be sampled for nothing.
     """
     if trainer.fast_dev_run:
         trainer.limit_train_batches = int(trainer.fast_dev_run) * trainer.accumulate_grad_batches

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of the data a process takes: every ``ranks``-th item, from ``rank`` on."""
+    """The part of the data that a process takes: every ``ranks``-th item, from ``rank`` on."""
 
     rank: int = 0
     ranks: int = 1
@@ -31,13 +31,13 @@ ALL = Share()
 class StatefulLoader:
     """Yields the batches of an epoch; its state is the epoch and the number of batches handed out.
 
-    Every iteration is a new epoch, however far the one before came (the trainer never runs a sized loader dry); only
-    the first iteration after `load_state_dict` goes on where the state stopped.
+    Every iteration is a new epoch, even if the previous one was not finished (the trainer never exhausts a sized
+    loader). Only the first iteration after `load_state_dict` continues where the state stopped.
 
     Args:
-        make_batches: Epoch number to the batches of that epoch; must be a pure function, equally long for each.
-        settings: Numbers that the place of a batch depends on, by name: a state is of use with the same ones alone.
-        together: Batches that belong together, so that an epoch must not end among them.
+        make_batches: Epoch number to the batches of that epoch; a pure function, with equally many for each epoch.
+        settings: Numbers that the order of batches depends on, by name: a state is valid only with the same ones.
+        together: Number of batches that belong together: an epoch must not end between them.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class StatefulLoader:
         return self._length
 
     def stop_after(self, batches: int) -> None:
-        """Say that the trainer takes this many batches of an epoch, which ends there."""
+        """End epochs after this many batches, as the trainer does."""
         self._end = min(batches, self._length)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -65,16 +65,16 @@ class StatefulLoader:
         self._resuming = False
         for batch in self._make_batches(self._epoch)[self._position :]:
             self._position += 1
-            yield copy(batch)  # which is filled in
+            yield copy(batch)  # the rollout callback fills it in
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch, "position": self._position, "settings": self._settings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the state stopped.
+        """Continue where the state stopped.
 
         Raises:
-            UserError: If it counts in other settings: data would be skipped, or come again.
+            UserError: If its settings differ: data would be skipped or repeated.
         """
         saved = state["settings"]
         if saved != self._settings:
@@ -84,7 +84,7 @@ class StatefulLoader:
             )
             raise UserError(
                 f"the checkpoint counts its place in the training data with {then}, this run with {now}; resume with "
-                "the former, or begin a new run from the exported model"
+                "the former, or start a new run from the exported model"
             )
         self._epoch, self._position = state["epoch"], state["position"]
         self._resuming = self._position < self._end

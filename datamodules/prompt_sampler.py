@@ -1,6 +1,6 @@
-"""The built-in constraint sampler: endless seeded prompts with criteria that rules can check.
+"""The built-in prompt sampler: endless seeded prompts with criteria that rules can check.
 
-A prompt is a task about a topic and two to four criteria, one of which always demands a real answer. The sample of a
+A prompt is a task about a topic with two to four criteria, one of which always demands a real answer. The sample of a
 (seed, index) is the same in every process and for every count.
 """
 
@@ -20,7 +20,7 @@ TRAIN_KINDS = (
     "rtt:bullet_list", "rtt:capital_word", "rtt:include_number", "rtt:exclamation", "rtt:question", "rtt:forbid_word",
     "rtt:no_commas", "rtt:no_repetition", "rtt:min_words", "rtt:max_words", "rtt:sentence_count", "rtt:distinct_words",
 )  # fmt: skip
-"""Kinds that are drawn by default, in an order that is part of what a seed means."""
+"""Kinds drawn by default; another order would give other prompts for a seed."""
 HELD_OUT_KINDS = ("rtt:quoted", "rtt:postscript", "rtt:title", "rtt:lowercase")
 
 
@@ -34,11 +34,11 @@ def sample_prompts(
         seed: Sequence.
         kinds: Criterion kinds to draw from, keys of `KINDS`.
         start: Index of the first one.
-        withheld: Criteria of other kinds that are checked but not asked for, after those of the prompt: the cheap way
-            to unmet and to unprompted met criteria, as training data of a discriminator.
+        withheld: Criteria of other kinds to add that are checked but not asked for: cheap training data for a
+            discriminator, unmet or met without being asked for.
 
     Raises:
-        UserError: For an unknown kind, or none.
+        UserError: For an unknown kind, or without any.
     """
     unknown = sorted(set(kinds) - set(KINDS))
     if unknown or not kinds:

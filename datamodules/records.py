@@ -1,14 +1,14 @@
-"""The one record schema, and its reading from JSONL and parquet.
+"""The one record schema, and how it is read from JSONL and parquet.
 
 A record is a prompt with its rubric, and optionally one judged response to it:
 
     id        string, optional: defaults to "<file name>:<line>"
-    messages  list of {"role", "content"}, which a user's turn ends; or `prompt`, a string, for a single user message
+    messages  list of {"role", "content"} that ends with a user turn; or `prompt`, a string: a single user message
     task      string, optional: the bare task without its criteria
     criteria  list of {"text", "checker", "kwargs"?, "weight"?, "hard"?, "met"?, "reason"?, "spans"?, "scope"?,
               "flags"?, "value"?, "confidence"?}; in parquet also as JSON. `hard` is true or false where the data says
               whether a criterion can be decided objectively
-    response  string, optional; then `met` (true, false or null) stands in every criterion, and `spans` may: [start,
+    response  string, optional; then every criterion has `met` (true, false or null), and may have `spans`: [start,
               end] pairs of its characters, end excluded; `scope` is "local", or "global" where all are relevant;
               `value`, to which degree it is met, and `confidence` are numbers in [0, 1]
 
@@ -37,7 +37,7 @@ KEYS = ("id", "prompt", "messages", "criteria", "task", "response", *SAMPLED, *R
 CRITERION_KEYS = ("text", "checker", "kwargs", "weight", "hard")
 VERDICT_KEYS = ("met", "reason", "spans", "flags", "scope", "loose", *SHARES)
 NEW = ("group_id", "prompt_ids", "answer_span", "logprobs")
-"""Fields of a sampled response that version 0.1.0 did not write; the last is not always known."""
+"""Fields of a sampled response that version 0.1.0 did not write; the last may be unknown."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_judged(path: str | Path) -> list[JudgedRollout]:
     """The judged responses of a file, or of all parquet files of a folder, in order.
 
     Raises:
-        UserError: If there are none, or for what `parse_rows` refuses.
+        UserError: If there are none, and as `parse_rows`.
     """
     files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
     judged = [record.judged for file in files for record in read_records(file) if record.judged]
@@ -70,7 +70,7 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
     """Records of rows in the format of an adapter.
 
     Raises:
-        UserError: One error that lists what is wrong with rows, see `sift`; or for no rows at all.
+        UserError: One error that lists what is wrong with rows, see `sift`; or without any rows.
     """
     records, problems, bad = sift(rows, adapter)
     if problems:
@@ -82,9 +82,9 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
 
 
 def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:
-    """Records; what is wrong with the other rows, each reason once with its lines; and how many those are.
+    """Records, problems of the other rows (each once, with its lines), and the number of those rows.
 
-    Where a field is missing in all rows, the last problem says which fields they have, and which format reads them.
+    If a field is missing in all rows, the last problem says which fields they have, and which format reads them.
     """
     records, lines, first = [], dict[str, list[int]](), dict[str, int]()
     advice = ""
@@ -118,12 +118,12 @@ def _numbered(lines: Sequence[int]) -> str:
 
 def _advice(row: Mapping[str, Any], line: int) -> str:
     fits = [name for name, kind in FORMATS.items() if _reads(kind(), row)]
-    mend = (
+    fix = (
         f"format {' or '.join(fits)} reads them"
         if fits
         else "no shipped format reads them: an adapter of your own takes ten lines, see tutorials/03_your_own_data.py"
     )
-    return f"the fields of line {line} are {', '.join(map(str, row))[:300]}; {mend}"
+    return f"the fields of line {line} are {', '.join(map(str, row))[:300]}; {fix}"
 
 
 def _reads(adapter: Adapter, row: Mapping[str, Any]) -> bool:
@@ -137,14 +137,14 @@ def parse_record(row: Any, default_id: str) -> Record:
     """Validate one row of data.
 
     Raises:
-        UserError: Naming the field, what it holds and how to mend it.
-        KeyError: For a prompt or a rubric that is missing.
+        UserError: Naming the field, what it holds and how to fix it.
+        KeyError: For a missing prompt or rubric.
     """
     if isinstance(row, Unreadable):
         raise UserError(f"not JSON: {row.reason}")
     if not isinstance(row, Mapping):
         raise UserError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
-    refuse_unknown(row, KEYS, "the row", others=True)  # which may be columns of the user's own
+    refuse_unknown(row, KEYS, "the row", others=True)  # the user may have more columns
     entries = _criteria(row)
     sample = RubricSample(
         id=_id(row.get("id"), default_id),
@@ -163,7 +163,7 @@ def parse_record(row: Any, default_id: str) -> Record:
 
 
 def _tokens(row: Mapping[str, Any], response: str) -> dict[str, Any]:
-    """What the row of a sampled response says of it; nothing where the row is another's, or its response changed."""
+    """The tokens of a sampled response; nothing if the row was not sampled by us, or its response changed."""
     if any(row.get(name) is None for name in SAMPLED if name not in NEW):
         return {}
     whole = str(row["text"])
@@ -173,7 +173,7 @@ def _tokens(row: Mapping[str, Any], response: str) -> dict[str, Any]:
 
 
 def _id(value: Any, default: str) -> str:
-    """As a text; the default where there is none. pandas makes floats of whole numbers."""
+    """The id as text, or the default. pandas turns whole numbers into floats."""
     if value is None or value == "" or value != value:
         return default
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
@@ -246,5 +246,5 @@ def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
 
 
 def _is_span(value: Any, length: int) -> bool:
-    pair = _is_list(value, lambda bound: type(bound) is int) and len(value) == 2  # a bool is no int here
+    pair = _is_list(value, lambda bound: type(bound) is int) and len(value) == 2  # excludes bool
     return pair and 0 <= value[0] <= value[1] <= length

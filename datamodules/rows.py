@@ -1,4 +1,4 @@
-"""Rows of data as they stand in files: JSONL, JSON, parquet, or a dataset of the Hugging Face hub."""
+"""Rows of data as files hold them: JSONL, JSON, parquet, or a dataset of the Hugging Face hub."""
 
 import json
 import re
@@ -19,8 +19,8 @@ class Rows:
     """Rows of any format.
 
     Attributes:
-        name: Of the file or dataset, as errors and default ids name it.
-        numbered: Rows with their line (JSONL) or row number, from 1; an `Unreadable` stands for a broken line.
+        name: Name of the file or dataset in errors and default ids.
+        numbered: Rows with their line (JSONL) or row number, from 1; a broken line is an `Unreadable`.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A line that is not JSON, or no text that could be encoded, and why."""
+    """A line that is not JSON or cannot be encoded, and why."""
 
     reason: str
 
@@ -38,8 +38,8 @@ def read_rows(path: str | Path) -> Rows:
     """Rows of a file, or of a dataset of the hub.
 
     Args:
-        path: A ``.jsonl``, ``.parquet`` or ``.json`` (a list of rows) file; or a dataset of the hub, or a folder with
-            one, as ``name``, ``name:split`` (by default ``train``) or ``name:configuration:split``.
+        path: A ``.jsonl``, ``.parquet`` or ``.json`` (a list of rows) file; or a dataset, of the hub or in a folder, as
+            ``name``, ``name:split`` (by default ``train``) or ``name:configuration:split``.
 
     Raises:
         UserError: For a missing file, an unknown kind, text that is not UTF-8, or a dataset that cannot be read.
@@ -58,14 +58,14 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text, or `Unreadable`."""
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()  # what cannot be encoded, no tokenizer or file takes
+        json.dumps(value, ensure_ascii=False).encode()  # no tokenizer or file takes what cannot be encoded
     except json.JSONDecodeError as error:
         return Unreadable(f"{error.msg} at column {error.colno}")
     except RecursionError:
         return Unreadable("nested too deeply")
     except UnicodeEncodeError as error:
         return Unreadable(f"\\u{ord(error.object[error.start]):04x} is half a character; write both halves or none")
-    except ValueError:  # the only other one: Python reads no longer integers
+    except ValueError:  # the only other cause: Python limits the digits of integers
         return Unreadable(f"a number has too many digits; write at most {sys.get_int_max_str_digits()}")
     return value
 

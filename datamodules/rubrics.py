@@ -1,4 +1,4 @@
-"""`RubricDataModule`, which the policy and the discriminator share."""
+"""`RubricDataModule`, shared by the policy and the discriminator."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,19 +33,19 @@ class RubricDataModule(LightningDataModule):
     """Prompts with rubrics, checked on loading.
 
     Args:
-        source: Where rows come from.
-        format: How they are read: the name of a known format, or an adapter of your own.
-        val_format: How validation and test rows are read, where that is not as training rows are.
-        view: What a batch is: windows of prompts, or labelled pairs.
-        tokenizer: Folder or hub name; the prompts of windows are rendered with its chat template to measure them.
+        source: Gives rows.
+        format: How rows are read: the name of a known format, or your own adapter.
+        val_format: How validation and test rows are read; null to read them as training rows.
+        view: What a batch holds: windows of prompts, or labelled pairs.
+        tokenizer: Folder or hub name; its chat template renders the prompts of windows to measure them.
         chat_template_kwargs: Further arguments of the policy's chat template, such as ``{enable_thinking: false}``, for
-            every prompt that it gets.
+            every prompt.
         max_prompt_tokens: Longest rendered prompt.
-        overlong: What to do with longer ones: end with an error, drop them, or truncate them from their beginning; the
-            latter two with a warning that names them.
-        val_share: Share of the training prompts held out where the source has no validation rows, in [0, 1); by prompt,
-            so that no prompt is on both sides.
-        seed: Of the order of the training data; null for that of the run (`seed_everything`), 0 without one.
+        overlong: What to do with longer ones: raise an error, drop them, or truncate their beginning; the latter two
+            with a warning that names them.
+        val_share: Share of the training prompts to hold out if the source has no validation rows, in [0, 1). No
+            prompt is on both sides.
+        seed: Of the order of the training data; null for the run's (`seed_everything`), or 0 without one.
 
     Raises:
         UserError: For an unknown format or a share out of range.
@@ -108,7 +108,7 @@ class RubricDataModule(LightningDataModule):
         return parse_rows(rows, self.adapter if split == "train" else self.val_adapter) if rows else []
 
     def train_dataloader(self) -> StatefulLoader:
-        assert self.trainer is not None, "loaders are made for a trainer"
+        assert self.trainer is not None, "a loader needs a trainer"
         records = self._needed("train")
         trainer: Any = self.trainer
         reshuffle = not trainer.overfit_batches
@@ -117,7 +117,7 @@ class RubricDataModule(LightningDataModule):
         return loader
 
     def val_dataloader(self) -> StatefulLoader | list[StatefulLoader]:
-        assert self.trainer is not None, "loaders are made for a trainer"
+        assert self.trainer is not None, "a loader needs a trainer"
         if self.trainer.state.fn == "fit" and not self.records["val"]:
             return []
         return self.view.eval_loader(self._needed("val"), "val", self._share())
@@ -126,33 +126,33 @@ class RubricDataModule(LightningDataModule):
         return self.view.eval_loader(self._needed("test"), "test", self._share())
 
     def predict_dataloader(self) -> StatefulLoader:
-        """The training prompts in order: predicting makes labelled responses for a discriminator."""
+        """The training prompts in order: `rtt predict` makes labelled responses for a discriminator."""
         return self.view.eval_loader(self._needed("train"), "train", self._share())
 
     def samples(self) -> list[RubricSample]:
-        """Those of all splits that were loaded."""
+        """The samples of all loaded splits."""
         return [record.sample for records in self.records.values() for record in records]
 
     def check_criteria(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
-        """Refuse data whose criteria cannot be decided, all at once.
+        """Raise if criteria cannot be decided, with all problems at once.
 
         Args:
-            problems: What is wrong with a sample, in words; from the verifier.
+            problems: The verifier's: what is wrong with a sample, in words.
         """
         refuse(self.samples(), problems, *CHECKS)
 
     def check_weighable(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
-        """Refuse training prompts whose responses the relevance source cannot weigh; ``problems`` are from it."""
+        """Raise if the relevance source, whose ``problems`` these are, cannot weigh responses to training prompts."""
         train = [record.sample for record in self.records["train"]]
         refuse(train, problems, "the relevance source cannot weigh responses to the training data", "prompts")
 
     def check_vocabulary(self, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-        """Refuse prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
+        """Raise for prompts with tokens beyond the ``rows`` of a model's embedding, see `check_vocabulary`."""
         check_vocabulary(self.samples(), tokenizer, rows, self.chat_template_kwargs)
 
     def _share(self) -> Share:
-        """Tensor-parallel processes of one replica would need equal data; only data parallelism is supported."""
-        assert self.trainer is not None, "loaders are made for a trainer"
+        """This process's share. Only data parallelism is supported: tensor-parallel processes would need equal data."""
+        assert self.trainer is not None, "a loader needs a trainer"
         return Share(self.trainer.global_rank, self.trainer.world_size)
 
     def _needed(self, split: Split) -> list[Record]:
@@ -166,5 +166,5 @@ def _adapter(format: Adapter | str) -> Adapter:
 
 
 def held_out(record: Record, share: float, seed: int) -> bool:
-    """Whether a prompt is for validation when ``share`` of them are; depends on its text and on the seed alone."""
+    """Whether a prompt belongs to the ``share`` for validation; depends only on its text and the seed."""
     return sampling_seed(seed, 0, record.sample.text, 0) % 10_000 < share * 10_000

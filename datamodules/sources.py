@@ -17,7 +17,7 @@ class RecordSource(ABC):
 
     @abstractmethod
     def rows(self, split: Split) -> Rows | None:
-        """Rows of a split, in the format that ``data.format`` names; ``None`` where the source has no such split."""
+        """Rows of a split, in the format that ``data.format`` names; ``None`` if there is no such split."""
 
 
 class RecordFiles(RecordSource):
@@ -25,7 +25,7 @@ class RecordFiles(RecordSource):
 
     Args:
         train: File or dataset to train on.
-        val: File or dataset to validate on; without it, ``data.val_share`` can hold out some of the training prompts.
+        val: File or dataset to validate on; null: ``data.val_share`` may hold out training prompts.
         test: File or dataset to test on.
     """
 
@@ -38,16 +38,16 @@ class RecordFiles(RecordSource):
 
 
 class ConstraintPrompts(RecordSource):
-    """The built-in constraint sampler: seeded prompts with criteria that rules can check, without any download.
+    """The built-in prompt sampler: seeded prompts with criteria that rules can check, without any download.
 
     Args:
         train: Number of training prompts.
         val: Number of validation prompts, of the same criterion kinds.
         test: Number of test prompts.
         kinds: Criterion kinds of training and validation.
-        test_kinds: Criterion kinds of the test prompts; null for the same ones.
+        test_kinds: Criterion kinds of the test prompts; null for the same kinds.
         seed: The splits of one seed share no prompt.
-        withheld: Criteria per prompt that are checked but not asked for: training data of a discriminator.
+        withheld: Criteria per prompt that are checked but not asked for: training data for a discriminator.
     """
 
     def __init__(

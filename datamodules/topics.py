@@ -1,4 +1,4 @@
-"""What the built-in constraint sampler asks about: topics, which are words that an answer must mention, and tasks."""
+"""What the built-in prompt sampler asks about: topics, which are words that an answer must mention, and tasks."""
 
 TOPICS = tuple(
     """

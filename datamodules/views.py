@@ -11,36 +11,36 @@ from rtt_lightning.types.errors import UserError
 
 
 class View(ABC):
-    """Makes loaders of records. On several processes all loaders are equally long; some of their batches may be empty,
-    so that every process takes part in each collective and none sees padding.
+    """Makes loaders of records. On several processes all loaders are equally long; some batches may be empty, so that
+    every process takes part in each collective and none sees padding.
     """
 
     held_out_seed = 0
-    """Of what ``data.val_share`` holds out. It differs between views: of the prompts that a policy trains on, a
-    discriminator that learns from its responses holds out others.
+    """Seed of what ``data.val_share`` holds out. It differs between views, so that a discriminator that learns from a
+    policy's responses holds out other prompts than the policy.
     """
 
     @abstractmethod
     def train_loader(
         self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
     ) -> StatefulLoader:
-        """Shuffled training batches; ``accumulate`` micro-batches make one optimiser update. Without ``reshuffle`` each
-        epoch has those of the first, in the same order.
+        """Shuffled training batches; ``accumulate`` micro-batches make one optimiser update. Without ``reshuffle`` all
+        epochs are like the first.
         """
 
     @abstractmethod
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
-        """Every record once, in order; over all processes together."""
+        """Every record once, in order, divided among the processes."""
 
 
 class PromptWindows(View):
-    """Prompts for a policy. A window is what is sampled at once; it is trained on in one or more updates.
+    """Prompts for a policy. A window is sampled at once, and trained on in one or more updates.
 
-    A batch is one micro-batch of a window: its prompts as indices, for the rollout callback to sample and fill in.
+    A batch is one micro-batch of a window, for the rollout callback to sample and fill in.
 
     Args:
         prompts: Prompts per window, over all processes together.
-        updates: Optimiser updates per window; its prompts are divided among them.
+        updates: Optimiser updates per window, which share its prompts.
         eval_prompts: Prompts per batch and process in validation.
     """
 
@@ -95,12 +95,12 @@ class PromptWindows(View):
 class LabelledPairs(View):
     """(criterion, response) pairs with the characters that are relevant to them, for a discriminator.
 
-    A pair of which it is not known what is relevant, or that is unscorable, is left out.
+    Pairs that are unscorable, or whose relevant characters are unknown, are left out.
 
     Args:
         batch_size: Pairs per micro-batch and process.
-        uniform_share: Share in [0, 1] of the uniform training pairs to keep: those whose response is relevant as a
-            whole or not at all. They are most of the pairs and teach least. Validation has them all.
+        uniform_share: Share in [0, 1] of the uniform training pairs to keep, whose response is relevant as a whole or
+            not at all. They are most of the pairs and teach least. Validation keeps all.
     """
 
     def __init__(self, batch_size: int = 16, uniform_share: float = 1.0) -> None:
@@ -147,7 +147,7 @@ class LabelledPairs(View):
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
-    """One per decided criterion with known relevant characters.
+    """A pair per decided criterion with known relevant characters.
 
     Raises:
         UserError: If there is none.

@@ -1,7 +1,7 @@
 """Rubrics to Tokens: reinforcement learning from rubrics, with credit for single tokens, on Lightning.
 
-A *rubric* is a prompt's list of criteria, which rules or a judge decide. A run samples groups of responses, has them
-judged, says which tokens decided each criterion, and trains on the credit of those tokens:
+A *rubric* is a prompt's list of criteria, which rules or a judge decide. A run samples groups of responses, judges
+them, finds which tokens decided each criterion, and trains on the credit of those tokens:
 
     data         `RubricDataModule`: a `RecordSource` (`RecordFiles`, `ConstraintPrompts`), read by an `Adapter`, seen
                  as a `View` (`PromptWindows` for the policy, `LabelledPairs` for the discriminator)
@@ -13,8 +13,8 @@ judged, says which tokens decided each criterion, and trains on the credit of th
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
                  `IdleWindows`, `Progress`, `RewardWatch`
 
-All can be named in YAML, as ``class_path: rtt_lightning.RTT``, and on the command line (`rtt --help`). Without a
-trainer, as in a notebook:
+All have the same names in YAML, as ``class_path: rtt_lightning.RTT``, and on the command line (`rtt --help`). Without
+a trainer, as in a notebook:
 
     from rtt_lightning import RTT, Collector, Criterion, LoadedModel, RubricSample, RuleSpans, Sampling
 

@@ -1,4 +1,4 @@
-"""`rtt`: which command a user means. Nothing heavy is imported before a command is."""
+"""`rtt`: finds the command that a user means. Nothing heavy is imported before the command is known."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ COMMANDS = {
     "data check": ("check_data", "look at a file of prompts and rubrics in any format: FILE"),
     "configs": ("configs", "list the YAML files that come along, or print one: [NAME]"),
 }
-"""Each with its module in `rtt_lightning.commands`, which has a function `command`, and what it does."""
+"""Each with its module in `rtt_lightning.commands`, which has a function `command`, and its help."""
 VERBOSE_FLAG = "-v"
 HELP = """usage: rtt COMMAND ...
 
@@ -33,12 +33,12 @@ single tokens."""
 
 
 def run() -> None:
-    """The console script. A user's mistake ends with its message alone, exit code 2; so does the failure of a server
-    that the run depends on, or a number that is not finite, exit code 1. Any other exception shows where it was raised.
+    """The console script. A user's mistake ends with only its message and exit code 2; the failure of a server that the
+    run depends on, or a number that is not finite, likewise with exit code 1. Other exceptions show a traceback.
     """
     endure()
     if not sys.flags.safe_path:
-        sys.path.append(os.getcwd())  # modules of the working directory can be named, as under ``python -m``
+        sys.path.append(os.getcwd())  # finds modules of the working directory, as ``python -m`` does
     try:
         code = answer(sys.argv[1:])
         if code is not None:
@@ -54,10 +54,10 @@ def run() -> None:
 
 
 def answer(words: Sequence[str]) -> int | None:
-    """Do what the words of a command line ask for; returns the exit code.
+    """Run the command of a command line; returns the exit code.
 
     Raises:
-        UserError: For a command that does not exist, and for mistakes in the flags of one.
+        UserError: For an unknown command, or mistakes in its flags.
     """
     if VERBOSE_FLAG in words:
         os.environ[VERBOSE] = "1"
@@ -75,7 +75,7 @@ def answer(words: Sequence[str]) -> int | None:
         print(HELP, "", *(f"  {each:<12}{says}" for each, (_, says) in (group or COMMANDS).items()), sep="\n")
         print("\n`rtt COMMAND --help` says more of one, `rtt --version` which version this is.")
         print("With -v the libraries underneath talk as well.")
-    elif first.startswith("-"):  # as `--config FILE`, before one of Lightning's commands
+    elif first.startswith("-"):  # such as `--config FILE` before one of Lightning's commands
         return import_module("rtt_lightning.commands.run").command("", words)
     else:
         raise UserError(f"there is no command {first!r}, see `rtt --help`{did_you_mean(first, COMMANDS)}")
@@ -83,7 +83,7 @@ def answer(words: Sequence[str]) -> int | None:
 
 
 def _todays(words: list[str]) -> list[str]:
-    """`rtt score` where it is spelt `rtt rejudge`, or `rtt validate --responses FILE`."""
+    """`rtt score` for its old spellings `rtt rejudge` and `rtt validate --responses FILE`."""
     given = words[:1] == ["validate"] and any(word.partition("=")[0] == "--responses" for word in words)
     return ["score", *words[1:]] if given or words[:1] == ["rejudge"] else words
 

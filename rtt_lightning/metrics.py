@@ -14,9 +14,9 @@ from rtt_lightning.runtime.processes import sum_over_ranks
 
 
 class Accuracy(Metric):
-    """Shares of criteria and of responses as desired, by name: bounds of the latter, and what can be said beside them.
+    """Shares of criteria and of responses as desired, bounds of the latter, and counts, by name.
 
-    See `rtt_lightning.functional.accuracy.accuracy_metrics`; nothing before the first response.
+    See `rtt_lightning.functional.accuracy.accuracy_metrics`; empty before the first response.
     """
 
     counts: Tensor
@@ -34,16 +34,16 @@ class Accuracy(Metric):
 
 
 def reference_distance_name(full_vocabulary: bool) -> str:
-    """What a mean of a KL estimator over sampled tokens is called: ``kl`` where they were drawn from the full softmax.
+    """The name of a mean of a KL estimator over sampled tokens: ``kl`` if they were drawn from the full softmax.
 
-    Where top-p or top-k kept unlikely tokens from being drawn it is no KL, neither of the policy nor of what it was cut
-    down to: ``reference_gap``.
+    If top-p or top-k excluded unlikely tokens, it is not a KL, neither of the policy nor of the truncated one:
+    ``reference_gap``.
     """
     return "kl" if full_vocabulary else "reference_gap"
 
 
 class ReferenceDistance(Metric):
-    """How far a policy is from its reference on the tokens that it sampled, in nats; nothing before the first token.
+    """Distance of a policy from its reference on sampled tokens, in nats; empty before the first token.
 
     A mean over all tokens, ``kl``, and a mean over responses of the sum over their tokens, ``kl_per_response``; or
     ``reference_gap`` and ``reference_gap_per_response``, see `reference_distance_name`.
@@ -61,7 +61,7 @@ class ReferenceDistance(Metric):
             self.add_state(state, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, kl: Tensor, mask: Tensor, full_vocabulary: bool) -> None:
-        """An estimate of the KL of each token, its mask, both ``[batch token]``, and how the tokens were drawn."""
+        """Add estimates of the KL per token and their mask, both ``[batch token]``, and how tokens were drawn."""
         self.total += masked_sum(kl, mask)
         self.tokens += mask.sum()
         self.responses += mask.any(1).sum()
@@ -90,21 +90,21 @@ class Evaluation(nn.Module):
 
 
 class UpdateMeans:
-    """Means over the tokens of one optimiser update, gathered from its micro-batches and all processes."""
+    """Means over the tokens of one optimiser update, from its micro-batches on all processes."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
 
     def add(self, mask: Tensor, **values: Tensor) -> None:
-        """Add per-token values where ``mask``: where they were measured. One that is not finite shows in the mean."""
+        """Add per-token values where ``mask``. A value that is not finite makes the mean not finite."""
         for name, value in values.items():
             zero = torch.zeros((), device=mask.device)
             self._sums[name] = self._sums.get(name, zero) + torch.where(mask, value.detach(), 0.0).sum()
             self._counts[name] = self._counts.get(name, zero) + mask.sum()
 
     def pop(self) -> dict[str, Tensor]:
-        """The means since the last call, without those that nothing was measured of. A collective."""
+        """The means since the last call, without those of no tokens. A collective."""
         if not self._sums:
             return {}
         totals = sum_over_ranks(torch.stack([*self._sums.values(), *self._counts.values()]))

@@ -9,9 +9,9 @@ from typing import Any
 
 
 def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package, for what its source imports under ``if TYPE_CHECKING``.
+    """``__getattr__`` and ``__dir__`` of a package, for the names that its source imports under ``if TYPE_CHECKING``.
 
-    So names and their places are written once, where type checkers read them.
+    So names are written once, where type checkers read them.
     """
     module = sys.modules[package]
     source = module.__spec__.loader.get_source(package)  # type: ignore[union-attr]
@@ -30,6 +30,6 @@ def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
 
 
 def did_you_mean(name: str, known: Any) -> str:
-    """The nearest of the known names, as the end of a sentence; nothing where none is near."""
+    """The nearest known name, as the end of a sentence; empty if none is near."""
     close = get_close_matches(name, [*known], n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""What version 0.1 had under this name; it goes with the next release."""
+"""Names of version 0.1; to be removed in the next release."""
 
 import warnings
 from typing import Any

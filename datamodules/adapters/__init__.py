@@ -1,4 +1,4 @@
-"""Formats of data that people hold, each turned into the record schema by an adapter."""
+"""Known data formats; an adapter turns each into the record schema."""
 
 import difflib
 

@@ -7,7 +7,7 @@ from rtt_lightning.verifiers.base import JUDGE
 class AdvancedIF(Adapter):
     """Conversations of several turns, some with a system message; all criteria are questions that a judge answers.
 
-    The response of another model that the released rows hold is left out.
+    The released rows also hold a response of another model, which is left out.
     """
 
     def __call__(self, row: Row) -> Row:

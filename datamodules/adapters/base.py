@@ -1,4 +1,4 @@
-"""What an adapter is: it turns a row of some format into a row of ours."""
+"""The base of adapters, which turn rows of some format into rows of ours."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 class Adapter(ABC):
     """Turns rows of a format into rows of the record schema, which is checked afterwards.
 
-    A subclass of ten lines brings a format of one's own, named in YAML by ``data.format.class_path``.
+    A subclass of ten lines adds your own format; name it in YAML by ``data.format.class_path``.
     """
 
     @abstractmethod
@@ -21,8 +21,8 @@ class Adapter(ABC):
         """A row as `rtt_lightning.datamodules.records` describes it.
 
         Raises:
-            UserError: Naming the field, what it holds and how to mend it.
-            KeyError: For a field that is missing; it is reported as such.
+            UserError: Naming the field, what it holds and how to fix it.
+            KeyError: For a missing field, which is reported as such.
         """
 
 
@@ -34,7 +34,7 @@ class Native(Adapter):
 
 
 def parsed_field(row: Row, field: str, expected: type[Any]) -> Any:
-    """A field's value, which some datasets hold as a text: of JSON, or as Python prints it.
+    """A field's value, which some datasets hold as text: JSON, or as Python prints it.
 
     Raises:
         KeyError: If it is missing.
@@ -50,7 +50,7 @@ def parsed_field(row: Row, field: str, expected: type[Any]) -> Any:
 
 
 def turns(row: Row) -> dict[str, Any]:
-    """The prompt of a row, a text or a conversation, under the field that our schema has for it.
+    """The prompt of a row, a text or a conversation, under the field of our schema.
 
     Raises:
         KeyError: If it is missing.

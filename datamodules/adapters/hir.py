@@ -19,7 +19,7 @@ from rtt_lightning.types.errors import UserError
 
 
 class HiR(Adapter):
-    """The n-th rubric is decided by the n-th entry of the ground truth; some rows hold the latter as JSON text."""
+    """The n-th entry of the ground truth decides the n-th rubric; in some rows it is JSON text."""
 
     def __call__(self, row: Row) -> Row:
         truth = parsed_field(row, "ground_truth", dict)

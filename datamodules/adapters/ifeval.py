@@ -1,4 +1,4 @@
-"""IFEval, IFBench and what is made like them: ``prompt, instruction_id_list, kwargs``."""
+"""IFEval, IFBench and datasets in their format: ``prompt, instruction_id_list, kwargs``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from rtt_lightning.verifiers.ifeval import describe, instruction_classes
 
 
 class IFEval(Adapter):
-    """Instructions by id with their arguments; nulls among these are padding. An unknown id stands as it is, for
-    checkers of one's own. IF-RLVR's layout is read too: one object in the list ``ground_truth`` holds both.
+    """Instructions by id with their arguments, in which nulls are padding. Unknown ids are kept, for your own checkers.
+    Also reads IF-RLVR's layout: one object in the list ``ground_truth`` holds both.
     """
 
     def __call__(self, row: Row) -> Row:
@@ -33,7 +33,7 @@ def _by_truth(entries: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def criteria_by_id(names: Sequence[Any], all_kwargs: Sequence[Any]) -> list[dict[str, Any]]:
-    """Criteria of instruction ids with the arguments that stand at the same places.
+    """Criteria of instruction ids with the arguments at the same positions.
 
     Raises:
         UserError: If their numbers differ, or arguments do not fit their instruction.

@@ -10,7 +10,7 @@ from rtt_lightning.verifiers.rules import parse_description
 
 
 class MulDimIF(Adapter):
-    """A constraint whose description is understood to the last word is checked by rule; the others need a judge."""
+    """A rule checks each criterion whose description is understood to the last word; the others need a judge."""
 
     def __call__(self, row: Row) -> Row:
         criteria = criteria_by_description(parsed_field(row, "constraints", list))

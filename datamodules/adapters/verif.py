@@ -9,9 +9,9 @@ from rtt_lightning.verifiers.base import CODE, JUDGE
 
 
 class VerIF(Adapter):
-    """A rule is decided by its function, which is never run outside a sandbox; the others need a judge.
+    """The function of a rule decides it, and never runs outside a sandbox; the others need a judge.
 
-    The checkers may stand under ``checkers`` as well. Ids are taken where they are more than a placeholder.
+    The checkers may be under ``checkers`` as well. Ids are kept unless they are placeholders.
     """
 
     def __call__(self, row: Row) -> Row:
@@ -21,7 +21,7 @@ class VerIF(Adapter):
 
 
 def criteria_by_function(checkers: Sequence[Any], functions: Sequence[Any]) -> list[dict[str, Any]]:
-    """Criteria of checkers with the functions that stand at the same places.
+    """Criteria of checkers with the functions at the same positions.
 
     A checker without a mark is a rule, unless its function asks a language model.
 

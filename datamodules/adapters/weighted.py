@@ -16,10 +16,10 @@ WEIGHTS = ("points", "weight", "score")
 
 class Weighted(Adapter):
     """A prompt under one of `PROMPTS`, and under one of `RUBRICS` a list of objects with a text under one of `TEXTS`
-    and a weight under one of `WEIGHTS`: a number, or a word that has one. A weight of 0 decides nothing.
+    and a weight under one of `WEIGHTS`: a number, or one of ``words``. Criteria of weight 0 are ignored.
 
     Args:
-        words: The number of each word that stands for a weight, such as ``{Essential: 1.0, Optional: 0.3}``.
+        words: The weight that each word means, such as ``{Essential: 1.0, Optional: 0.3}``.
     """
 
     def __init__(self, words: Mapping[str, float] | None = None) -> None:
@@ -52,7 +52,7 @@ class Weighted(Adapter):
             if not isinstance(weight, str):
                 raise
             raise UserError(
-                f"{error}; say what number each word stands for: data.format.class_path "
+                f"{error}; say what weight each word means: data.format.class_path "
                 f"{__name__}.Weighted, data.format.init_args.words {{{weight}: 1.0, ...}}"
             ) from error
 

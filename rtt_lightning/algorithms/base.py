@@ -1,4 +1,4 @@
-"""What an algorithm is: it turns the experience of a window into credit. No model, trainer or device inside."""
+"""The base of algorithms, which turn the experience of a window into credit, without model, trainer or device."""
 
 from abc import ABC, abstractmethod
 
@@ -9,7 +9,7 @@ class Algorithm(ABC):
     """A reward scheme, given to `PolicyModule` as ``algorithm``.
 
     Attributes:
-        smallest_group: Fewest responses per prompt that it learns from; 1 for one that compares none with another.
+        smallest_group: Fewest responses per prompt that it learns from; 1 if it does not compare responses.
         token_credit: Whether it reads the relevance of tokens.
     """
 

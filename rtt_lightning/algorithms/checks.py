@@ -1,4 +1,4 @@
-"""What goes into a reward scheme and what comes back from it, looked at once."""
+"""Checks of what a reward scheme is given and what it returns."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -11,16 +11,16 @@ from rtt_lightning.types.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Returned = Credited | tuple[Tensor, Mapping[str, Tensor]]
-"""What a scheme may return; the pair, of advantages and metrics, is for one that has no rewards to show."""
+"""What a scheme may return; the pair (advantages, metrics) is for schemes without rewards to show."""
 
 
 def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credited:
     """The credit of a window, in the shape that training takes.
 
-    What is not finite in it is left to the window, which names its prompts.
+    Numbers that are not finite pass: the window finds them and names their prompts.
 
     Args:
-        returned: By an algorithm, or by `PolicyModule.advantages`: `Returned`, if it is right.
+        returned: By an algorithm or `PolicyModule.advantages`; should be `Returned`.
         experience: Of the window.
         scheme: The class that returned it, for the message.
 
@@ -58,10 +58,10 @@ def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credit
 
 
 def taking(function: F, *given: str) -> F:
-    """A function that a user may have written, if it can be called with what it is ``given``.
+    """The function, which a user may have written, if it accepts the arguments ``given``.
 
     Raises:
-        UserError: For one that takes something else, as in version 0.1.
+        UserError: If it takes other arguments, as in version 0.1.
     """
     try:
         signature(function).bind(*given)

@@ -23,7 +23,7 @@ class RTT(Algorithm):
         combine: How the two levels combine, from the same module.
         alpha: Weight of the response level.
         beta: Weight of the token level.
-        std_floor: Cells whose relevance spreads less than this (population std) carry noise and contribute 0.
+        std_floor: Cells whose relevance has a population std of at most this carry noise and contribute 0.
         advantage_clip: Bound on the absolute token-level advantage; null for none, as in the paper.
     """
 
@@ -58,5 +58,5 @@ class RTT(Algorithm):
         )
 
     def token_level(self, experience: Experience) -> tuple[Float[Tensor, "batch token"], Bool[Tensor, "batch rubric"]]:
-        """A_tok before its clipping, and the cells that carry some. The one method that a variant overrides."""
+        """A_tok before clipping, and which cells are live. The one method that a variant overrides."""
         return self.partition(experience, self.std_floor)

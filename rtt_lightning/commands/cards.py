@@ -1,4 +1,4 @@
-"""Model cards of what `rtt export` writes."""
+"""Model cards for `rtt export`."""
 
 from pathlib import Path
 
@@ -43,14 +43,14 @@ print(model(**ids).logits.sigmoid()[0, :, 0])
 
 
 def policy_card(name: str, base: str, updates: int, merged: bool, trust_remote_code: bool) -> str:
-    """Of a policy.
+    """The card of a policy.
 
     Args:
-        name: Of its folder.
-        base: Folder or hub name that it was trained from.
-        updates: That it was trained for.
-        merged: The folder holds a whole model; else adapters.
-        trust_remote_code: Its code comes with it.
+        name: Name of its folder.
+        base: Folder or hub name of the model that it was trained from.
+        updates: Updates of its training.
+        merged: Whether the folder holds a whole model, not adapters.
+        trust_remote_code: Whether the folder holds code.
     """
     trust = ", trust_remote_code=True" if trust_remote_code else ""
     return POLICY.format(
@@ -63,12 +63,12 @@ def policy_card(name: str, base: str, updates: int, merged: bool, trust_remote_c
 
 
 def discriminator_card(name: str, base: str, updates: int, template: str) -> str:
-    """Of a discriminator; ``template`` precedes the response."""
+    """The card of a discriminator; ``template`` precedes the response."""
     return DISCRIMINATOR.format(name=name, updates=updates, template=template, **_origin(base))
 
 
 def _origin(base: str) -> dict[str, str]:
-    """How a card names the base: a hub name can be followed by others, a folder of this machine cannot."""
+    """How a card names the base: others can follow a hub name, but not a local folder."""
     if Path(base).exists():
         return {"front": "", "base": f"a local folder, `{Path(base).resolve().name}`"}
     return {"front": f"base_model: {base}\n", "base": f"`{base}`"}

@@ -1,4 +1,4 @@
-"""`rtt data check`: what a file of data holds, and what is wrong with it, before a run is spent on it."""
+"""`rtt data check`: shows what a file of data holds and what is wrong with it, before a run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -41,14 +41,14 @@ def command(name: str, args: Sequence[str]) -> int:
 
 
 def check_data(file: str, format: Adapter | str = "rtt", val: str | None = None, tokenizer: str | None = None) -> int:
-    """Check a file of prompts with rubrics; exit code 1 where something is wrong with it.
+    """Check a file of prompts with rubrics; exit code 1 if something is wrong.
 
     Args:
         file: JSONL, JSON or parquet file, or a dataset of the hub as owner/name or owner/name:split.
         format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl; or the class path
-            of an adapter of your own.
+            of your own adapter.
         val: Data to validate on, in the same format; no prompt may be in both.
-        tokenizer: Folder or hub name, to measure prompts in tokens of its chat template; words without it.
+        tokenizer: Folder or hub name: measure prompts in tokens of its chat template, not in words.
     """
     found = inspect_file(file, format)
     if val:
@@ -70,7 +70,7 @@ def check_data(file: str, format: Adapter | str = "rtt", val: str | None = None,
 
 
 def inspect_file(file: str, format: Adapter | str = "rtt") -> Inspection:
-    """Read a file and try the checkers that it names.
+    """Read a file and try its checkers.
 
     Raises:
         ValueError: If it cannot be read at all, or the format is unknown.
@@ -107,7 +107,7 @@ def _places(samples: Sequence[RubricSample], said: Callable[[Criterion], str]) -
 
 
 def _problem(checkers: Checkers, criterion: Criterion) -> str:
-    """A checker that is unknown or does not take its arguments, or code that does not compile."""
+    """What is wrong: an unknown checker, arguments that it does not take, or code that does not compile."""
     if criterion.checker == JUDGE:
         return ""
     return code_problem(criterion) if criterion.checker == CODE else checkers.problem(criterion)

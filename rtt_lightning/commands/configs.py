@@ -1,4 +1,4 @@
-"""The YAML files that come with the package: found from any folder, and listed."""
+"""The YAML files of the package: lists them, and finds them from any folder."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ FOLDER = Path(__file__).parents[1] / "configs"
 
 def command(name: str, args: Sequence[str]) -> None:
     """`rtt configs`."""
-    parser = ArgumentParser(prog=f"rtt {name}", description="List the files that come along, or print one.")
+    parser = ArgumentParser(prog=f"rtt {name}", description="List the YAML files of the package, or print one.")
     parser.add_argument("name", nargs="?", help="of the file to print, such as demo/policy.yaml")
     show_configs(parser.parse_args(args).name)
 
 
 def show_configs(name: str | None = None) -> None:
-    """Print a file that comes along; without a name, list all, each with its purpose.
+    """Print a file of the package; without a name, list all with their purposes.
 
     Raises:
-        UserError: If none is shipped under that name.
+        UserError: If there is none of that name.
     """
     if name:
         print(_shipped(name).read_text(), end="")

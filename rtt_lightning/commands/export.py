@@ -1,4 +1,4 @@
-"""`rtt export`: a checkpoint to a Hugging Face folder that plain `transformers` loads."""
+"""`rtt export`: writes a checkpoint as a Hugging Face folder that plain `transformers` loads."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,20 +41,20 @@ def export(
 ) -> None:
     """Write a checkpoint of a policy or a discriminator as a Hugging Face folder.
 
-    The folder appears when it is complete: after it was read again, and computed what the trained model computes.
+    The folder appears only when complete: after it was read again and computed the same as the trained model.
 
     Args:
-        checkpoint: A ``.ckpt`` file or folder, or a folder of them: then the newest.
-        folder: Where to; must be new or empty.
-        merge: Add the adapters into the weights; false keeps a policy's adapters apart, as a PEFT folder.
+        checkpoint: A ``.ckpt`` file or folder, or a folder of them, for the newest.
+        folder: To write; must be new or empty.
+        merge: Merge the adapters into the weights; false writes a policy's adapters as a PEFT folder.
         dtype: Of the weights, and in the config; null is bfloat16 for a model, which rounds away changes of less than
-            1/256 of a weight, and float32 for adapters apart.
-        base: Folder or hub name where the model that was trained from is now, if it has moved.
-        trust_remote_code: Run model code that comes with that model, as in training.
+            1/256 of a weight, and float32 for adapters.
+        base: Folder or hub name of the model that was trained from, if it has moved.
+        trust_remote_code: Run code that comes with that model, as in training.
 
     Raises:
-        UserError: For a checkpoint that is no policy's or discriminator's, a folder with something in it, a base that
-            is gone or another one, weights that are not finite, or an export that computes something else.
+        UserError: If the checkpoint is not a policy's or discriminator's, the folder is not empty, the base is gone or
+            another model, weights are not finite, or the export computes something else.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -113,7 +113,7 @@ def _write_policy(
 
 
 def _end_as_in_training(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Have generation stop where responses ended in training: also at the end of a turn in the chat template."""
+    """Make generation stop where responses ended in training: also at the chat template's end of turn."""
     given, ends = model.generation_config.eos_token_id, end_token_ids(model, tokenizer)
     if ends != frozenset(given if isinstance(given, list) else [given]):
         model.generation_config.eos_token_id = sorted(ends)
@@ -135,7 +135,7 @@ def _located(state: Mapping[str, Any], model: str, base: str | None) -> str:
 
 
 def _check_same(state: Mapping[str, Any], base: str) -> None:
-    """Refuse another model in place of the one that was trained from; it has been loaded by now."""
+    """Raise if the base, which is loaded by now, is not the model that was trained from."""
     expected, found = (state.get(BASE_KEY) or {}).get("fingerprint"), fingerprint(base)
     if expected and found != expected:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Arguments before the parser reads them: what each ``--config`` and flag says, and what is said otherwise for it."""
+"""Arguments before the parser reads them: what each ``--config`` and flag sets, and rewritten ones."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class Given:
         return value if self.flag and isinstance(value, dict) else {}
 
     def saying(self, flag: str, value: Any) -> "Given":
-        """Another flag, or ``--config`` with inline YAML, in its place."""
+        """This argument as another flag, or as ``--config`` with inline YAML."""
         text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, sort_keys=False)
         return Given((flag, text.rstrip("\n")), flag, value, self.place)
 
@@ -81,10 +81,10 @@ def nulls_as_yaml(given: Sequence[Given]) -> list[Given]:
 
 
 def with_model_class(given: Sequence[Given]) -> list[Given]:
-    """``--model=CLASS`` put right after the subcommand, so that files compose in any order.
+    """Put ``--model=CLASS`` right after the subcommand, so that files compose in any order.
 
-    The class is the one that is named last, `DEFAULT_MODEL` where none is. A default of the parser would not do:
-    jsonargparse (4.53) hands the default values of a default class on to a class that is named later.
+    CLASS is the one named last, else `DEFAULT_MODEL`. A default of the parser would not do: jsonargparse (4.53) passes
+    the default values of a default class to the class named later.
     """
     words = [each.words[0] for each in given]
     at = next((index + 1 for index, word in enumerate(words) if word in SUBCOMMANDS), None)
@@ -94,13 +94,13 @@ def with_model_class(given: Sequence[Given]) -> list[Given]:
 
 
 def model_class(given: Sequence[Given]) -> str:
-    """The class that is named last for the model."""
+    """The model class named last, else `DEFAULT_MODEL`."""
     named = [class_of(settings["model"]) for each in given for settings in runs_in(each.tree)]
     return next((name for name in reversed(named) if name), DEFAULT_MODEL)
 
 
 def note_replaced(given: Sequence[Given]) -> list[str]:
-    """Lines for files and flags that name different algorithms, or relevance sources: that the last one counts."""
+    """Lines that say which counts, if files and flags name different algorithms or relevance sources."""
     return [*_replaced(given, "model", "algorithm"), *_replaced(given, "rollout", "relevance")]
 
 
@@ -117,19 +117,19 @@ def _replaced(given: Sequence[Given], group: str, part: str) -> list[str]:
 
 
 def runs_in(tree: dict[str, Any], group: str = "model") -> Iterator[dict[str, Any]]:
-    """The settings that a group is among: all, or those of a subcommand in a file that stands before it."""
+    """The settings that contain a group: all, or those of a subcommand, in a file given before it."""
     for settings in (tree, *(tree.get(name) for name in SUBCOMMANDS)):
         if isinstance(settings, dict) and group in settings:
             yield settings
 
 
 def algorithm_in(model: Any) -> str | None:
-    """The class of algorithm that the value of ``model`` names."""
+    """The algorithm class that the value of ``model`` names."""
     return class_of(arguments_of(model).get("algorithm"))
 
 
 def arguments_of(value: Any) -> dict[str, Any]:
-    """Those of the class that a value names: its ``init_args``, which a flag may leave out."""
+    """The arguments of the class that a value names: its ``init_args``, a level that flags may omit."""
     if not isinstance(value, dict):
         return {}
     inner = value.get("init_args")
@@ -138,7 +138,7 @@ def arguments_of(value: Any) -> dict[str, Any]:
 
 
 def class_of(value: Any) -> str | None:
-    """The class that the value of an argument names: by ``class_path``, or by itself."""
+    """The class that a value names: by ``class_path``, or the value itself."""
     name = value.get("class_path") if isinstance(value, dict) else value
     return name if isinstance(name, str) else None
 

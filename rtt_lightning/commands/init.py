@@ -1,4 +1,4 @@
-"""`rtt init`: a small commented YAML of a run, to begin from."""
+"""`rtt init`: writes a small commented YAML of a run to start from."""
 
 import json
 from argparse import ArgumentParser
@@ -64,8 +64,8 @@ BY_JUDGE = """\
 
 def command(name: str, args: Sequence[str]) -> None:
     """`rtt init`."""
-    parser = ArgumentParser(prog=f"rtt {name}", description="Write a small commented YAML of a run, to begin from.")
-    parser.add_argument("file", type=Path, help="that is written, such as mine.yaml")
+    parser = ArgumentParser(prog=f"rtt {name}", description="Write a small commented YAML of a run to start from.")
+    parser.add_argument("file", type=Path, help="to write, such as mine.yaml")
     parser.add_argument("--model", default="models/SmolLM2-135M-Instruct", help="folder or hub name; %(default)s")
     parser.add_argument("--data", default="train.jsonl", help="file of prompts with rubrics; %(default)s")
     parser.add_argument("--judge", help="URL of a judge with OpenAI's interface, such as http://127.0.0.1:8001/v1")

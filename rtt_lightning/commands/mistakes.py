@@ -23,11 +23,11 @@ NO_NAME = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'(?:\. Got value
 
 
 def explain_mistake(message: str, keys: Iterable[str]) -> str:
-    """The message of jsonargparse (4.53) for a mistake, without what it says of every alternative.
+    """The message of jsonargparse (4.53) for a mistake, without its text for every alternative.
 
     Args:
-        message: Of several lines.
-        keys: That flags and YAML may have, such as ``trainer.max_steps``.
+        message: Several lines.
+        keys: Of flags and YAML, such as ``trainer.max_steps``.
     """
     if unknown := NO_FLAG.search(message):
         return message + _nearest(unknown[1], keys)

@@ -1,4 +1,4 @@
-"""Spellings of version 0.1, read for one release more: then this file goes, with the line of `run.py` that calls it."""
+"""Spellings of version 0.1, read for one more release: then delete this file and its call in `run.py`."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,7 +13,7 @@ MODELS = {"rtt_lightning.policy.RTT": RTT, "RTT": RTT, "rtt_lightning.policy.Pol
 """The old policies, and the algorithm of each."""
 OF_GRPO = ("response_reward", "scale_rewards")
 OF_RTT = (*OF_GRPO, "partition", "combine", "alpha", "beta", "std_floor", "advantage_clip")
-"""Arguments of the model that are the algorithm's now."""
+"""Former arguments of the model that are now the algorithm's."""
 OURS = {
     POLICY,
     "rtt_lightning.modules.PolicyModule",
@@ -37,10 +37,10 @@ CLASSES = {
 
 
 def renamed(given: Sequence[Given]) -> tuple[list[Given], list[str]]:
-    """Arguments in today's spelling, and a line to say what was another one.
+    """Arguments in today's spelling, and a line that names the changes.
 
-    Arguments of the old policies go to the algorithm that is named last; where none is, to `RTT` if any of them is its
-    own, else to `GRPO`. A model class of the user's keeps its arguments.
+    Arguments of the old policies go to the algorithm named last; without one, to `RTT` if it alone has any of them,
+    else to `GRPO`. A user's own model class keeps its arguments.
     """
     said: dict[str, str] = {}
     given = [_classes(each, said) for each in given]
@@ -97,7 +97,7 @@ def _model(model: Any, algorithm: str, said: dict[str, str]) -> Any:
 
 
 def _moved(model: Any) -> dict[str, Any]:
-    """The arguments of a model of ours that are the algorithm's now."""
+    """The arguments of one of our models that are now the algorithm's."""
     if (class_of(model) or POLICY) not in OURS:
         return {}
     return {name: value for name, value in arguments_of(model).items() if name in OF_RTT}

@@ -59,11 +59,11 @@ A part's flags: `rtt fit --model.help`, `--model.algorithm.help RTT`,
 
 
 class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of a description."""
+    """Keeps the line breaks of a description."""
 
 
 class SaveConfigWithLogs(SaveConfigCallback):
-    """Saves the whole configuration: beside the logs, where something is logged, in every logger and checkpoint."""
+    """Saves the whole configuration: beside the logs, if any, and in every logger and checkpoint."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.logger is not None:
@@ -82,14 +82,14 @@ class SaveConfigWithLogs(SaveConfigCallback):
 
 
 class RTTCommandLine(LightningCLI):
-    """LightningCLI with a `rollout` group, and the policy's tokenizer known to the data."""
+    """LightningCLI with a `rollout` group; passes the policy's tokenizer to the data."""
 
     usage = "rtt {name} [--config FILE ...] [--GROUP.NAME VALUE ...]"
     description = HELP
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        says = "Seed of training, and of data and sampling without one of their own (data.seed, rollout.seed)."
-        parser.add_argument("--seed_everything", type=bool | int, default=0, help=f"{says} True: a random one.")
+        says = "Seed of training, and of data and sampling unless they have their own (data.seed, rollout.seed)."
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=f"{says} True: random.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
@@ -103,7 +103,7 @@ class RTTCommandLine(LightningCLI):
                 "trainer.use_distributed_sampler": False,
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.log_every_n_steps": 1,
-                "trainer.enable_progress_bar": False,  # `Progress` says what these would
+                "trainer.enable_progress_bar": False,  # `Progress` replaces these
                 "trainer.enable_model_summary": False,
                 "trainer.max_epochs": -1,
                 "trainer.plugins": {"class_path": "rtt_lightning.runtime.checkpoints.CheckpointFiles"},
@@ -125,7 +125,7 @@ class RTTCommandLine(LightningCLI):
             raise UserError(explain_mistake(str(error), own.get_defaults(skip_validation=True).keys())) from error
 
     def _set_seed(self) -> None:
-        """One seed for all: data and sampling have it as well, where they are not given their own."""
+        """Use one seed for everything: data and sampling too, unless they have their own."""
         super()._set_seed()
         for part in ("data", "rollout"):
             if self._get(self.config, part).seed is None:
@@ -148,11 +148,11 @@ class RTTCommandLine(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise UserError(str(error)) from error
-        except SIGTERMException:  # Lightning ends a run without checkpoints in this way, with exit code 0
+        except SIGTERMException:  # Lightning ends a run without checkpoints so, with exit code 0
             sys.exit(SIGTERM_EXIT_CODE)
 
     def _parse_ckpt_path(self) -> None:
-        """Find the checkpoint before anything is loaded; nothing in it changes what YAML and flags say."""
+        """Find the checkpoint before anything is loaded; YAML and flags win over its settings."""
         if "subcommand" not in self.config:
             return
         config = self.config[self.config.subcommand]
@@ -163,7 +163,7 @@ class RTTCommandLine(LightningCLI):
 
 @contextmanager
 def mistakes_named() -> Iterator[None]:
-    """While parts are made of what YAML and flags say: what they refuse is the user's to mend, whoever wrote them."""
+    """While parts are made from YAML and flags: turn their errors into the user's, whoever wrote the parts."""
     try:
         yield
     except UserError:
@@ -181,13 +181,13 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
     """Lightning's command line for ours, also for tests and notebooks.
 
     Args:
-        args: What stands behind `rtt`.
-        command_line: What parses them and acts.
-        run: They begin with one of Lightning's commands.
+        args: What follows `rtt`.
+        command_line: Parses and runs them.
+        run: Whether they begin with one of Lightning's commands.
     """
     quieten()
     for name in rtt_lightning.__all__:
-        getattr(rtt_lightning, name)  # imported, so that help lists it and its name alone will do
+        getattr(rtt_lightning, name)  # import it, so that help lists it and its short name works
     texts = {"description": command_line.description, "formatter_class": Formatter}
     texts_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *SUBCOMMANDS)}
     own = {"parser_mode": "omegaconf", "exit_on_error": False, "prog": "rtt"}

@@ -1,4 +1,4 @@
-"""What every rollout engine is: it streams finished responses, with exact tokens and log-probs."""
+"""The base of rollout engines, which stream finished responses with exact tokens and log-probs."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from rtt_lightning.types import Marks, Rollout
 from rtt_lightning.types.errors import UserError
 
 FEW_TOKENS = 16
-"""Tokens of a response that tell whether an engine samples from the policy."""
+"""Tokens of a response that are enough to tell whether an engine samples from the policy."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Sampling:
     Attributes:
         n: Responses per prompt: the group size G in training.
         max_new_tokens: Longest response, the end token included.
-        temperature: >= 0; log-probs are taken at this temperature everywhere. 0 is greedy: the most likely token each
-            time, one response per prompt, for evaluation; log-probs are then taken at temperature 1.
+        temperature: >= 0; all log-probs are at this temperature. 0 is greedy, for evaluation: always the most likely
+            token, one response per prompt, with log-probs at temperature 1.
         top_p: Nucleus, in (0, 1]; 1 keeps the full vocabulary.
         top_k: Most likely tokens kept; 0 keeps the full vocabulary.
     """
@@ -50,17 +50,17 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether each token is the most likely one; top_p and top_k then change nothing."""
+        """Whether each token is the most likely one; top_p and top_k then have no effect."""
         return self.temperature == 0
 
     @property
     def logprob_temperature(self) -> float:
-        """Temperature that log-probs of these responses are taken at, > 0."""
+        """Temperature of the log-probs of these responses, > 0."""
         return self.temperature or 1.0
 
     @property
     def full_vocabulary(self) -> bool:
-        """Whether samples come from the full softmax, so that the sampler's log-probs are those of the policy."""
+        """Whether samples come from the full softmax, so that the sampler's log-probs are the policy's."""
         return self.top_p == 1 and self.top_k == 0 and not self.greedy
 
 
@@ -70,10 +70,10 @@ class SampleRequest:
 
     Attributes:
         prompt_id: Id of the `RubricSample`.
-        group_id: What the responses will share.
+        group_id: Of all these responses.
         prompt_ids: Token ids of the prompt.
         seeds: One per response.
-        reasoning: Pairs of marks that reasoning stands between; ``None`` for those that the tokenizer shows, see
+        reasoning: Pairs of marks around reasoning; ``None`` to find them with
             `rtt_lightning.lm.reasoning.reasoning_marks`.
     """
 
@@ -95,7 +95,7 @@ class PolicyWeights(Protocol):
 
     @property
     def base_model(self) -> str:
-        """Folder or hub name that the policy started from."""
+        """Folder or hub name of the model that the policy started from."""
         ...
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -108,11 +108,11 @@ class RolloutEngine(ABC):
 
     @abstractmethod
     def start(self, policy: PolicyWeights) -> None:
-        """Get ready to sample from this policy and its current weights; called once before the first `generate`."""
+        """Prepare to sample from this policy with its current weights; called once before the first `generate`."""
 
     @abstractmethod
     def sync(self, policy: PolicyWeights) -> None:
-        """Take over the policy's current weights; called whenever they changed since the last `generate`."""
+        """Take the policy's current weights; called if they changed since the last `generate`."""
 
     @abstractmethod
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
@@ -123,7 +123,7 @@ class RolloutEngine(ABC):
 
         Args:
             requests: One, or none for a process without prompts.
-            sampling: How the run samples; the temperature and, if it is shorter, the length are kept.
+            sampling: How the run samples; its temperature is kept, and its length if that is shorter.
             policy_version: As for `generate`.
         """
         few = min(FEW_TOKENS, sampling.max_new_tokens)
@@ -135,7 +135,7 @@ class RolloutBuilder:
 
     Args:
         tokenizer: The policy's.
-        end_ids: Token ids that end a response. They carry no characters, however the tokenizer declares them.
+        end_ids: Token ids that end a response. They carry no characters, whether special or not.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int]) -> None:
@@ -176,7 +176,7 @@ class RolloutBuilder:
         )
 
     def _spelling(self, token_id: int, marks: Sequence[Marks]) -> bytes:
-        """Bytes of a token; of a special one only where marks are made of it, so that these can be found."""
+        """Bytes of a token; a special one has some only if marks contain it, so that these can be found."""
         if token_id in self.end_ids:
             return b""
         name = self._bytes.special.get(token_id)
@@ -185,7 +185,7 @@ class RolloutBuilder:
         return self._bytes(token_id)
 
     def _last_mark(self, prompt_ids: Sequence[int], marks: Sequence[Marks]) -> str:
-        """The mark that a prompt ends with, but for white space; empty for none."""
+        """The mark that a prompt ends with, apart from white space; empty if none."""
         every = [mark for pair in marks for mark in pair]
         tail = prompt_ids[-8 - max((len(mark.encode()) for mark in every), default=0) :]
         end = self._bytes.text([self._spelling(token, marks) for token in tail])[0].rstrip()

@@ -1,4 +1,4 @@
-"""The replay engine: feeds recorded rollouts, for parity, resume and benchmark runs without sampling."""
+"""The replay engine: returns recorded rollouts, for parity, resume and benchmark runs without sampling."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from rtt_lightning.types.errors import UserError
 
 
 class ReplayEngine(RolloutEngine):
-    """Returns the recorded responses of a prompt in turn, starting over when they are used up.
+    """Returns the recorded responses of a prompt in turn, from the start again when they run out.
 
     Args:
         rollouts: Recorded rows; token ids, log-probs and policy versions are replayed as they were.
@@ -29,7 +29,7 @@ class ReplayEngine(RolloutEngine):
         """Nothing to do: no model is sampled."""
 
     def probe(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
-        """Nothing: what was recorded is of no current weights, and is kept for the run."""
+        """Nothing: recordings do not come from current weights, and are kept for the run."""
         return iter(())
 
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:

@@ -1,9 +1,9 @@
-"""Verdicts to accuracies: counts of each response, which add up over batches, prompts and processes, and their ratios.
+"""Verdicts to accuracies: counts per response, which add up over batches, prompts and processes, and their ratios.
 
 *Undecided is not missing at random.* A failure is known as soon as one criterion is not as desired, a success only when
-all are decided; and responses that are wholly decided have shorter rubrics. So where anything is undecided the
-instruction-level accuracy of a whole set is not known, only its bounds are: all undecided criteria not as desired, or
-all as desired. The accuracy over wholly decided responses is another metric, of other rubrics.
+all are decided; and wholly decided responses have shorter rubrics. So if anything is undecided, only bounds of the
+instruction-level accuracy of a whole set are known: all undecided criteria not as desired, or all as desired. The
+accuracy over wholly decided responses is another metric, over other rubrics.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ RUBRIC = "rubric_accuracy"
 WHOLE, LOWER, UPPER, WHOLLY_DECIDED = (
     f"instruction_accuracy{part}" for part in ("", "_lower_bound", "_upper_bound", "_wholly_decided")
 )
-"""Of all responses, the bounds of that, and of wholly decided responses alone."""
+"""The accuracy over all responses, its bounds, and the accuracy over wholly decided responses alone."""
 
 PerCriterion = Bool[Tensor, "batch rubric"]
 Weights = Float[Tensor, "batch rubric"]
@@ -33,7 +33,7 @@ Counts = TypeVar("Counts", Tensor, np.ndarray)
 
 
 def accuracy_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights) -> Int[Tensor, "batch 8"]:
-    """Of each response what `accuracy_metrics` needs.
+    """The counts of each response that `accuracy_metrics` needs.
 
     Args:
         met: Verdicts; meaningless where not ``scorable``.
@@ -41,8 +41,9 @@ def accuracy_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights)
         weights: 0 marks padding, a negative weight an unwanted criterion.
 
     Returns:
-        Its criteria as desired, those that are scorable, 1 for the response, its criteria, whether all are as desired,
-        whether one is known not to be, whether it is wholly decided, and its criteria if so. All 0 for an empty rubric.
+        The number of criteria as desired and of scorable ones; 1 for the response; the number of criteria; whether all
+        are as desired, whether one is known not to be, and whether all are decided; and the number of criteria if so.
+        All 0 for an empty rubric.
     """
     exists = weights != 0
     desired, scorable = as_desired(met, weights), scorable & exists
@@ -58,9 +59,9 @@ def accuracy_counts(met: PerCriterion, scorable: PerCriterion, weights: Weights)
 def accuracy_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
     """Successes and trials of each accuracy, by name, from ``[... 8]`` counts or sums of them.
 
-    `RUBRIC`, over scorable criteria; at instruction level `LOWER` and `UPPER`, with every undecided criterion not as
-    desired, and as desired; `WHOLLY_DECIDED`; and `WHOLE` only if every criterion was decided: no other single number
-    stands for a whole set.
+    `RUBRIC`, over scorable criteria; at instruction level `LOWER` and `UPPER`, with all undecided criteria not as
+    desired and as desired; `WHOLLY_DECIDED`; and `WHOLE` only if every criterion was decided: no other single number
+    describes a whole set.
     """
     desired, scorable, responses, _, passed, failed, decided, _ = (counts[..., column] for column in range(8))
     ratios = {LOWER: (passed, responses), UPPER: (responses - failed, responses), WHOLLY_DECIDED: (passed, decided)}
@@ -69,11 +70,12 @@ def accuracy_ratios(counts: Counts) -> dict[str, tuple[Counts, Counts]]:
 
 
 def accuracy_metrics(totals: Int[Tensor, "8"]) -> dict[str, Tensor]:
-    """Metrics of a set, without those that are not known; none without a response.
+    """The known metrics of a set; none without a response.
 
     The accuracies of `accuracy_ratios`; ``undecided_share``, the share of responses with an undecided criterion;
-    ``unscorable``, that of criteria without a verdict; ``wholly_decided_responses``, the number of the others;
-    ``wholly_decided_criteria`` and ``criteria``, the mean number of criteria of those, and of all responses.
+    ``unscorable``, the share of criteria without a verdict; ``wholly_decided_responses``, the number of responses
+    without undecided criteria; ``wholly_decided_criteria`` and ``criteria``, the mean number of criteria of those and
+    of all responses.
 
     Args:
         totals: The sum of `accuracy_counts`.
@@ -103,7 +105,7 @@ def verdict_tensors(judged: Sequence[JudgedRollout]) -> tuple[Tensor, Tensor, Te
 
 
 def counts_by_prompt(judged: Sequence[JudgedRollout]) -> dict[str, np.ndarray]:
-    """Sums of the `accuracy_counts` of each prompt's responses, by prompt id, in order of the first ones."""
+    """Sums of the `accuracy_counts` of each prompt's responses, by prompt id, in order of first occurrence."""
     totals: dict[str, np.ndarray] = {}
     for item, row in zip(judged, accuracy_counts(*verdict_tensors(judged)).numpy(), strict=True):
         totals[item.sample.id] = totals.get(item.sample.id, 0) + row
@@ -111,15 +113,15 @@ def counts_by_prompt(judged: Sequence[JudgedRollout]) -> dict[str, np.ndarray]:
 
 
 def counts_by_kind(judged: Sequence[JudgedRollout]) -> Counter[tuple[str, bool | None]]:
-    """Criteria by kind (checker id) and by whether they are as desired; adds up over sets of responses."""
+    """Numbers of criteria by kind (checker id) and by whether they are as desired; they add up over responses."""
     both = (zip(item.sample.criteria, item.as_desired, strict=True) for item in judged)
     return Counter((criterion.checker, desired) for pairs in both for criterion, desired in pairs)
 
 
 def accuracy_by_kind(counts: Counter[tuple[str, bool | None]]) -> dict[str, tuple[float, int, int]]:
-    """Rubric-level accuracy, number of scorable criteria and of the others of each criterion kind, of `counts_by_kind`.
+    """Per criterion kind: rubric-level accuracy, number of scorable criteria, and of others; from `counts_by_kind`.
 
-    Rarest success first; kinds without a scorable criterion, whose accuracy is NaN, last.
+    Lowest accuracy first; kinds without a scorable criterion, whose accuracy is NaN, last.
     """
     found: dict[str, tuple[float, int, int]] = {}
     for kind in {kind for kind, _ in counts}:

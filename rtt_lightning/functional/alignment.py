@@ -1,8 +1,8 @@
 """Characters and tokens: which characters a token carries, which tokens a span covers, tokens of one tokenizer on
-tokens of another. Everything goes through character offsets; text is never tokenised a second time.
+tokens of another. All through character offsets: text is never tokenised a second time.
 
-Some tokenizers leave white space out of their offsets (GPT-NeoX, RoBERTa, BERT): characters that lie between two tokens
-belong to the second one.
+Some tokenizers leave white space out of their offsets (GPT-NeoX, RoBERTa, BERT): characters between two tokens belong
+to the second one.
 """
 
 import codecs
@@ -16,9 +16,9 @@ from rtt_lightning.types.axes import Bool, Float, Int
 
 
 def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
-    """Text of a token sequence, and the characters of it that each token carries.
+    """Text of a token sequence, and the characters that each token carries.
 
-    A multi-byte character split over several tokens (emoji, CJK) belongs to each of them. Bytes that are no UTF-8
+    A multi-byte character split over several tokens (emoji, CJK) belongs to each of them. Bytes that are not UTF-8
     become U+FFFD, as in every tokenizer's own decoding. A token without bytes (special tokens) gets an empty span.
 
     Args:
@@ -38,7 +38,7 @@ def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]
 def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Bool[Tensor, " token"]:
     """Tokens that carry at least one character of a span.
 
-    Overlapping and empty spans are fine. Hand case: spans ((2, 5),), offsets ((0, 3), (3, 3), (3, 6), (6, 8)) ->
+    Spans may overlap or be empty. Example: spans ((2, 5),), offsets ((0, 3), (3, 3), (3, 6), (6, 8)) ->
     (True, False, True, False).
     """
     hit = [any(max(a, start) < min(b, end) for a, b in spans) for start, end in _whole(offsets)]
@@ -48,10 +48,10 @@ def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Bool[Tens
 def transfer(
     values: Float[Tensor, "rubric source"], source: Sequence[Span], target: Sequence[Span]
 ) -> Float[Tensor, "rubric target"]:
-    """Token values of one tokenizer carried over to the tokens of another, by characters of the same text.
+    """Transfer token values of one tokenizer to the tokens of another, by characters of the same text.
 
-    A target token gets the mean of the source values over its characters; a character that several source tokens
-    share has their mean; characters behind the last source token take no part.
+    A target token gets the mean of the source values over its characters; a character of several source tokens has
+    their mean; characters after the last source token do not count.
 
     Args:
         values: Finite.
@@ -59,7 +59,7 @@ def transfer(
         target: Character span of each target token.
 
     Returns:
-        0 for target tokens without a covered character.
+        Values, 0 for target tokens without a covered character.
     """
     source = _whole(source)
     length = max((end for _, end in (*source, *target)), default=0)
@@ -75,7 +75,7 @@ def transfer(
 
 
 def _whole(offsets: Sequence[Span]) -> list[Span]:
-    """Offsets with the characters that lie between tokens; those that leave none out stay as they are."""
+    """Offsets extended by the characters between tokens, if any."""
     found, last = [], 0
     for start, end in offsets:
         found.append((min(start, last), end))

@@ -1,4 +1,4 @@
-"""Shares with 95 % intervals, over prompts whose trials belong together."""
+"""Shares with 95 % intervals, with trials clustered by prompt."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ RESAMPLES = 2_000
 
 
 def exact_reach(trials: int) -> float:
-    """How far a share may be from 0 (or 1) where none (or all) of ``trials`` >= 1 independent ones succeeded.
+    """How far a share may be from 0 (or 1) if none (or all) of ``trials`` >= 1 independent ones succeeded.
 
     The interval of Clopper and Pearson (1934) at 95 %: 0 of n gives [0, 1 - 0.025^(1/n)].
     """
@@ -15,11 +15,11 @@ def exact_reach(trials: int) -> float:
 
 
 def ratio_with_interval(counts: np.ndarray) -> dict[str, float]:
-    """Sum of successes / sum of trials over prompts, with a 95 % interval that knows that a prompt's trials belong
-    together: 1.96 standard errors of the ratio (Cochran, Sampling Techniques, 6.4), within [0, 1].
+    """Sum of successes / sum of trials over prompts, with a 95 % interval for trials clustered by prompt: 1.96 standard
+    errors of the ratio (Cochran, Sampling Techniques, 6.4), within [0, 1].
 
-    Where all trials failed or all succeeded there is no spread to estimate an error from, and the interval is exact,
-    see `exact_reach`, for as many trials as there are prompts: the responses to one may all go the same way.
+    If all trials failed or all succeeded, there is no spread to estimate an error from. The interval is then exact
+    (see `exact_reach`) for as many trials as prompts, since responses to one prompt may be alike.
 
     Args:
         counts: ``[prompt 2]``, successes and trials.
@@ -45,15 +45,15 @@ def difference_with_interval(counts: np.ndarray, seed: int = 0) -> tuple[float, 
     """Share after minus share before, and its 95 % interval by bootstrap over prompts.
 
     A resample draws prompts with replacement and takes all trials of a drawn prompt, before and after, so that easy and
-    hard prompts cancel; each share is pooled over the drawn prompts. Where both are 0, or both 1, no resample differs:
-    the interval is then the exact one of the share of prompts that change, of which none did.
+    hard prompts cancel; each share is pooled over the drawn prompts. If both are 0 or both 1, no resample differs: the
+    interval is then the exact one for the share of prompts that change, as none did.
 
     Args:
         counts: ``[2 2 prompt]``: before and after, successes and trials.
         seed: Of the resampling.
 
     Returns:
-        Difference, lower bound, upper bound; NaN where nothing is counted.
+        Difference, lower bound, upper bound; NaN without trials.
     """
     prompts, total = counts.shape[-1], counts.sum(-1)
     if (total[:, 0] == 0).all() or (total[:, 0] == total[:, 1]).all():

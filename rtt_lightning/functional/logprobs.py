@@ -1,8 +1,8 @@
 """Log-probabilities and entropy of given tokens without a [token, vocabulary] tensor.
 
-For a vocabulary of 150,000 the logits of a few thousand tokens outweigh the model. Here they exist for a slice of the
-vocabulary at a time, in the forward pass and, recomputed, in the backward pass. Slicing the vocabulary rather than the
-tokens means that each row of the weight's gradient is written once.
+For a vocabulary of 150,000 the logits of a few thousand tokens are larger than the model. Here they exist for one slice
+of the vocabulary at a time, in the forward pass and, recomputed, in the backward pass. Slicing the vocabulary, not the
+tokens, writes each row of the weight's gradient once.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from torch import Tensor
 from rtt_lightning.types.axes import Float, Int
 
 BLOCK_NUMEL = 2**22
-"""Logits that exist at a time: 16 MiB in fp32."""
+"""Logits held at a time: 16 MiB in fp32."""
 BLOCK_WORDS = 128
-"""The least words in a slice, whatever the number of tokens: narrower matrix products are slow."""
+"""Fewest words in a slice: narrower matrix products are slow."""
 
 
 def token_logprobs(
@@ -26,8 +26,8 @@ def token_logprobs(
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """log softmax(hidden weight^T / temperature)[targets], and the entropy of that distribution in nats.
 
-    Both are differentiable with respect to ``hidden`` and ``weight``. Logits are formed in the dtype of ``weight``,
-    or in that of autocast where it is on, and normalised in fp32.
+    Both are differentiable with respect to ``hidden`` and ``weight``. Logits are computed in the dtype of ``weight``,
+    or of autocast if it is on, and normalised in fp32.
 
     Args:
         hidden: States that predict ``targets``.
@@ -72,7 +72,7 @@ class _TokenLogprobs(torch.autograd.Function):
         states = hidden.to(dtype)
         target_logits = torch.zeros_like(targets, dtype=torch.float32)
         blocks = _blocks(len(hidden), len(weight))
-        # Made in advance: small tensors that stay, between large ones that go, would split the room of the large ones.
+        # Made in advance: small lasting tensors between large temporary ones would fragment the memory.
         norms, entropies = torch.empty(2, len(blocks), len(hidden), device=hidden.device)
         for block, words in enumerate(blocks):
             logits = _scaled_logits(states, weight[words].to(dtype), temperature)
@@ -85,7 +85,7 @@ class _TokenLogprobs(torch.autograd.Function):
         log_q = norms - norm
         entropy = (log_q.exp() * (entropies - log_q)).sum(0)
         ctx.save_for_backward(hidden, weight, targets, temperature, norm, entropy)
-        ctx.set_materialize_grads(False)  # what does not count has no gradient, and costs nothing
+        ctx.set_materialize_grads(False)  # an unused output has no gradient, and costs nothing
         ctx.dtype = dtype
         return target_logits - norm, entropy
 

@@ -1,4 +1,4 @@
-"""Per-token losses and their one aggregation."""
+"""Per-token losses and their aggregation."""
 
 from collections.abc import Callable
 from math import log
@@ -13,7 +13,7 @@ from rtt_lightning.types.axes import Bool, Float
 PerToken = Float[Tensor, "batch token"]
 Mask = Bool[Tensor, "batch token"]
 Distance = Callable[[Tensor, Tensor], Any]
-"""(logprobs, reference) -> KL [batch token]; for jsonargparse said to return anything, see `advantages.Combine`."""
+"""(logprobs, reference) -> KL [batch token]; annotated as Any for jsonargparse, see `advantages.Combine`."""
 
 
 def clipped_surrogate(
@@ -31,8 +31,8 @@ def clipped_surrogate(
 
 
 def kl_k1(logprobs: PerToken, reference: PerToken) -> PerToken:
-    """log pi - log ref: unbiased for KL(pi || ref) on samples of pi, high variance, either sign. In a loss it holds
-    nothing back: on policy its gradient is that of log pi, whose expectation is 0.
+    """log pi - log ref: unbiased for KL(pi || ref) on samples of pi, high variance, may be negative. Useless in a loss:
+    on policy its gradient is that of log pi, whose expectation is 0.
     """
     return logprobs - reference
 
@@ -45,14 +45,14 @@ def kl_k2(logprobs: PerToken, reference: PerToken) -> PerToken:
 def kl_k3(logprobs: PerToken, reference: PerToken) -> PerToken:
     """ref / pi - 1 - log(ref / pi): unbiased for KL(pi || ref) on samples of pi, low variance, never negative.
 
-    Exact, with its gradient 1 - ref / pi, wherever it has a value in the dtype (in fp32 up to a log-ratio of 88.7); a
-    larger log-ratio has the value and the gradient of the largest one, so that it is still pulled back, and finitely.
+    Exact, with its gradient 1 - ref / pi, wherever the dtype can hold it (in fp32 up to a log-ratio of 88.7). Larger
+    log-ratios have the value and gradient at that limit, so that they are still pulled back, by a finite force.
     """
     log_ratio = reference - logprobs
     largest = torch.finfo(log_ratio.dtype)
     held = log_ratio.detach().clamp(max=log(largest.max) * (1 - largest.eps))
     slope = held.expm1()
-    return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0: it carries the gradient
+    return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0 and carries the gradient
 
 
 def binary_cross_entropy(logits: PerToken, labels: PerToken | Mask) -> PerToken:
@@ -61,7 +61,7 @@ def binary_cross_entropy(logits: PerToken, labels: PerToken | Mask) -> PerToken:
 
 
 def masked_sum(values: PerToken, mask: Mask) -> Float[Tensor, ""]:
-    """Sum of ``values`` where ``mask``; what lies elsewhere (NaN too) reaches neither value nor gradient."""
+    """Sum of ``values`` where ``mask``; others, even NaN, affect neither value nor gradient."""
     return torch.where(mask, values, 0.0).sum()
 
 
@@ -70,13 +70,13 @@ def token_mean(
 ) -> Float[Tensor, ""]:
     """This micro-batch's share of the mean over all response tokens of the update.
 
-    Lightning divides a loss by ``micro_batches`` (accumulation) and DDP / FSDP average gradients over ``ranks``; both
-    are multiplied back here, so that summed over micro-batches and ranks the loss is sum(values) / update_tokens: a
-    mean over tokens, not a mean of means.
+    Lightning divides a loss by ``micro_batches`` (accumulation) and DDP / FSDP average gradients over ``ranks``. This
+    multiplies by both, so that the sum over micro-batches and ranks is sum(values) / update_tokens: a mean over tokens,
+    not a mean of means.
 
     Args:
         values: Per-token losses.
-        mask: Tokens that count. A mask without any gives 0 with a graph, so that every rank still runs backward.
+        mask: Tokens that count. Without any, the result is 0 with a graph, so that every rank still runs backward.
         update_tokens: The denominator: masked tokens in all micro-batches of the update on all ranks.
         micro_batches: Micro-batches per update.
         ranks: World size.

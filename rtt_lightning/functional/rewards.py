@@ -23,10 +23,10 @@ ResponseReward = Callable[[Experience], tuple[Tensor, Tensor]]
 
 
 def all_or_nothing(experience: Experience) -> Reward:
-    """AON: 1 if every criterion is as desired, else 0 (Eq. 2); unknown while one is undecided, and for an empty rubric.
+    """AON: 1 if every criterion is as desired, else 0 (Eq. 2); unknown if one is undecided, and for an empty rubric.
 
-    Also where another criterion is not as desired, so that the reward could only be 0: a group's baseline would
-    otherwise be built from failures that are known and successes that are not.
+    It is unknown even if another criterion is not as desired, which would make it 0: otherwise a group's baseline
+    would count failures as soon as they are known, but not successes.
     """
     passed, known = all_or_nothing_lower_bound(experience)
     known &= experience.decided
@@ -34,9 +34,9 @@ def all_or_nothing(experience: Experience) -> Reward:
 
 
 def all_or_nothing_lower_bound(experience: Experience) -> Reward:
-    """AON with every undecided criterion taken as not desired: at most the reward that it would have if decided.
+    """AON with every undecided criterion counted as not desired: at most the reward that it would be if decided.
 
-    The one reward here that an undecided criterion lowers; unknown for an empty rubric alone. Its failures are partly
+    The only reward here that an undecided criterion lowers; unknown only for an empty rubric. Some of its failures are
     those of judges and checkers: for runs that prefer this to leaving such responses out.
     """
     known = experience.exists.any(-1)
@@ -44,8 +44,8 @@ def all_or_nothing_lower_bound(experience: Experience) -> Reward:
 
 
 def satisfaction_rate(experience: Experience) -> Reward:
-    """CSR: the mean desired value of the scorable criteria, without degrees the share of them that are as desired
-    (Eq. 3); unknown where none is scorable.
+    """CSR: the mean desired value of the scorable criteria; without degrees, the share of them as desired (Eq. 3).
+    Unknown if none is scorable.
 
     With positive weights this is the paper's mean of I; weights count by their sign only.
     """
@@ -55,11 +55,10 @@ def satisfaction_rate(experience: Experience) -> Reward:
 def weighted_mean(experience: Experience) -> Reward:
     """Sum of w times value / sum of the positive w, both over scorable criteria.
 
-    Range: at most 1; below 0 when unwanted criteria outweigh wanted ones. Unknown where no wanted criterion is
-    scorable.
+    At most 1; below 0 when unwanted criteria outweigh wanted ones. Unknown if no wanted criterion is scorable.
 
     Raises:
-        UserError: If a row has no positive weight at all, so that its reward could only be 0 or negative.
+        UserError: If a row has no positive weight, so that its reward could only be 0 or negative.
     """
     weights = experience.weights
     if not (weights > 0).any(-1).all():
@@ -68,7 +67,7 @@ def weighted_mean(experience: Experience) -> Reward:
             f"weighted_mean needs a positive weight in every rubric, got {weights[row].tolist()} in row {row}; "
             "give one wanted criterion a positive weight or use satisfaction_rate"
         )
-    # In double: equal rewards then differ by the rounding of weights alone.
+    # In double: equal rewards then differ only by the rounding of weights.
     counted = torch.where(experience.scorable, weights, 0.0).double()
     total = counted.clamp(min=0).sum(-1)
     known = total > 0
@@ -79,8 +78,8 @@ def weighted_mean(experience: Experience) -> Reward:
 def hard_times_soft(experience: Experience) -> Reward:
     """Mean desired value of the hard criteria times that of the soft ones. VerIF, arXiv 2506.09942.
 
-    A side without criteria counts 1; one with criteria of which none is scorable makes the reward unknown, as an empty
-    rubric does. Weights count by their sign only.
+    A side without criteria counts as 1; a side whose criteria are all unscorable makes the reward unknown, like an
+    empty rubric. Weights count by their sign only.
     """
     reward, known = experience.weights.new_ones(len(experience.weights)), experience.exists.any(-1)
     for side in (experience.hard, ~experience.hard):

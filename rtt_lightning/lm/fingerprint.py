@@ -1,4 +1,4 @@
-"""Whether two folders or hub names hold the same weights, without reading them all."""
+"""Fingerprints of weights: tell whether two folders or hub names hold the same, without reading everything."""
 
 import hashlib
 import json
@@ -10,28 +10,28 @@ from safetensors import safe_open
 from transformers.utils.hub import cached_file
 
 ROWS = 4096
-"""How many rows of tensors are read, spread evenly over each; vectors are read whole."""
+"""Most rows read of a tensor, evenly spread; vectors are read whole."""
 VALUES = 4096
-"""How many values of a row."""
+"""Most values read of a row."""
 LOCAL: dict[str, Any] = {"local_files_only": True, "_raise_exceptions_for_missing_entries": False}
 
 
 def fingerprint(model: str) -> str | None:
-    """Of the weights of a model that was loaded before, as files hold them; some 100 milliseconds.
+    """The fingerprint of the weight files of a model that was loaded before; takes about 100 milliseconds.
 
-    Names and shapes of all tensors count, and rows of each, in bf16: a copy that was saved in another dtype or number
+    It depends on names and shapes of all tensors, and on rows of each in bf16: a copy saved in another dtype or number
     of files has the same one.
 
     Args:
         model: Folder or hub name.
 
     Returns:
-        Hexadecimal digits; ``None`` where no safetensors files are at hand.
+        Hexadecimal digits; ``None`` without local safetensors files.
     """
     files = _files(model)
     if not files:
         return None
-    with torch.device("cpu"):  # while it makes models Lightning puts what is read on the GPU
+    with torch.device("cpu"):  # else Lightning, while it makes models, reads to the GPU
         return _digest(files)
 
 

@@ -1,4 +1,4 @@
-"""Folders of models: written whole or not at all, and compared with the model that they are to hold."""
+"""Folders of models: written completely or not at all, and compared with the trained model."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,19 +17,19 @@ from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.types.errors import UserError
 
 PROBE = 16
-"""Tokens that the trained model and the exported one read, to be compared."""
+"""Tokens on which the trained and the exported model are compared."""
 TOLERANCE = 1e-3
-"""Mean difference of their logits over the size of these: rounding in fp32 gives a hundredth of it."""
+"""Largest mean difference of logits relative to their size: fp32 rounding gives a hundredth of it."""
 
 
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write to, which takes its name once it is complete; else nothing is left of it.
+    """A folder beside ``folder`` to write to. It gets that name when it is complete, and is removed on failure.
 
-    Its files get the mode of any new file here; those of safetensors are for their owner alone.
+    Its files get the mode of any new file; safetensors would give them to their owner alone.
     """
     partial = folder.absolute().with_name(f"{folder.absolute().name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed export
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -45,18 +45,18 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 @torch.no_grad()
 def write_model(make: Callable[[], Any], load: Callable[..., Any], folder: Path, dtype: torch.dtype) -> None:
-    """Write a whole model, adapters merged, and compare it with the trained one: first in fp32, then as it was written.
+    """Write a whole model, adapters merged, and compare it with the trained one: first in fp32, then as written.
 
     At most two models in fp32 are held at a time.
 
     Args:
-        make: Gives the trained model, with adapters or without.
+        make: Makes the trained model, with adapters or without.
         load: Loads the model that it was trained from, or one from another folder, without adapters.
-        folder: Where to.
+        folder: To write.
         dtype: See `in_dtype`.
 
     Raises:
-        UserError: If it computes something else, or its weights do not fit into ``dtype``.
+        UserError: If the written model computes something else, or its weights do not fit into ``dtype``.
     """
     trained = make()
     plain = load(None) if is_wrapped(trained) else trained
@@ -76,7 +76,7 @@ def write_model(make: Callable[[], Any], load: Callable[..., Any], folder: Path,
 
 
 def _save(model: PreTrainedModel, folder: Path) -> None:
-    """As `transformers` does it, with the generation config that the base came with: it refuses some that it loads."""
+    """Save as `transformers` does, also generation configs of the base that it loads but refuses to save."""
     if not model.can_generate():
         model.save_pretrained(folder)
         return
@@ -85,21 +85,21 @@ def _save(model: PreTrainedModel, folder: Path) -> None:
     model.save_pretrained(folder)
     sampling = (given.temperature, given.top_p, given.top_k, given.min_p, given.typical_p)
     if given.do_sample is None and any(value is not None for value in sampling) and given.temperature != 0:
-        given.do_sample = True  # what flags of sampling ask for
+        given.do_sample = True  # as its sampling settings require
     given.to_json_file(folder / "generation_config.json", use_diff=True)
     model.generation_config = given
 
 
 @torch.no_grad()
 def write_adapters(policy: Any, load: Callable[[], Any], folder: Path, dtype: torch.dtype, base: str) -> None:
-    """Write adapters apart, as a PEFT folder, and compare what it gives over the base with the trained policy.
+    """Write adapters as a PEFT folder, and compare them, on the base, with the trained policy.
 
     Args:
         policy: With adapters.
-        load: Loads the model that they stand on.
-        folder: Where to.
+        load: Loads the base model.
+        folder: To write.
         dtype: Of the adapters.
-        base: Folder or hub name of that model: the PEFT folder names it, by a path that holds from anywhere.
+        base: Folder or hub name of the base model, which the PEFT folder names by an absolute path.
     """
     for parameter in policy.parameters():
         if parameter.requires_grad:
@@ -117,14 +117,14 @@ def write_adapters(policy: Any, load: Callable[[], Any], folder: Path, dtype: to
 
 @torch.no_grad()
 def _logits(model: Any) -> Tensor:
-    """Of a few tokens."""
+    """Logits of a few tokens."""
     size = model.config.get_text_config().vocab_size
     ids = torch.randint(size, (1, PROBE), generator=torch.Generator().manual_seed(0))
     return model.eval()(input_ids=ids).logits.float()
 
 
 def _compare(expected: Tensor, written: Any, what: str) -> None:
-    """Refuse a model that does not compute what was trained.
+    """Raise if a written model does not compute the same as the trained one.
 
     Raises:
         UserError: If its logits differ from the expected ones by more than rounding.

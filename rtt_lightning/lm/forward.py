@@ -1,8 +1,8 @@
 """The training forward: log-probs of response tokens, with each prompt computed once for all of its responses.
 
 Rows with the same prompt share one sequence: the prompt, then their responses one after the other. A response sees the
-prompt and itself, at the positions that it would have alone; so the results are those of separate rows, for a fraction
-of the work: of 8 responses of 48 tokens to a prompt of 100, 484 tokens are computed instead of 1,184.
+prompt and itself, at the positions that it would have alone. So results equal those of separate rows, with a fraction
+of the work: 484 tokens instead of 1,184 for 8 responses of 48 tokens to a prompt of 100.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from rtt_lightning.types.batches import Sequences
 from rtt_lightning.types.errors import UserError
 
 LONGEST_SHARED = 2048
-"""Tokens of a shared sequence; attention grows by their square, and in longer ones costs more than the prompts save."""
+"""Most tokens of a shared sequence: attention grows with their square, and would cost more than sharing saves."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the body reads, and where in it each response stands: all that depends on the numbers of a batch.
+    """What the body reads, and where each response is in it: everything that depends on the numbers of a batch.
 
     Attributes:
         ids: ``[sequence position]`` tokens.
-        positions: ``[sequence position]``, of each token in its own prompt + response; or ``None`` where sequences are
-            plain: a model counts these itself, whether or not it would be told.
+        positions: ``[sequence position]``, of each token in its own prompt + response; ``None`` if sequences are plain:
+            the model counts these itself.
         mask: ``[sequence 1 position position]`` bool: which position (third axis) sees which (last); or
             ``[sequence position]``, 0 for padding, where sequences are plain.
         cells: Row and column in the batch of each response token, ``[response token]`` each.
-        predictors: Sequence and position of the state that predicts each of them, likewise.
-        targets: ``[response token]``, these tokens.
+        predictors: Sequence and position of the state that predicts each of them, in the same form.
+        targets: ``[response token]``, the tokens.
         temperature: ``[response token]``
     """
 
@@ -49,22 +49,22 @@ class Layout:
 
 
 def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple[Tensor, Tensor]:
-    """Run the body on prompts + responses and the head on just the states that predict response tokens.
+    """Run the body on prompts + responses, and the head only on states that predict response tokens.
 
     Args:
         model: A causal language model, with or without adapters.
         batch: Rows.
-        share: Compute a prompt once for its responses, where `may_share` has nothing against it.
+        share: Compute a prompt once for its responses, if `may_share` allows it.
 
     Returns:
         Log-probs and entropies at the sampling temperature, ``[batch token]`` fp32, 0 outside ``response_mask``.
 
     Raises:
-        UserError: For a row beyond a length that the model bears, see `refuse_long_rows`.
+        UserError: For a row that is too long for the model, see `refuse_long_rows`.
     """
     causal: Any = without_adapters(model)
     mask = batch["response_mask"]
-    if not len(mask):  # an empty micro-batch still runs the body, so that every rank takes part in its collectives
+    if not len(mask):  # an empty micro-batch runs the body too, so that every rank takes part in its collectives
         hidden = causal.base_model(input_ids=mask.new_zeros(1, 1, dtype=torch.long), use_cache=False).last_hidden_state
         head = causal.get_output_embeddings().weight
         nothing = torch.zeros(mask.shape, device=mask.device) + 0.0 * (hidden.float().sum() + head[:1].float().sum())
@@ -75,7 +75,7 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
 
 
 def layout_logprobs(causal: Any, layout: Layout, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """What `response_logprobs` returns, of that ``shape``. What is computed here depends on shapes alone."""
+    """The result of `response_logprobs`, of that ``shape``. Control flow here depends only on shapes."""
     positions = {} if layout.positions is None else {"position_ids": layout.positions}
     hidden = causal.base_model(
         input_ids=layout.ids, attention_mask=layout.mask, use_cache=False, **positions
@@ -87,24 +87,23 @@ def layout_logprobs(causal: Any, layout: Layout, shape: torch.Size) -> tuple[Ten
 
 
 def may_share(causal: Any) -> bool:
-    """Whether responses may share the computation of their prompt, as far as model and configuration tell."""
+    """Whether model and configuration allow responses to share the computation of their prompt."""
     return _takes_any_mask(causal.config) and "position_ids" in signature(causal.base_model.forward).parameters
 
 
 def _takes_any_mask(config: PreTrainedConfig) -> bool:
-    """Whether a mask of ours decides, in every layer, what a position sees.
+    """Whether our mask decides, in every layer, what a position sees.
 
-    It would replace the window of a windowed layer. A recurrent or convolutional layer does not look at it: a response
-    would see those before it. A sparse one would select among the keys of all responses. And kernels other than those
-    of PyTorch take none.
+    It would replace the window of a windowed layer. Recurrent and convolutional layers ignore it: a response would see
+    those before it. Sparse ones would select among the keys of all responses. And only PyTorch's kernels take a mask.
     """
-    layers = DynamicCache(config=config).layers  # of a kind that depends on what the layer attends to
+    layers = DynamicCache(config=config).layers  # their kind depends on the layer's attention
     sparse = _selected_keys(config.get_text_config(decoder=True))
     return config._attn_implementation == "sdpa" and not sparse and all(type(layer) is DynamicLayer for layer in layers)
 
 
 def _selected_keys(text: Any) -> list[int]:
-    """How many keys sparse layers look at, of all that a mask lets them see; none for other layers."""
+    """How many of the visible keys each sparse layer selects; empty without sparse layers."""
     keys = [getattr(text, name, None) for name in ("index_topk", "keep_window_size")]
     if getattr(text, "index_topk_blocks", None):
         keys.append(text.index_topk_blocks * text.index_block_size)
@@ -112,12 +111,11 @@ def _selected_keys(text: Any) -> list[int]:
 
 
 def longest_rows(config: PreTrainedConfig) -> list[tuple[int, str]]:
-    """Tokens of prompt + response up to which a row's log-probs are its own, and why; empty for almost every model.
+    """Tokens of prompt + response beyond which log-probs depend on other rows, and why; empty for most models.
 
     With LongRoPE and dynamic NTK scaling the rotary frequencies change with the longest row of a forward pass beyond
-    the original length: what a row gets then depends on the rows beside it, and differs from what it got while it was
-    sampled. Sparse layers choose among more keys than they look at by scores that tie, or nearly: padding, or another
-    kernel, makes them choose others.
+    the original length: a row's log-probs then depend on the rows beside it, and differ from those in sampling. Sparse
+    layers select keys by scores, with near ties: padding, or another kernel, makes them select others.
     """
     text = config.get_text_config(decoder=True)
     rotary: dict[str, Any] = getattr(text, "rope_parameters", None) or {}
@@ -134,14 +132,14 @@ def longest_rows(config: PreTrainedConfig) -> list[tuple[int, str]]:
 
 
 def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
-    """Refuse rows whose log-probs would depend on the rows beside them.
+    """Raise for rows whose log-probs would depend on the rows beside them.
 
     Args:
         config: Of the model.
-        tokens: Of the longest prompt + response.
+        tokens: Length of the longest prompt + response.
 
     Raises:
-        UserError: If that is more than the model's `longest_rows`.
+        UserError: If it exceeds the model's `longest_rows`.
     """
     limit, reason = min(longest_rows(config), default=(tokens, ""))
     if tokens > limit:
@@ -153,7 +151,7 @@ def refuse_long_rows(config: PreTrainedConfig, tokens: int) -> None:
 
 
 def layout_of(batch: Sequences, share: bool) -> Layout:
-    """How the body reads a batch; ``share``: rows with the same prompt may share a sequence."""
+    """How the body reads a batch; with ``share``, rows with the same prompt may share a sequence."""
     prompts, starts = batch["prompt_ids"], batch["prompt_lengths"]
     padded = torch.arange(prompts.shape[1], device=prompts.device) >= starts[:, None]
     keys = torch.cat([starts[:, None], prompts.masked_fill(padded, 0)], dim=1)
@@ -169,7 +167,7 @@ def layout_of(batch: Sequences, share: bool) -> Layout:
 
 
 def _laid_out(batch: Sequences, sequence: Tensor, row_start: Tensor, width: int) -> Layout:
-    """Write prompts and responses to their places. ``sequence`` and ``row_start``: ``[batch]``."""
+    """Write prompts and responses to their positions. ``sequence`` and ``row_start``: ``[batch]``."""
     starts, mask = batch["prompt_lengths"], batch["response_mask"]
     shape = (int(sequence.max()) + 1, width)
     ids, positions = starts.new_zeros(shape), starts.new_zeros(shape)
@@ -183,7 +181,7 @@ def _laid_out(batch: Sequences, sequence: Tensor, row_start: Tensor, width: int)
     ids[place], positions[place], owner[place] = batch["response_ids"][mask], starts[row] + token, row
     before = torch.where(token == 0, starts[row] - 1, place[1] - 1)  # the end of the prompt predicts the first token
     given = (row, token), (sequence[row], before), batch["response_ids"][mask], batch["temperature"][row]
-    if shape[0] == len(starts):  # plain sequences: causal attention needs to know the padding alone
+    if shape[0] == len(starts):  # plain sequences: causal attention needs only the padding
         return Layout(ids, None, (owner != -2).long(), *given)
     sees = (owner[:, None] == -1) | (owner[:, None] == owner[:, :, None])
     return Layout(ids, positions, sees.tril()[:, None], *given)

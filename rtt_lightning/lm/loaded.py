@@ -1,4 +1,4 @@
-"""A plain model as a policy: what engines and relevance sources ask of one, without a trainer."""
+"""A plain model as a policy for engines and relevance sources, without a trainer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,12 +16,12 @@ from rtt_lightning.types.errors import UserError
 
 
 class LoadedModel:
-    """A causal language model with its tokenizer, as `rtt_lightning.Collector` takes it.
+    """A causal language model with its tokenizer, for `rtt_lightning.Collector`.
 
     Args:
         model: On any device, with adapters or without.
         tokenizer: With a chat template.
-        chat_template_kwargs: Further arguments of that, such as ``{"enable_thinking": False}``.
+        chat_template_kwargs: Arguments of the template, such as ``{"enable_thinking": False}``.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LoadedModel:
 
     @classmethod
     def from_folder(cls, model: str) -> "LoadedModel":
-        """That of a folder or of the hub, on the CPU, in the dtype of its weights.
+        """Load a folder or hub name, on the CPU, in the dtype of its weights.
 
         Raises:
             UserError: If it cannot be read.
@@ -46,7 +46,7 @@ class LoadedModel:
 
     @property
     def base_model(self) -> str:
-        """Folder or hub name that the model came from, where an engine of its own reads its configuration."""
+        """Folder or hub name of the model, from which some engines load their own copy."""
         if not self.model.config._name_or_path:
             raise UserError(
                 f"this {type(self.model).__name__} was made in memory, and the engine reads a model from a folder: "

@@ -1,4 +1,4 @@
-"""Language models: a frozen base under fp32 adapters, or fp32 weights in full; how the former merge is in `merging`."""
+"""Loading language models: a frozen base under fp32 adapters, or full fp32 weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ __all__ = [
     "trainable_names",
 ]
 NEW_HEADS = ["score", "classifier"]
-"""What `transformers` calls the head of a token classifier; it is new and trains in full."""
+"""Names in `transformers` of the head of a token classifier, which is new and trains in full."""
 CHANGES_LOGITS = (
     "final_logit_softcapping",
     "lm_head_multiplier",
@@ -40,7 +40,7 @@ CHANGES_LOGITS = (
     "logits_scaling",
     "logits_soft_cap",
 )
-"""What `transformers` calls soft caps and scales of logits in configurations."""
+"""Names in configurations of `transformers` for soft caps and scales of logits."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Lora:
     Attributes:
         rank: Rank of the update.
         alpha: The update is scaled by alpha / rank.
-        nf4: Hold the frozen linear layers in 4 bits (QLoRA): a quarter of the memory of bf16, through `bitsandbytes`.
+        nf4: Hold the frozen linear layers in 4 bits (QLoRA), by `bitsandbytes`: a quarter of the memory of bf16.
     """
 
     rank: int = 16
@@ -66,18 +66,18 @@ def load_model(
     trust_remote_code: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """A model of a folder or hub name; on the meta device one without weights, of which the config alone is read.
+    """Load a model; on the meta device one without weights, from the config alone.
 
     Args:
         auto_class: One of the Auto classes of `transformers`.
         model: Folder or hub name.
-        lora: What will train; without adapters all weights are fp32, as a step of 1e-6 vanishes in bf16.
-        base_dtype: Of the weights that stay frozen under adapters, and of computing with those in NF4.
-        trust_remote_code: Run model code that comes with the model.
+        lora: Adapters to train; without them all weights are fp32, as a step of 1e-6 vanishes in bf16.
+        base_dtype: Of the weights frozen under adapters, and of computing with those in NF4.
+        trust_remote_code: Run code that comes with the model.
         kwargs: Changes to its configuration.
 
     Raises:
-        UserError: If the folder or hub name cannot be reached, or 4 bits are asked for without `bitsandbytes`.
+        UserError: If the model cannot be read, or 4 bits are requested without `bitsandbytes`.
     """
     dtype = torch.float32 if lora is None else base_dtype
     if torch.get_default_device().type == "meta":
@@ -94,10 +94,10 @@ def load_model(
 
 
 def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_code: bool = False) -> Any:
-    """A frozen copy of what full training started from, which computes as the policy does: their KL begins at 0.
+    """A frozen copy of the start of full training that computes as the policy does, so that their KL starts at 0.
 
     Autocast multiplies by fp32 weights in ``dtype``, so matrices are held in it; between layers the policy computes in
-    fp32, from embeddings and norms in fp32. A sharded policy computes in ``dtype`` throughout.
+    fp32, with embeddings and norms in fp32. A sharded policy computes in ``dtype`` throughout.
     """
     reference = load_model(AutoModelForCausalLM, model, Lora(), dtype if sharded else torch.float32, trust_remote_code)
     for layer in reference.modules():
@@ -107,8 +107,8 @@ def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_c
 
 
 def _keep_differentiable(model: nn.Module) -> None:
-    """Have 4-bit layers keep their layout. On CPUs with bf16 arithmetic they take another one at the first forward in
-    evaluation mode, rounded, without gradients, and for good: a policy that has sampled would train no further down.
+    """Make 4-bit layers keep their layout. On CPUs with bf16 arithmetic the first forward in evaluation mode would
+    change it for good to a rounded one without gradients: a policy that has sampled would not train below it.
     """
     from bitsandbytes.nn.modules import Linear4bit  # an extra
 
@@ -151,7 +151,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
 def checkpoint_activations(model: PreTrainedModel) -> None:
     """Recompute the activations of each decoder layer in the backward pass: less memory, a third more time.
 
-    `transformers` does so for layers in training mode only, in which many drop out: ours are not while they run.
+    `transformers` does so only for layers in training mode, where many apply dropout: ours run in evaluation mode.
 
     Raises:
         UserError: For a model without such layers.
@@ -177,15 +177,15 @@ def _recomputed(layer: nn.Module, forward: Callable[..., Any], *args: Any) -> An
 
 
 def trainable_names(module: nn.Module) -> set[str]:
-    """Names of the parameters that an optimiser moves: what a checkpoint holds."""
+    """Names of the trainable parameters, which a checkpoint holds."""
     return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def fill_weights(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
-    """Give a network the weights that a LightningModule trained, and held under this prefix.
+    """Load the weights that a LightningModule trained and kept under this prefix.
 
     Raises:
-        UserError: If they are not exactly those that the network trains.
+        UserError: If they are not exactly the network's trainable weights.
     """
     weights = {name.removeprefix(prefix): weight for name, weight in state.items()}
     check_fits(weights, trainable_names(module))
@@ -193,9 +193,9 @@ def fill_weights(module: nn.Module, state: Mapping[str, Tensor], prefix: str) ->
 
 
 def refuse_unusual_head(model: PreTrainedModel) -> None:
-    """Refuse models whose configuration says that logits are more than hidden states times the output embedding.
+    """Raise if the configuration says that logits are more than hidden states times the output embedding.
 
-    `rtt_lightning.lm.selfcheck` finds the others; small logits would hide a soft cap from it.
+    `rtt_lightning.lm.selfcheck` finds other cases, but small logits would hide a soft cap from it.
 
     Raises:
         UserError: For a bias, a soft cap or a scale on the logits: our log-probs would not be the model's.

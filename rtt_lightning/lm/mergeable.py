@@ -1,4 +1,4 @@
-"""A look, before anything is sampled, at whether the weights that a sampler gets will be those that train."""
+"""Checks, before anything is sampled, that a sampler will get the weights that train."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,20 +13,20 @@ from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.runtime.sharding import has_packed_weights
 
 PROBE = 8
-"""Tokens that the model reads once."""
+"""Tokens that the model reads for the check."""
 ROUNDING = 0.05
-"""Relative error that a computation in bf16 may have against one in fp32."""
+"""Largest relative error of a computation in bf16 against fp32."""
 EXACT = 1e-3
-"""Relative error of one in fp32 against another."""
+"""Largest relative error of one computation in fp32 against another."""
 
 
 @torch.no_grad()
 def check_mergeable(model: Any) -> None:
-    """Refuse adapters that cannot be merged into the weights without changing what the model computes.
+    """Raise if merging the adapters into the weights would change what the model computes.
 
-    The model reads a few tokens. Of each kind of adapted layer the first one that runs is copied in fp32; the copy must
-    give what the layer gave, and, with adapters that are far from nothing, the same before and after PEFT merges it.
-    Layers in 4 bits are left out: they are linear. A collective, where the model is sharded.
+    The model reads a few tokens. The first layer of each adapted kind is copied in fp32; the copy must give the layer's
+    output, and, with large adapters, the same before and after PEFT merges it. Layers in 4 bits are skipped: they are
+    linear. A collective if the model is sharded.
 
     Raises:
         ValueError: With the model's type, the kind of layer, and what to do instead.
@@ -47,12 +47,12 @@ def check_mergeable(model: Any) -> None:
         stack.enter_context(in_evaluation(model))
         try:
             model(input_ids=ids, use_cache=False)
-        except (AttributeError, TypeError) as problem:  # of PEFT, around a layer that it took for another
+        except (AttributeError, TypeError) as problem:  # PEFT wrapped a layer that it does not support
             raise _refusal(model, "adapters", f"with them the model does not run, {problem}") from problem
 
 
 def _trial(model: Any, tried: set[object]) -> Callable[..., None]:
-    """A forward hook that tries out a layer, unless one of its kind was."""
+    """A forward hook that tries out a layer, once per kind."""
 
     def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         kind = _kind(module)
@@ -84,13 +84,13 @@ def _fault(module: Any, inputs: Any, output: Any) -> str:
                 parameter.add_(noise.to(parameter.device), alpha=0.1)
         expected = copy(*args, **kwargs)
         error = _error(expected, merge(copy)(*args, **kwargs))
-    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as problem:  # of PEFT
+    except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as problem:  # raised by PEFT
         return f"{type(problem).__name__}: {problem}"
     return "" if error <= EXACT else f"merged, it gives another output, relative error {error:.1e}"
 
 
 def _kind(module: Any) -> tuple[object, ...]:
-    """Layers of one kind are merged in one way."""
+    """What identifies layers that are merged in the same way."""
     chain = [module]
     while is_peft_layer(inner := getattr(chain[-1], "base_layer", None)):
         chain.append(inner)
@@ -103,7 +103,7 @@ def _in_fp32(value: Any) -> Any:
 
 
 def _error(expected: Any, found: Any) -> float:
-    """Of the tensors in two outputs, relative: the mean difference over the mean size."""
+    """Relative error of the tensors in two outputs: mean difference over mean size."""
     pairs = zip(tree_leaves(expected), tree_leaves(found), strict=True)
     floats = [(a.float(), b.float()) for a, b in pairs if isinstance(a, Tensor) and a.is_floating_point()]
     difference = sum(float((a - b).abs().sum()) for a, b in floats)

@@ -1,4 +1,4 @@
-"""Adapters merged into the weights that they stand on, as PEFT does it: to sample from, to hand over, to export."""
+"""Merges adapters into the weights, as PEFT does, to sample from, hand over or export them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +20,12 @@ LOST_IN_BF16 = (
 def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every parameter and persistent buffer of the model without adapters, under its name there.
 
-    What PEFT adapted, in whatever way (linear layers, experts in one tensor, embeddings, modules that train in full),
-    is merged and in fp32, so that a caller rounds once; the rest is as it is. Tensors that are tied come once. Of a
-    sharded model one tensor after the other is gathered: all processes must read to the end. Beside the model there is
-    one merged module at a time.
+    Everything that PEFT adapted (linear layers, experts in one tensor, embeddings, modules that train in full) is
+    merged and in fp32, so that a caller rounds once; the rest is unchanged. Tied tensors come once. A sharded model is
+    gathered tensor by tensor: all processes must read to the end. One merged module exists at a time.
 
     Raises:
-        FloatingPointError: At the first that is not finite.
+        FloatingPointError: At the first tensor that is not finite.
     """
     yield from finite_only(_merged_weights(model))
 
@@ -48,10 +47,10 @@ def _merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @contextmanager
 def adapters_merged(model: Any) -> Iterator[None]:
-    """Run with the adapters merged into the weights: the fastest way to sample. A model without any is unchanged.
+    """Run with the adapters merged into the weights: the fastest way to sample. Without adapters, nothing changes.
 
-    Needs memory for a second copy of the adapted weights; on leaving, the very same base weights are back, so nothing
-    drifts. A base in 4 bits stays as it is: its adapters run beside it, and no second copy is made.
+    Needs memory for a second copy of the adapted weights. Afterwards the very same base weights are back, so nothing
+    drifts. A 4-bit base is not merged: its adapters run beside it, without a second copy.
     """
     if not is_wrapped(model) or has_packed_weights(model):
         yield
@@ -73,7 +72,7 @@ def adapters_merged(model: Any) -> Iterator[None]:
 
 
 def adapters_count(model: nn.Module) -> bool:
-    """Whether a policy may differ from its reference: false while its adapters still add nothing. A collective."""
+    """Whether a policy may differ from its reference: false while its adapters add nothing. A collective."""
     if not is_wrapped(model):
         return True
     added = [
@@ -89,14 +88,14 @@ def merges_into_bf16(model: nn.Module) -> bool:
 
 
 def is_wrapped(model: Any) -> bool:
-    """Whether PEFT wrapped a model. That is imported late: it takes two seconds, which help and checks can spare."""
+    """Whether PEFT wrapped a model. PEFT is imported late: that takes two seconds, which many commands can save."""
     from peft import PeftModel
 
     return isinstance(model, PeftModel)
 
 
 def is_peft_layer(module: Any) -> bool:
-    """Whether PEFT put it in the place of a module: one with adapters, or one with a copy that trains in full."""
+    """Whether a module replaces another one for PEFT: with adapters, or with a copy that trains in full."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
@@ -104,12 +103,12 @@ def is_peft_layer(module: Any) -> bool:
 
 
 def without_adapters(model: Any) -> nn.Module:
-    """The model that PEFT wrapped; its adapted modules are still within it."""
+    """The model inside PEFT's wrapper, still with adapted modules."""
     return model.get_base_model() if is_wrapped(model) else model
 
 
 def adapted_modules(plain: nn.Module) -> dict[str, Any]:
-    """The outermost modules that PEFT put in the place of others, by name."""
+    """The outermost modules that PEFT replaced, by name."""
     found: dict[str, Any] = {}
     inside = "none."
     for path, module in plain.named_modules():
@@ -127,9 +126,9 @@ def beneath(module: Any) -> nn.Module:
 
 @torch.no_grad()
 def _merged(module: Any) -> nn.Module:
-    """What PEFT leaves in the place of an adapted module, as a copy in fp32 with whole tensors. A collective."""
+    """An adapted module, merged by PEFT, as a copy in fp32 with whole tensors. A collective."""
     copy = whole_copy(module)
-    if has_packed_weights(module):  # by now its weights are no longer packed, and need not be again
+    if has_packed_weights(module):  # its weights are unpacked by now, and need no packing
         from peft.tuners.lora import Linear
 
         Linear.merge(copy)
@@ -138,17 +137,17 @@ def _merged(module: Any) -> nn.Module:
 
 
 def whole_copy(module: Any) -> Any:
-    """A copy in fp32 with whole tensors that nothing else holds, in evaluation mode. A collective."""
+    """An independent copy in fp32 with whole tensors, in evaluation mode. A collective."""
     memo: dict[int, Any] = {id(p): nn.Parameter(_copy(p), requires_grad=False) for p in module.parameters()}
     memo |= {id(buffer): _copy(buffer) for buffer in module.buffers()}
     hooks = (value for part in module.modules() for name, value in vars(part).items() if name.endswith("hooks"))
-    memo |= {id(shared): shared for shared in hooks}  # a dozen for each part: to copy them takes longer than to merge
+    memo |= {id(shared): shared for shared in hooks}  # a dozen per part: copying them would take longer than merging
     return deepcopy(module, memo).eval()
 
 
 def merge(module: Any) -> nn.Module:
-    """What `PeftModel.merge_and_unload` leaves in the place of a module; that one is used up."""
-    unload = getattr(module, "unload_and_optionally_merge_module", None)  # of kinds with a way of their own
+    """Merge a module as `PeftModel.merge_and_unload` does; uses it up."""
+    unload = getattr(module, "unload_and_optionally_merge_module", None)  # kinds with their own way
     if unload is not None:
         return unload(merge=True, safe_merge=False, adapter_names=None)
     module.merge()

@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def in_evaluation(model: nn.Module) -> Iterator[None]:
-    """Run with every module in evaluation mode; afterwards each is in its own again."""
+    """Run with every module in evaluation mode; afterwards each has its own mode again."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""What a checkpoint continues: base model, adapters, tokenizer. Its weights alone do not say."""
+"""What a checkpoint continues: base model, adapters, tokenizer. Its weights alone do not tell."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from rtt_lightning.lm.fingerprint import LOCAL, fingerprint
 from rtt_lightning.types.errors import UserError
 
 UNIMPORTANT = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache"}
-"""Of a configuration: what changes when the same weights are saved again."""
+"""Fields of a configuration that change when the same weights are saved again."""
 PLACES = {"model", "folder"}
 """Not compared: a folder may have moved."""
 DIGESTS = {"fingerprint": "base weights", "tokenizer": "tokenizer", "chat_template": "chat template"}
@@ -29,11 +29,11 @@ def adapted_layers(model: nn.Module) -> list[str]:
 
 
 def base_of(model: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What a checkpoint keeps of the model that it continues, to know it again wherever it lies; once that was loaded.
+    """What a checkpoint keeps to recognise the model that it continues, wherever it is; call it once that was loaded.
 
     Args:
         model: Folder or hub name.
-        tokenizer: Its own.
+        tokenizer: The model's.
     """
     config = cached_file(model, "config.json", **LOCAL)
     content = json.loads(Path(config).read_text(encoding="utf-8")) if config else {}
@@ -46,15 +46,15 @@ def base_of(model: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def template_and_targets(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> dict[str, Any]:
-    """What a policy adds to that: its chat template, or all by their names, and the layers that have adapters."""
+    """What a policy adds to `base_of`: its chat template(s) and the layers with adapters."""
     return {"chat_template": _digest(json.dumps(tokenizer.chat_template)), "targets": adapted_layers(model)}
 
 
 def check_origin(saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool) -> None:
-    """Refuse a checkpoint that continues something else, or name the differences where that is accepted.
+    """Raise if a checkpoint continues something else; with ``accept``, only name the differences.
 
     Args:
-        saved: From the checkpoint; what it does not say is not compared.
+        saved: From the checkpoint; missing parts are not compared.
         now: Of this run.
         accept: Warn only.
 
@@ -74,7 +74,7 @@ def check_origin(saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool)
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs, in words."""
+    """The differences, in words."""
     found = []
     for name in [name for name in saved if name in now and name not in PLACES and saved[name] != now[name]]:
         then, today = saved[name], now[name]
@@ -99,7 +99,7 @@ def _shown(value: Any) -> str:
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Of all that makes token ids from text. Padding and truncation, which stand before it, change with use."""
+    """Digest of everything that makes token ids from text, without padding and truncation, which change with use."""
     backend: Any = tokenizer.backend_tokenizer  # pyright: ignore[reportAttributeAccessIssue]
     return _digest(backend.to_str().partition('"added_tokens"')[2])
 

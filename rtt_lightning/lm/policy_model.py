@@ -18,18 +18,18 @@ def load_trained(
     recompute: bool,
     mesh: DeviceMesh | None,
 ) -> Any:
-    """The model that trains: with adapters where there are some, in shards where there is a mesh.
+    """The model that trains: with adapters if given, sharded if there is a mesh.
 
     Args:
         model: Folder or hub name.
         lora: Adapters; without them all weights train.
         base_dtype: Of the weights that stay frozen.
-        trust_remote_code: Run model code that comes with the model.
+        trust_remote_code: Run code that comes with the model.
         recompute: Recompute activations in the backward pass.
         mesh: Of the processes that share the weights.
 
     Raises:
-        ValueError: For a model whose log-probs we would not compute, or that cannot be loaded, recomputed or sharded.
+        ValueError: For a model whose log-probs we cannot compute, or that cannot be loaded, recomputed or sharded.
     """
     loaded = load_model(AutoModelForCausalLM, model, lora, base_dtype, trust_remote_code)
     refuse_unusual_head(loaded)

@@ -1,4 +1,4 @@
-"""Reasoning: the marks around it, and where the answer behind it begins."""
+"""Reasoning: the marks around it, and where the answer after it begins."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ KNOWN: tuple[Marks, ...] = (
     ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
     ("◁think▷", "◁/think▷"),  # Kimi
 )
-"""Marks that stand for nothing else, so that they are known in text alone."""
+"""Marks without another meaning, so that text alone identifies them."""
 
 OPENS = re.compile("think|thought|reason", re.IGNORECASE)
 TAG = re.compile(r"""[<\[◁][^\s<>\[\]◁▷'"{}]{3,40}[>\]▷]""")
@@ -29,9 +29,9 @@ COUNTERPARTS = (("begin", "end"), ("start", "end"), ("open", "close"), ("prefix"
 
 
 def reasoning_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[Marks, ...]:
-    """Pairs of marks that a model puts around its reasoning: ``<think>`` always, and what its tokens and template show.
+    """Pairs of marks that a model puts around its reasoning: ``<think>`` always, and those in its tokens and template.
 
-    These are the known pairs that it has, and any two tokens or tags that are named after thinking and open and close:
+    These are known pairs, and any opening and closing tokens or tags that are named after thinking:
     ``<reasoning>`` with ``</reasoning>``, ``<|begin_of_thought|>`` with ``<|end_of_thought|>``.
     """
     template = str(tokenizer.chat_template or "")
@@ -43,12 +43,12 @@ def reasoning_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[Marks, ...]:
 
 
 def _has(mark: str, template: str, tokens: set[str]) -> bool:
-    """Whether a template writes it, or all of its tags are tokens."""
+    """Whether the template writes a mark, or all of its tags are tokens."""
     return mark in template or mark in tokens or (bool(parts := TAG.findall(mark)) and tokens.issuperset(parts))
 
 
 def _closings(opening: str) -> set[str]:
-    """What could close it."""
+    """Marks that could close an opening one."""
     found = {re.sub(r"^\W+", lambda bracket: f"{bracket[0]}/", opening)}  # <think>, [THINK]; <|think|> with <|/think|>
     found |= {opening[0] + "/" + opening[1:]}  # <|think|> with </|think|>
     pairs = [*COUNTERPARTS, *((begins.upper(), ends.upper()) for begins, ends in COUNTERPARTS)]
@@ -56,14 +56,14 @@ def _closings(opening: str) -> set[str]:
 
 
 def answer_span(text: str, marks: Sequence[Marks] = (THINK,), before: str = "") -> Span:
-    """The part of a response that verifiers see: what follows its reasoning and the white space behind that.
+    """The part of a response that verifiers see: what follows reasoning and white space.
 
-    All of the text where there is no reasoning, nothing where it never ends. Reasoning begins a response or ends its
-    prompt: a closing mark that nothing opened hides nothing but itself.
+    All of the text without reasoning; nothing if reasoning never ends. Reasoning starts at the beginning of a response
+    or the end of its prompt: a closing mark without an opening one hides only itself.
 
     Args:
         text: A response.
-        marks: Pairs of marks that reasoning may stand between.
+        marks: Pairs of marks around reasoning.
         before: The mark that the prompt ends with, as some chat templates have it; empty for none.
     """
     whole, start = before + text, 0
@@ -76,15 +76,15 @@ def answer_span(text: str, marks: Sequence[Marks] = (THINK,), before: str = "") 
 
 
 def given_answer_span(text: str, marks: Sequence[Marks] = KNOWN) -> Span:
-    """`answer_span` of a response whose prompt is not known: it may have opened the reasoning that is closed here."""
+    """`answer_span` if the prompt is unknown: it may have opened the reasoning that this response closes."""
     return answer_span(text, marks, next((opening for opening, closing in marks if closing in text), ""))
 
 
 def checked_marks(marks: Sequence[Sequence[str]] | None) -> tuple[Marks, ...] | None:
-    """Pairs of marks as configured, without white space around them; ``None`` for those that a model shows.
+    """Pairs of marks as configured, stripped of white space; ``None`` to find them in the model.
 
     Raises:
-        UserError: If they are no pairs of two different texts.
+        UserError: If they are not pairs of two different texts.
     """
     if marks is None:
         return None

@@ -1,4 +1,4 @@
-"""The training forward checks itself before anything is trained on it: its log-probs against the model's own logits."""
+"""Checks the training forward before it trains: its log-probs against the model's own logits."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ from rtt_lightning.types.errors import UserError
 Logprobs = Callable[[Sequences, bool], tuple[Tensor, Tensor]]
 """`response_logprobs` of a model: rows, and whether to share prompts."""
 FORWARD_KEY = "forward_check"
-"""Where a checkpoint keeps what the check found."""
+"""Key of the check's results in a checkpoint."""
 PROMPT, RESPONSES = 8, (16, 12)
-"""Tokens of the prompt and of the two responses that the check computes."""
+"""Tokens of the prompt and the two responses of the check."""
 MATMUL_ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
-"""Relative, of a term of a matrix product in fp32: what `torch.set_float32_matmul_precision` permits."""
+"""Relative rounding of a term in an fp32 matrix product, by `torch.set_float32_matmul_precision`."""
 
 
 @dataclass(frozen=True)
 class ForwardCheck:
-    """What a check found.
+    """The result of `check_forward`.
 
     Attributes:
         share: Whether responses may share the computation of their prompt.
-        error: Nats per token between our log-probs and the model's own, in the way that is used.
+        error: Nats per token between our log-probs and the model's own, as computed in training.
         rounding: Nats per token that rounding alone explains.
     """
 
@@ -46,9 +46,9 @@ class ForwardCheck:
 
 
 class CheckedForward:
-    """`response_logprobs` of a model, held against the model's own logits before it is used for the first time.
+    """`response_logprobs` of a model, checked against the model's own logits before its first use.
 
-    Responses share the computation of their prompt where that changes nothing, and are computed one by one elsewhere.
+    Responses share the computation of their prompt if that changes nothing; else they are computed one by one.
 
     Args:
         model: A causal language model, with or without adapters; sharded or not.
@@ -58,7 +58,7 @@ class CheckedForward:
     def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self._logprobs = as_forward_method(model, response_logprobs)
-        self._found: dict[str, Any] = {}  # under which circumstances, and what
+        self._found: dict[str, Any] = {}  # circumstances and result
         self._share: bool | None = None
 
     def __call__(self, batch: Sequences) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ class CheckedForward:
         """Whether responses share the computation of their prompt; checked the first time. A collective.
 
         Raises:
-            UserError: If our log-probs are not those of the model in either way.
+            UserError: If our log-probs differ from the model's either way.
         """
         if self._share is None:
             circumstances = self._circumstances()
@@ -90,14 +90,14 @@ class CheckedForward:
         return found.share
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found, and under which circumstances, as plain values: a resumed run need not check again."""
+        """The result and its circumstances, as plain values: a resumed run need not check again."""
         return dict(self._found)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._found = dict(state)
 
     def _circumstances(self) -> dict[str, Any]:
-        """All but the weights that the outcome depends on."""
+        """Everything that the result depends on, except weights."""
         causal: Any = without_adapters(self.model)
         return {
             "model": type(causal).__name__,
@@ -111,7 +111,7 @@ class CheckedForward:
 
 
 def ordinary_words(tokenizer: PreTrainedTokenizerBase, model: Any) -> list[int]:
-    """Tokens that stand for text and nothing else, and that the model knows."""
+    """Tokens of plain text that the model knows."""
     causal: Any = without_adapters(model)
     known = min(len(tokenizer), causal.get_input_embeddings().weight.shape[0])
     special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
@@ -119,7 +119,7 @@ def ordinary_words(tokenizer: PreTrainedTokenizerBase, model: Any) -> list[int]:
 
 
 def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> Sequences:
-    """Two responses to one prompt, as `response_logprobs` reads them; the same ones each time.
+    """Two responses to one prompt, for `response_logprobs`; always the same.
 
     Args:
         words: Tokens to draw from.
@@ -142,19 +142,19 @@ def a_few_tokens(words: Collection[int], device: torch.device | str = "cpu") -> 
 
 @torch.no_grad()
 def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> ForwardCheck:
-    """Compare our log-probs, as they are trained on, with those of each row alone by the model's own logits.
+    """Compare our log-probs, as in training, with those of each row alone by the model's own logits.
 
-    Four forward passes at most. All processes decide alike. What so few tokens cannot show, such as attention windows,
-    `may_share` and `longest_rows` read from the configuration.
+    At most four forward passes. All processes get the same result. `may_share` and `longest_rows` read from the
+    configuration what so few tokens cannot show, such as attention windows.
 
     Args:
-        model: To check, in the mode that it is trained in.
-        logprobs: Ours of it.
-        batch: Of two responses to one prompt.
+        model: To check, in its training mode.
+        logprobs: Our log-probs of the model.
+        batch: Two responses to one prompt.
 
     Raises:
-        UserError: If they differ by more than rounding where each row is computed on its own.
-        FloatingPointError: If the model's own are not finite.
+        UserError: If they differ by more than rounding even when each row is computed alone.
+        FloatingPointError: If the model's own log-probs are not finite.
     """
     own, rounding = _own_logprobs(model, batch)
     if any(gather(bool(own.isnan().any()))):
@@ -164,13 +164,13 @@ def check_forward(model: Any, logprobs: Logprobs, batch: Sequences) -> ForwardCh
         )
 
     def error(share: bool) -> float:
-        """Of the worse row, the median over its tokens: a token near a tie of experts may take another one."""
+        """The larger of the rows' median errors over tokens: near ties, single tokens may take another expert."""
         gap = (_ours(logprobs, model, batch, share) - own).abs()
         rows = zip(gap, batch["response_mask"], strict=True)
         return max(gather(max(float(row[mask].median()) for row, mask in rows)))
 
     plain = error(False)
-    if not plain <= rounding:  # NaN, of ours alone, is no agreement either
+    if not plain <= rounding:  # also for NaN, which only ours can be
         with in_evaluation(model):
             raise _refusal(model, plain, rounding, error(False))
     if may_share(without_adapters(model)) and (shared := error(True)) <= rounding:
@@ -204,7 +204,7 @@ def _refusal(model: Any, error: float, rounding: float, in_evaluation: float) ->
 
 
 def _own_logprobs(model: Any, batch: Sequences) -> tuple[Tensor, float]:
-    """Log-probs ``[batch token]`` by the model's logits for each row alone, and the nats that rounding explains."""
+    """Log-probs ``[batch token]`` by the model's logits for each row alone, and the nats due to rounding."""
     causal: Any = without_adapters(model)
     result = torch.zeros(batch["response_mask"].shape, device=batch["response_mask"].device)
     rows = []
@@ -213,19 +213,19 @@ def _own_logprobs(model: Any, batch: Sequences) -> tuple[Tensor, float]:
             response = batch["response_ids"][i][mask]
             ids = torch.cat([batch["prompt_ids"][i, :start], response])
             rows.append(model(input_ids=ids[None], use_cache=False).logits[0, start - 1 : -1].float())
-            left_out = causal.get_output_embeddings().weight.shape[0] - rows[-1].shape[1]  # words that it never says
+            left_out = causal.get_output_embeddings().weight.shape[0] - rows[-1].shape[1]  # words without logits
             logprobs = functional.pad(rows[-1].log_softmax(-1), (0, left_out), value=-torch.inf)
             result[i, mask] = logprobs.gather(-1, response[:, None])[:, 0]
     return result, max(gather(_rounding(causal, torch.cat(rows))))
 
 
 def _rounding(causal: Any, logits: Tensor) -> float:
-    """Nats between two computations of these logits ``[token vocabulary]`` that differ in their rounding alone.
+    """Nats between two computations of these logits ``[token vocabulary]`` that differ only in rounding.
 
-    Each of the 2 L sums that make up a state of L layers is rounded by u, half a unit in the last place of the dtype,
-    after products of d terms that were rounded by v each: relative errors of u + sqrt(d) v, independent of each other,
-    so sqrt(2 L) times that together, of the spread of the logits over the vocabulary. Four times it is beyond chance.
-    The logits themselves are rounded by u of their size, on both sides.
+    A state of L layers is a sum of 2 L parts. Each is rounded by u, half a unit in the last place of the dtype, after
+    products of d terms that are each rounded by v: independent relative errors of u + sqrt(d) v, together sqrt(2 L)
+    times that, relative to the spread of the logits over the vocabulary. Four times this is beyond chance. The logits
+    themselves are rounded by u of their size, on both sides.
     """
     layers = getattr(causal.config.get_text_config(decoder=True), "num_hidden_layers", 1)
     width = causal.get_output_embeddings().weight.shape[-1]

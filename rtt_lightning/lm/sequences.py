@@ -1,4 +1,4 @@
-"""Rollouts as padded tensors, and the log-probs of their responses after other prompts."""
+"""Rollouts as padded tensors, and log-probs of their responses after other prompts."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
@@ -22,7 +22,7 @@ def sequences(rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]] | No
 
     Args:
         rollouts: Rows.
-        prompts: Other token ids of each row's prompt, in the place of its own.
+        prompts: Token ids of other prompts, one per row, in place of its own.
     """
     prompts = [row.prompt_ids for row in rollouts] if prompts is None else prompts
     return Sequences(
@@ -56,15 +56,15 @@ def logprobs_after(
     rollouts: Sequence[Rollout],
     prompts: Sequence[Sequence[int]],
 ) -> list[Tensor]:
-    """Log-probs of the tokens of each response, had it followed another prompt: ``[token]`` per row, on the CPU.
+    """Log-probs of the tokens of each response as if it followed another prompt: ``[token]`` per row, on the CPU.
 
-    A collective: processes of a sharded model run its forward equally often, whatever they hold.
+    A collective: processes of a sharded model run its forward equally often, with any number of rows.
 
     Args:
-        response_logprobs: Of a model: log-probs and entropies, ``[batch token]``, of rows or of none.
+        response_logprobs: A model's: rows, possibly none, to log-probs and entropies ``[batch token]``.
         device: The model's.
         rollouts: Rows.
-        prompts: Token ids of the prompt of each.
+        prompts: Token ids of the other prompt of each row.
     """
     passes = max(gather(-(-len(rollouts) // ROWS)))
     found: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Weights as the files of a model hold them: by their names, layout and dtype there, which servers know."""
+"""Weights with the names, layout and dtype of model files, as servers expect them."""
 
 import re
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ Weights = Iterator[tuple[str, Tensor]]
 
 
 def as_stored(model: nn.Module, weights: Weights, dtype: torch.dtype) -> Weights:
-    """Weights of a model as a folder of it would hold them: experts one by one where `transformers` fuses them.
+    """Weights of a model as its folder would hold them: experts one by one where `transformers` fuses them.
 
-    One decoder layer is held at a time. A collective: all processes must read to the end.
+    Holds one decoder layer at a time. A collective: all processes must read to the end.
 
     Args:
         model: With adapters or without.
-        weights: Its full weights.
-        dtype: To hold them in, see `in_dtype`.
+        weights: Full weights of the model.
+        dtype: Of the result, see `in_dtype`.
 
     Raises:
-        UserError: If tied weights have come apart.
-        FloatingPointError: At the first that is not finite in that dtype.
+        UserError: If tied weights differ.
+        FloatingPointError: At the first weight that is not finite in that dtype.
     """
     plain: Any = without_adapters(model)
     tied = set(plain.all_tied_weights_keys or ())
@@ -45,7 +45,7 @@ def as_stored(model: nn.Module, weights: Weights, dtype: torch.dtype) -> Weights
 
 
 def in_dtype(model: Any, name: str, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A weight in ``dtype``; in fp32 where the model keeps it so, as biases of routers; as it is if it is no float."""
+    """A weight in ``dtype``; in fp32 if the model keeps it so, as biases of routers; unchanged if not a float."""
     if not weight.is_floating_point():
         return weight
     kept = set(model._keep_in_fp32_modules_strict or ())

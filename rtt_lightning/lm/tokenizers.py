@@ -21,18 +21,18 @@ TemplateArguments = Mapping[str, Any]
 
 _PARAMETERS = signature(PreTrainedTokenizerBase.apply_chat_template).parameters
 OWN_ARGUMENTS = {"messages", *_PARAMETERS} - {"tools", "documents"}
-"""What rendering itself decides."""
+"""Arguments that rendering sets itself."""
 BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""What a template may raise; the first of them where it refuses a conversation."""
+"""What a template may raise; `TemplateError` if it rejects a conversation."""
 QUESTION, REPLY = {"role": "user", "content": "question"}, {"role": "assistant", "content": "rtt-reply"}
 
 
 @cache
 def load_tokenizer(model: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Tokenizer of a model folder or hub name; the same object each time, as loading takes a second: not to be changed.
+    """Tokenizer of a model folder or hub name; cached, as loading takes a second: do not change it.
 
     Raises:
-        UserError: If the folder or hub name cannot be reached.
+        UserError: If it cannot be read.
     """
     with reading("a tokenizer", model, "tokenizer.json"):
         return AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
@@ -46,11 +46,11 @@ def render_prompt(
     Args:
         tokenizer: Has the template.
         messages: The conversation.
-        arguments: Further ones of the template.
+        arguments: Further arguments of the template.
 
     Raises:
-        UserError: If the tokenizer has no chat template, one that refuses the conversation, leaves out what a user
-            says or does not read the arguments.
+        UserError: If there is no chat template, or it rejects the conversation, leaves out what a user says or does not
+            read the arguments.
     """
     arguments = arguments or {}
     if not tokenizer.chat_template:
@@ -72,7 +72,7 @@ def render_prompt(
 
 
 def without_embedding(tokenizer: PreTrainedTokenizerBase, token_id: int, rows: int) -> str:
-    """What is said of a token beyond the ``rows`` of its model's embedding."""
+    """The message about a token beyond the ``rows`` of its model's embedding."""
     return (
         f"{tokenizer.convert_ids_to_tokens(token_id)!r} has id {token_id}, and the embedding {rows} rows. It was added "
         f"to the tokenizer of {tokenizer.name_or_path!r} alone: call `model.resize_token_embeddings(len(tokenizer))` "
@@ -81,16 +81,16 @@ def without_embedding(tokenizer: PreTrainedTokenizerBase, token_id: int, rows: i
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The token that follows an assistant's turn in the chat template; ``None`` where no token of its own does.
+    """The token that follows an assistant's turn in the chat template; ``None`` without one.
 
-    It is what the template closes the turn with, else what it begins the next turn with.
+    It closes the turn, or else begins the next turn.
     """
     if not tokenizer.chat_template:
         return None
     for conversation in ([QUESTION, REPLY], [QUESTION, REPLY, QUESTION]):
         try:
             _, _, behind = _rendered(tokenizer, conversation).partition(REPLY["content"])
-        except ValueError:  # the template takes no such conversation
+        except ValueError:  # the template rejects such a conversation
             continue
         ids = tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
         if ids and ids[0] in tokenizer.added_tokens_decoder:
@@ -131,14 +131,14 @@ def _words(text: str) -> str:
 
 
 class TokenBytes:
-    """The bytes that each token id stands for; empty for special tokens.
+    """The bytes of each token id; empty for special tokens.
 
     Attributes:
-        special: Special tokens as they are spelled, by id.
+        special: Spellings of special tokens, by id.
 
     Raises:
-        UserError: If the tokenizer is neither byte-level (Llama 3, Qwen, SmolLM, GPT-2) nor SentencePiece with byte
-            fallback (Llama 2, Gemma), so that its tokens have no exact bytes.
+        UserError: If tokens have no exact bytes: the tokenizer is neither byte-level (Llama 3, Qwen, SmolLM, GPT-2) nor
+            SentencePiece with byte fallback (Llama 2, Gemma).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -155,7 +155,7 @@ class TokenBytes:
                 f"{json.dumps(decoder)[:80]}; "
                 "use a byte-level BPE (Llama 3, Qwen, SmolLM) or a SentencePiece model with byte fallback"
             )
-        # SentencePiece puts a space before the first word; the decoders of Llama 2 and Mistral take it away again.
+        # SentencePiece puts a space before the first word; the decoders of Llama 2 and Mistral remove it.
         self._spaces = sum(step["start"] for step in steps if step["type"] == "Strip" and step["content"] == " ")
         self._tokenizer = tokenizer
         added = tokenizer.added_tokens_decoder.items()
@@ -163,7 +163,7 @@ class TokenBytes:
         self._added = {index: b"" if token.special else token.content.encode() for index, token in added}
 
     def __call__(self, token_id: int) -> bytes:
-        """Bytes of one token id; an id beyond the vocabulary (padded embeddings) has none."""
+        """Bytes of one token id; none beyond the vocabulary (padded embeddings)."""
         if token_id in self._added:
             return self._added[token_id]
         token = self._tokenizer.convert_ids_to_tokens(token_id)
@@ -174,9 +174,9 @@ class TokenBytes:
         return self.text([self(token_id) for token_id in token_ids])
 
     def text(self, tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
-        """Text of a response by the bytes of its tokens, and the characters of each, see `decode_with_offsets`.
+        """Text of a response from the bytes of its tokens, and the characters of each, see `decode_with_offsets`.
 
-        Spaces that the tokenizer's own decoder takes away at the beginning belong to no token.
+        Leading spaces that the tokenizer's own decoder removes belong to no token.
         """
         kept, left = list(tokens), self._spaces
         for number, token in enumerate(kept):

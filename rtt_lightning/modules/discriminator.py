@@ -37,11 +37,11 @@ class DiscriminatorModule(TrainableModule):
         model: Folder or hub name of the body.
         lora: Adapters over a frozen body; null trains all weights in fp32.
         layers: Number of first layers to keep, e.g. half of them; null for all.
-        template: What precedes the response; ``{criterion}`` stands for the criterion.
+        template: Text before the response; ``{criterion}`` is replaced by the criterion.
         max_length: Longest input in tokens.
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
-        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
+        skip_nonfinite: Updates in a row to skip because a number in them is not finite; 0 ends the run.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DiscriminatorModule(TrainableModule):
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
         self._means, self._log_metrics = UpdateMeans(), MetricLog()
-        self._update: Iterator[EncodedPair] = iter(())  # the pairs of the update that are still to come
+        self._update: Iterator[EncodedPair] = iter(())  # the remaining pairs of the update
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
 
     def configure_model(self) -> None:
@@ -92,7 +92,7 @@ class DiscriminatorModule(TrainableModule):
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
         has_both = (labels & mask).any(1) & (~labels & mask).any(1)
         mixed = mask & has_both[:, None]
-        # Without any the metric is updated all the same: processes gather its lists together.
+        # Update the metric even without pairs: processes gather its lists together.
         self.average_precision.update(p.flatten(), torch.where(mixed, labels.long(), IGNORED).flatten())
         self._means.add(mixed, base_rate=labels.float())
         self._means.add(mask, brier=(p - labels.float()).square())
@@ -130,5 +130,5 @@ class DiscriminatorModule(TrainableModule):
 
 
 def _total(counts: Iterable[int]) -> Tensor:
-    """Over all ranks."""
+    """Sum over all ranks."""
     return sum_over_ranks(torch.tensor(float(sum(counts))))

@@ -29,11 +29,11 @@ from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
 from rtt_lightning.types.errors import UserError
 
 POLICY_KEY = "policy_config"
-"""Where a checkpoint keeps the model and the adapters that it continues."""
+"""Key of the model and adapters that a checkpoint continues."""
 
 
 class PolicyModule(TrainableModule):
-    """A language model trained on rubrics: with advantages from an algorithm, by the clipped surrogate of PPO.
+    """A language model trained on rubrics with the advantages of an algorithm and the clipped surrogate of PPO.
 
     Args:
         model: Folder or hub name of an instruct model.
@@ -47,8 +47,8 @@ class PolicyModule(TrainableModule):
         kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
         entropy_coef: Weight of an entropy bonus.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
-        trust_remote_code: Run model code that comes with a model folder or from the hub.
-        skip_nonfinite: Updates in a row that may be skipped because a number in them is not finite; 0 ends the run.
+        trust_remote_code: Run code that comes with a model folder or from the hub.
+        skip_nonfinite: Updates in a row to skip because a number in them is not finite; 0 ends the run.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class PolicyModule(TrainableModule):
 
     @property
     def has_own_scheme(self) -> bool:
-        """Whether a subclass says what the credit is, in the place of the algorithm."""
+        """Whether a subclass gives the credit, not the algorithm."""
         return type(self).advantages is not PolicyModule.advantages
 
     @property
     def scheme(self) -> str:
-        """The class that says what the credit is, for messages."""
+        """The class that gives the credit, for messages."""
         return type(self if self.has_own_scheme else self.algorithm).__name__
 
     @property
     def smallest_group(self) -> int:
-        """Fewest responses per prompt that the scheme learns from; 1 for one that compares none with another."""
+        """Fewest responses per prompt that the scheme learns from; 1 if it does not compare responses."""
         return self.algorithm.smallest_group
 
     @property
@@ -107,21 +107,21 @@ class PolicyModule(TrainableModule):
         return self.algorithm.token_credit
 
     def advantages(self, experience: Experience) -> Returned:
-        """The credit of a window: its algorithm's. The one method that a subclass with a scheme of its own overrides.
+        """The credit of a window, from the algorithm. The one method that a subclass with its own scheme overrides.
 
         Args:
             experience: The judged rollouts of a window, whole groups.
 
         Returns:
-            What an algorithm returns; or, without rewards to show, ``[batch token]`` advantages and scalars to log.
+            What an algorithm returns; or, without rewards, a pair of ``[batch token]`` advantages and scalars to log.
         """
         return self.algorithm(experience)
 
     def credit(self, experience: Experience) -> Credited:
-        """What `advantages` says, looked at.
+        """The result of `advantages`, checked.
 
         Raises:
-            UserError: See `rtt_lightning.algorithms.checks.checked_credit`.
+            UserError: As `rtt_lightning.algorithms.checks.checked_credit`.
         """
         return checked_credit(self.advantages(experience), experience, self.scheme)
 
@@ -173,12 +173,12 @@ class PolicyModule(TrainableModule):
         return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
 
     def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of a conversation up to where the response begins, with what the data tell the chat template."""
+        """Token ids of a conversation up to where the response begins, with the data's `chat_template_kwargs`."""
         trainer: Any = self._trainer
         return render_prompt(self.tokenizer, messages, trainer and trainer.datamodule.chat_template_kwargs)
 
     def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probs of each response's tokens, had it followed another prompt; see `rtt_lightning.lm.sequences`."""
+        """Log-probs of each response's tokens after another prompt; see `rtt_lightning.lm.sequences`."""
         with nullcontext() if self._trainer is None else self.trainer.precision_plugin.train_step_context():
             return logprobs_after(self.response_logprobs, self.device, rollouts, prompts)
 
@@ -199,7 +199,7 @@ class PolicyModule(TrainableModule):
         if self.entropy_coef:
             loss = loss - self.entropy_coef * entropy
         self._means.add(mask, loss=loss, **metrics)
-        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the weights that sampled
+        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both from the weights that sampled
         self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
         if batch["last_of_update"]:
             self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
@@ -222,7 +222,7 @@ class PolicyModule(TrainableModule):
     def _kl(self, batch: Sequences) -> Tensor:
         """``[batch token]`` estimate of the KL to the reference."""
         logprobs = batch["sampler_logprobs"]
-        # All processes run the policy or none does: one without data must not wait in its collectives alone.
+        # All processes run the policy or none does, also without data: its forward has collectives.
         if sum_over_ranks(logprobs[batch["response_mask"]].isnan().sum().float()):
             logprobs, _ = self.response_logprobs(batch)
         return kl_k3(logprobs, self.reference_logprobs(batch))
@@ -230,4 +230,4 @@ class PolicyModule(TrainableModule):
     test_step = validation_step
 
     def predict_step(self, batch: VerdictBatch, batch_idx: int) -> None:
-        """Nothing to compute: the rollout callback samples, judges and writes the completions."""
+        """Does nothing: the rollout callback samples, judges and writes completions."""

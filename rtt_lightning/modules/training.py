@@ -1,5 +1,5 @@
-"""What the policy and the discriminator share: optimiser, warm-up, checkpoints of the trainable weights only, and
-updates that are not finite.
+"""What the policy and the discriminator share: optimiser, warm-up, checkpoints of only the trainable weights, and the
+handling of updates that are not finite.
 """
 
 from abc import abstractmethod
@@ -25,28 +25,28 @@ from rtt_lightning.runtime.sharding import full_tensor
 from rtt_lightning.types.errors import UserError
 
 OptimizerCallable = Callable[[Iterable], Optimizer]
-"""Parameters to their optimiser. As in Lightning's command line, whose module needs jsonargparse."""
+"""Parameters to their optimiser. Copied from Lightning's command line, whose module needs jsonargparse."""
 SKIPPED_KEY = "skipped_updates"
-"""Where a checkpoint keeps how many updates were skipped: all of them, and the last ones in a row."""
+"""Key of the numbers of skipped updates in a checkpoint: in total, and last in a row."""
 
 
 class TrainableModule(LightningModule):
-    """A module whose checkpoints hold what it trains, in fp32, and nothing else; and never what is not finite.
+    """A module whose checkpoints hold only its trained weights, in fp32, and only finite numbers.
 
-    An update whose loss or gradient norm is not finite on any process changes nothing on all of them: neither weights
-    nor optimiser nor scheduler. It ends the run, or is skipped and counted in ``train/skipped_updates``, beside
-    ``train/lr`` and ``train/grad_norm``, before clipping. A batch may name its prompts (``prompt_id``), its ``window``,
-    and what of it is already known not to be finite (``nonfinite``).
+    An update whose loss or gradient norm is not finite on any process changes neither weights nor optimiser nor
+    scheduler on any of them. It ends the run, or is skipped and counted in ``train/skipped_updates``. Each update also
+    logs ``train/lr`` and ``train/grad_norm`` (before clipping). A batch may name its prompts (``prompt_id``), its
+    ``window``, and what in it is known not to be finite (``nonfinite``).
 
     Args:
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
-        skip_nonfinite: Updates in a row that may be skipped since a number in them is not finite; one more ends the
-            run. 0 ends it at the first. Precision 16-mixed finds its scale by overflows: allow it some.
+        skip_nonfinite: Updates in a row to skip because a number in them is not finite; one more ends the run. 0 ends
+            it at the first. Allow some for precision 16-mixed, which finds its scale by overflows.
     """
 
     accept_mismatch = False
-    """Whether to load a checkpoint that continues another base, adapter or tokenizer, and only name the differences."""
+    """Load a checkpoint even if it continues another base, adapter or tokenizer; only name the differences."""
 
     def __init__(self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0) -> None:
         super().__init__()
@@ -56,23 +56,23 @@ class TrainableModule(LightningModule):
             )
         self.make_optimizer = optimizer
         self.warmup_steps = warmup_steps
-        self.base: dict[str, Any] = {}  # what it trains from, see `base_of`; known once that is loaded
+        self.base: dict[str, Any] = {}  # see `base_of`; known once the model is loaded
         self.skip_nonfinite = skip_nonfinite
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
-        self._skipped, self.skipped_in_a_row = 0, 0  # updates: of all, and of the last ones
-        self._batches: list[Any] = []  # of the update being gathered, with their losses
+        self._skipped, self.skipped_in_a_row = 0, 0  # in total, and last in a row
+        self._batches: list[Any] = []  # of the current update, with their losses
         self._losses: list[Tensor] = []
 
     @property
     def base_dtype(self) -> torch.dtype:
-        """Of weights that stay frozen: bf16 where the trainer computes in it, else fp32, as without a trainer."""
+        """The dtype of frozen weights: bf16 if the trainer computes in it; else, or without a trainer, fp32."""
         low = self._trainer is not None and "bf16" in str(self._trainer.precision)
         return torch.bfloat16 if low else torch.float32
 
     def configure_optimizers(self) -> Any:
         try:
             optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
-        except ValueError as error:  # of torch, as for a negative learning rate
+        except ValueError as error:  # raised by torch, as for a negative learning rate
             raise UserError(f"the optimizer refuses its settings: {error}") from error
         if not self.warmup_steps:
             return optimizer
@@ -101,7 +101,7 @@ class TrainableModule(LightningModule):
         self._losses.append(loss.detach())
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Look at the losses and the gradient of the update: one wait for the device, one answer for all processes."""
+        """Check the losses and the gradient of the update: one wait for the device, one result on all processes."""
         norm = full_tensor(get_total_norm([p.grad for p in self.parameters() if p.grad is not None])).to(self.device)
         marked = any(batch.get("nonfinite") for batch in self._batches)
         bad_loss = ~torch.stack(self._losses).isfinite().all() | marked
@@ -115,7 +115,7 @@ class TrainableModule(LightningModule):
         self.log_dict({"train/grad_norm": norm, "train/lr": rate, "train/skipped_updates": float(self._skipped)})
 
     def _skip(self, optimizer: Optimizer, norm: Tensor | None) -> None:
-        """Leave the optimiser nothing to do, if still allowed. ``norm``: the gradient's, where it is to blame."""
+        """Leave the optimiser nothing to do, if still allowed. ``norm``: of the gradient, if it is the cause."""
         self._skipped += 1
         self.skipped_in_a_row += 1
         found = [
@@ -129,16 +129,16 @@ class TrainableModule(LightningModule):
         optimizer.zero_grad(set_to_none=True)  # without gradients a step changes nothing, not even by weight decay
 
     def report_nonfinite(self, where: str, found: Sequence[tuple[str, Sequence[str]]], *, allowed: bool) -> None:
-        """End the run, or warn that updates are skipped where that is ``allowed``. A collective: all must call it.
+        """End the run; or, if ``allowed``, warn that updates are skipped. A collective: all must call it.
 
         Args:
             where: An update or a window.
-            found: What is not finite in it on this process, with the ids of its prompts; with none on all, nothing is
-                said.
+            found: What is not finite in it on this process, with the ids of its prompts; empty on all processes: does
+                nothing.
             allowed: Whether the run goes on.
 
         Raises:
-            FloatingPointError: On all processes, where it does not.
+            FloatingPointError: On all processes, if not allowed.
         """
         everywhere = [item for items in gather(list(found)) for item in items]
         if not everywhere:
@@ -154,7 +154,7 @@ class TrainableModule(LightningModule):
         rank_zero_warn(f"{reason}; skipped")
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        if not self.skipped_in_a_row:  # else there is no gradient, which PyTorch cannot clip by value
+        if not self.skipped_in_a_row:  # a skipped update has no gradient, which PyTorch cannot clip by value
             super().configure_gradient_clipping(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -162,14 +162,14 @@ class TrainableModule(LightningModule):
         refuse_nonfinite(trained_weights(self), f"after update {self.trainer.global_step + 1} weights")
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if not self.skipped_in_a_row:  # a skipped update is none to the scheduler either
+        if not self.skipped_in_a_row:  # the scheduler does not count skipped updates
             super().lr_scheduler_step(scheduler, metric)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
     @abstractmethod
     def defined_by(self) -> tuple[str, dict[str, Any]]:
-        """What a checkpoint needs to build this module again, in numbers and strings, and where it keeps that."""
+        """The key of a checkpoint, and under it the numbers and strings to build this module again."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         names = trainable_names(self)
@@ -198,5 +198,5 @@ class TrainableModule(LightningModule):
 
 
 def _shown(what: str, value: Tensor | None) -> list[str]:
-    """What is not finite, with its value."""
+    """The name with the value, if that is not finite."""
     return [] if value is None or value.isfinite() else [f"{what} ({value:g})"]

@@ -1,4 +1,4 @@
-"""Relevance sources: which response tokens decide which criterion."""
+"""Relevance sources: which response tokens decide each criterion."""
 
 from typing import TYPE_CHECKING
 

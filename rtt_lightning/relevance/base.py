@@ -1,4 +1,4 @@
-"""Where token relevance comes from."""
+"""The base of relevance sources."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from rtt_lightning.types import Criterion, JudgedRollout, Message, Rollout, Rubr
 
 @dataclass(frozen=True)
 class Relevance:
-    """What a source says of one response; all on the CPU, tokens are the policy's.
+    """The relevance of one response, by the policy's tokens, on the CPU.
 
     Attributes:
         p: ``[rubric token]`` in [0, 1], how much each token matters to each criterion.
         read: ``[token]`` bool, the tokens that the source could read; ``None`` for all. The others are outside the
             token group, whatever their relevance.
-        contrast: ``[token]``, what the source found by comparing prompts, such as log-probs of the tokens after
-            another one; ``None`` where it compared none.
+        contrast: ``[token]``, from a comparison of prompts, such as log-probs of the tokens after another prompt;
+            ``None`` without one.
     """
 
     p: Tensor
@@ -29,15 +29,15 @@ class Relevance:
 
 @runtime_checkable
 class ScoresResponses(Protocol):
-    """What a source may ask of the policy that sampled the responses."""
+    """What a source may ask of the policy."""
 
     def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of a conversation, as those of a prompt: up to where the response begins."""
+        """Token ids of a conversation up to where the response begins."""
         ...
 
     def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probs of the tokens of each response, had it followed another prompt, see `rtt_lightning.lm.sequences`.
-        A collective where the policy is sharded.
+        """Log-probs of the tokens of each response after another prompt, see `rtt_lightning.lm.sequences`.
+        A collective if the policy is sharded.
         """
         ...
 
@@ -51,21 +51,21 @@ class RelevanceSource(ABC):
 
         Args:
             judged: The responses of this process, if any.
-            policy: For a source that needs it; all processes must then ask it, also those without responses.
+            policy: For a source that needs it; then all processes must ask it, also those without responses.
         """
 
     def problems(self, sample: RubricSample) -> list[str]:
-        """What keeps it from weighing responses to a sample, in words; asked before anything is sampled."""
+        """Why responses to a sample cannot be weighed, in words; called before anything is sampled."""
         return []
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
-        """Those whose relevance cannot vary within a response: they earn no token-level credit.
+        """The criteria whose relevance cannot vary within a response: they earn no token-level credit.
 
         Args:
-            criteria: Some of the data.
-            gives_spans: Whether their verdicts could say which characters decided, `Verifier.gives_spans`.
+            criteria: From the data.
+            gives_spans: `Verifier.gives_spans`: whether verdicts could say which characters decided.
 
         Raises:
-            ValueError: If something that the source needs is missing; nothing large is loaded to see it.
+            ValueError: If the source lacks something. Nothing large is loaded to check.
         """
         return []

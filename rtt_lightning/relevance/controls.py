@@ -1,4 +1,4 @@
-"""Relevance that knows nothing: the controls that a source must be better than."""
+"""Controls: relevance without information, which a source must beat."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ from rtt_lightning.types import Criterion, JudgedRollout
 
 
 class UniformRelevance(RelevanceSource):
-    """Every token matters equally: token credit vanishes and RTT becomes plain GRPO. A control."""
+    """Every token matters equally: token credit vanishes, and RTT becomes plain GRPO."""
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
         return [*criteria]
@@ -20,10 +20,10 @@ class UniformRelevance(RelevanceSource):
 
 
 class RandomRelevance(RelevanceSource):
-    """Uniform noise, harmful on purpose: the control that shows that relevance must mean something.
+    """Uniform noise, harmful on purpose: shows that relevance must mean something.
 
     Args:
-        seed: The noise of a response depends on it, on its prompt and sample index and on its policy version alone.
+        seed: The noise of a response depends only on it, the prompt, the sample index and the policy version.
     """
 
     def __init__(self, seed: int = 0) -> None:

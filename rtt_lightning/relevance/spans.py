@@ -11,10 +11,10 @@ from rtt_lightning.types import Criterion, JudgedRollout
 
 
 class RuleSpans(RelevanceSource):
-    """The characters that decided the verdict, as the checker reports them; all for a global criterion: exact 0/1
-    relevance, free of charge.
+    """The characters that decided the verdict, as the checker reports them, or all for a global criterion: exact 0/1
+    relevance at no cost.
 
-    Where a checker cannot tell its spans, all answer tokens count as relevant.
+    If a checker does not report spans, all answer tokens are relevant.
     """
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:

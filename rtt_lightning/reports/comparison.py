@@ -1,4 +1,4 @@
-"""Metrics of judged responses, and the difference between two sets of them with an interval."""
+"""Metrics of judged responses, and differences between two sets of them with intervals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +29,11 @@ METRICS = (RUBRIC, WHOLE, LOWER, UPPER, WHOLLY_DECIDED)
 
 
 def summarize(judged: Sequence[JudgedRollout]) -> dict[str, float]:
-    """Metrics of some responses, at least one; NaN where there is nothing to count.
+    """Metrics of some responses, at least one; NaN without trials.
 
-    The accuracies and what stands beside them are those of `rtt_lightning.functional.accuracy.accuracy_metrics`;
+    Accuracies and their counts are those of `rtt_lightning.functional.accuracy.accuracy_metrics`;
     ``length`` is the mean number of tokens; ``distinct_2`` is the number of distinct word bigrams per bigram over all
-    responses together, ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` is a share
+    responses, ``distinct_2_per_response`` the mean of the same within each response; ``truncated`` is a share
     of responses; ``responses`` and ``prompts`` are counts.
     """
     bigrams = [pairs for item in judged if (pairs := word_runs(item.rollout.answer, 2))]
@@ -51,10 +51,10 @@ def summarize(judged: Sequence[JudgedRollout]) -> dict[str, float]:
 
 
 def compare(before: Path, after: Path) -> dict[str, dict[str, Any]]:
-    """What two completions files of the same prompts say: ``before`` and ``after`` by `summarize`, and ``difference``.
+    """Compare two completions files of the same prompts: ``before`` and ``after`` by `summarize`, and ``difference``.
 
-    The latter holds `paired_difference` of each accuracy. At instruction level that is the accuracy itself if every
-    criterion was decided in both files; otherwise it stands in neither, and its bounds do.
+    ``difference`` holds `paired_difference` of each accuracy. At instruction level this is the accuracy itself if every
+    criterion was decided in both files; else all three hold its bounds instead.
     """
     judged = {"before": read_judged(before), "after": read_judged(after)}
     found = {name: summarize(responses) for name, responses in judged.items()}
@@ -73,13 +73,13 @@ def paired_difference(
     Args:
         before: Responses.
         after: Responses to the same prompts.
-        metric: Of `METRICS`. A difference of lower bounds, or of upper ones, bounds no difference of accuracies.
+        metric: Of `METRICS`. A difference of lower bounds, or of upper ones, is not a bound of the accuracy's.
 
     Returns:
         Difference, lower bound, upper bound.
 
     Raises:
-        UserError: For an unknown metric, other prompts, or the instruction-level accuracy where not all is decided.
+        UserError: For an unknown metric, different prompts, or the instruction-level accuracy if anything is undecided.
     """
     if metric not in METRICS:
         raise UserError(f"unknown metric {metric!r}; expected one of {', '.join(METRICS)}")
@@ -87,7 +87,7 @@ def paired_difference(
     if old.keys() != new.keys():
         raise UserError(
             f"before and after must be responses to the same prompts to be paired; {len(old.keys() ^ new.keys())} ids "
-            "stand in only one of them"
+            "are in only one of them"
         )
     ratios = [accuracy_ratios(np.array([counts[prompt] for prompt in old])) for counts in (old, new)]
     if not all(metric in found for found in ratios):

@@ -1,4 +1,4 @@
-"""What people and later runs see of rollouts: parquet files, a table of completions, a table per criterion kind."""
+"""How rollouts are shown and saved: parquet files, a table of completions, a table by criterion kind."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
 SHOWN_OF_PROMPT, SHOWN_OF_RESPONSE = 300, 600
 """Characters."""
 FAINT, GREAT = 0.1, 0.5
-"""Shares of the greatest credit: tokens with less than the one have no colour, those from the other on are bold."""
+"""Shares of the greatest credit: tokens below the first have no colour, those from the second on are bold."""
 
 
 def write_completions(
@@ -35,10 +35,10 @@ def write_completions(
     relevance: Tensor | None = None,
     advantages: Tensor | None = None,
 ) -> None:
-    """Write rollouts as records that `RecordFiles` reads again, with tokens beside them.
+    """Write rollouts with their tokens, as records that `RecordFiles` reads again.
 
     Args:
-        path: A ``.parquet`` file; its folder is made.
+        path: A ``.parquet`` file; its folder is created.
         judged: One row each.
         relevance: ``[batch rubric token]``.
         advantages: ``[batch token]``.
@@ -51,11 +51,11 @@ def write_completions(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(pa.Table.from_pylist(rows), partial)
-    partial.replace(path)  # whoever reads the file finds it whole
+    partial.replace(path)  # readers always find a complete file
 
 
 def print_window(number: int, judged: Sequence[JudgedRollout], credited: Credited, rows: int) -> None:
-    """The first ``rows`` responses of a window by prompt, under what `hacking_metrics` finds in all of them."""
+    """Print the first ``rows`` responses of a window by prompt, and `hacking_metrics` of all."""
     rewards = torch.full((len(judged),), torch.nan)
     if credited.rewards is not None and credited.known is not None:
         rewards = torch.where(credited.known, credited.rewards, torch.nan)
@@ -64,16 +64,16 @@ def print_window(number: int, judged: Sequence[JudgedRollout], credited: Credite
 
 
 def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, advantages: Tensor, title: str) -> None:
-    """Responses by prompt: it, its criteria, and a row per response with a tick for each that is as desired.
+    """Print responses by prompt: prompt, criteria, and a row per response with a tick for each criterion as desired.
 
-    Tokens with positive credit are green, with negative credit red, bold where it is great. Text of models and data is
-    shown as it is, never as markup.
+    Tokens with positive credit are green, with negative credit red; great credit is bold. Text of models and data is
+    never interpreted as markup.
 
     Args:
-        judged: The responses, those to a prompt in a row.
-        rewards: ``[batch]``; NaN where the reward is not known.
+        judged: The responses, grouped by prompt.
+        rewards: ``[batch]``; NaN if unknown.
         advantages: ``[batch token]``
-        title: Said before all of them.
+        title: Printed first.
     """
     console = Console()
     console.print(Text(title))
@@ -95,7 +95,7 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, advantag
 
 
 def _coloured(item: JudgedRollout, credit: Sequence[float], greatest: float) -> Text:
-    """The beginning of a response, its tokens in the colours of their credit."""
+    """The beginning of a response, with tokens coloured by credit."""
     text = Text(_begin(item.rollout.text, SHOWN_OF_RESPONSE))
     for (start, end), value in zip(item.rollout.offsets, credit, strict=False):
         share = abs(value) / greatest if greatest else 0.0
@@ -109,7 +109,7 @@ def _begin(text: str, characters: int) -> str:
 
 
 def show_kinds(judged: Sequence[JudgedRollout], title: str) -> None:
-    """A table of rubric-level accuracy per criterion kind, rarest success first, never scorable ones last."""
+    """Print a table of rubric-level accuracy per criterion kind, lowest first, without scorable criteria last."""
     forgiven = [replace(item, verdicts=item.loose) for item in judged if item.loose is not None]
     strict, loose = (accuracy_by_kind(counts_by_kind(items)) for items in (judged, forgiven))
     table = Table(title=title, title_justify="left")

@@ -52,7 +52,7 @@ def curves_section(logs: Sequence[Path]) -> str:
 def _read_metrics(logs: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
     """(step, value) per column of `CSVLogger` files, whose rows are sparse, without non-finite values.
 
-    A run that was killed and resumed has several, in order; of a step that was taken twice the later one counts.
+    A run that was killed and resumed has several, in order; if a step occurs twice, the later one counts.
     """
     points: dict[str, dict[float, float]] = {column: {} for column in CURVES}
     for log in logs:

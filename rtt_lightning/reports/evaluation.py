@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables on the terminal, metrics, completions and verdicts in files."""
+"""Reports of an evaluation: tables on the terminal; metrics, completions and verdicts in files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,14 @@ Interval = dict[str, Any]
 
 
 def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, others: Mapping[str, float]) -> None:
-    """Show an evaluation, and why criteria of it are undecided; with a folder also write ``<name>.parquet``,
+    """Show an evaluation, and why criteria are undecided; with a folder also write ``<name>.parquet``,
     ``<name>.jsonl`` and ``<name>.json``.
 
     Args:
         judged: All responses, at least one.
         name: Of the evaluation.
-        folder: Made where it is missing.
-        others: Metrics to write beside the accuracies. What is NaN is written as null.
+        folder: Created if missing; ``None`` to write nothing.
+        others: More metrics to write. NaN is written as null.
     """
     prompts = len({item.sample.id for item in judged})
     title = f"{name}: {counted(len(judged), 'response')} to {counted(prompts, 'prompt')}"
@@ -59,11 +59,11 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
     left = sum(None in item.as_desired for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
     (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
-    print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, figures: {folder / name}.json")
+    print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, metrics: {folder / name}.json")
 
 
 def strict_and_loose_accuracies(judged: Sequence[JudgedRollout]) -> dict[str, Interval]:
-    """`accuracies` of strict verdicts, and of loose ones where all responses were judged loosely."""
+    """`accuracies` of strict verdicts, and of loose ones if all responses have them."""
     loose = [replace(item, verdicts=item.loose) for item in judged if item.loose is not None]
     return accuracies({"strict": judged} | ({"loose": loose} if len(loose) == len(judged) else {}))
 
@@ -71,14 +71,14 @@ def strict_and_loose_accuracies(judged: Sequence[JudgedRollout]) -> dict[str, In
 def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Interval]:
     """Accuracies by name, each with a 95 % interval over prompts.
 
-    What is counted stands in `rtt_lightning.functional.accuracy`.
+    `rtt_lightning.functional.accuracy` defines what is counted.
 
     Args:
-        ways: Judged responses, by what distinguishes them.
+        ways: Judged responses by the way of judging, such as strict.
 
     Returns:
         ``rubric_accuracy_<way>``: ``mean``, ``low``, ``high``. ``instruction_accuracy_<way>``: the same if every
-        criterion was decided; otherwise what `_bounds` says.
+        criterion was decided; otherwise as `_bounds`.
     """
     found: dict[str, Interval] = {}
     for way, judged in ways.items():
@@ -90,9 +90,9 @@ def accuracies(ways: Mapping[str, Sequence[JudgedRollout]]) -> dict[str, Interva
 
 
 def _bounds(ratios: Mapping[str, Interval], totals: np.ndarray) -> Interval:
-    """What is known of the instruction-level accuracy where some criteria are undecided.
+    """What is known of the instruction-level accuracy if some criteria are undecided.
 
-    ``lower_bound`` and ``upper_bound``, for undecided criteria that are all not as desired, and all as desired;
+    ``lower_bound`` and ``upper_bound``, with all undecided criteria not as desired, and as desired;
     ``wholly_decided``, the accuracy over those responses alone, with their number, ``responses``, and mean number of
     ``criteria``; each ``accuracy`` with ``low`` and ``high``; and ``criteria``, the mean number over all.
     """
@@ -113,10 +113,10 @@ LABELS = {
 
 
 def show_accuracies(found: Mapping[str, Interval], ways: Sequence[str], responses: int) -> None:
-    """A table of accuracies; where anything is undecided bounds stand in it, and below how many responses are decided.
+    """Print a table of accuracies; if anything is undecided, bounds, and the number of decided responses below.
 
     Args:
-        found: What `accuracies` gives.
+        found: The result of `accuracies`.
         ways: Columns of the table.
         responses: Number of responses.
     """
@@ -139,8 +139,8 @@ def show_accuracies(found: Mapping[str, Interval], ways: Sequence[str], response
         theirs = "" if isnan(whole["criteria"]) else f", with {whole['criteria']:.1f} criteria on average"
         print(
             f"{way}: {whole['responses']} of {counted(responses, 'response')} wholly decided{theirs}; all together "
-            f"have {criteria:.1f}. Of the accuracy of all only bounds are known: with all that is undecided not as "
-            "desired, and as desired"
+            f"have {criteria:.1f}. The accuracy of all is only known to be between two bounds: with all that is "
+            "undecided not as desired, and as desired"
         )
 
 
@@ -165,7 +165,7 @@ def _shown(interval: Interval) -> str:
 
 
 def _with_null(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """Replace NaN, which JSON does not have."""
     if isinstance(value, Mapping):
         return {name: _with_null(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and isnan(value) else value

@@ -1,4 +1,4 @@
-"""HTML and SVG pieces of the report: style, tables, line charts, coloured tokens; they escape the texts they get."""
+"""HTML and SVG pieces of the report: style, tables, line charts, coloured tokens; they escape given texts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -83,11 +83,11 @@ STRONGEST = 0.7
 NOT_RECORDED = '<p class="empty">not recorded</p>'
 
 Paint = Callable[[float], tuple[str, float]]
-"""A value to its CSS class and its strength in [0, 1]."""
+"""From a value to its CSS class and strength in [0, 1]."""
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole document; it may load nothing and run nothing."""
+    """A whole document, which may neither load nor run anything."""
     return PAGE.format(title=escape(title), style=STYLE, body=body)
 
 
@@ -168,7 +168,7 @@ def running_mean(values: Sequence[float]) -> list[float]:
 def merge_tokens(offsets: Sequence[Span]) -> list[tuple[Span, list[int]]]:
     """Tokens in runs that share no character with each other: (characters, token numbers) each.
 
-    A multi-byte character over several tokens makes them one run. Hand case: offsets ((0, 2), (2, 3), (2, 3), (3, 3))
+    Tokens of one multi-byte character are one run. Example: offsets ((0, 2), (2, 3), (2, 3), (3, 3))
     -> ((0, 2), [0]), ((2, 3), [1, 2]), ((3, 3), [3]).
     """
     runs: list[tuple[Span, list[int]]] = []

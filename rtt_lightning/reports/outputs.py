@@ -1,4 +1,4 @@
-"""The folder that a run writes its completions to: those of one course of training, as with checkpoints."""
+"""The folder for a run's completions: like checkpoints, those of one course of training."""
 
 import re
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_warn
 
 NUMBERED = re.compile(r"(window|val)-(\d+)(-rank\d+)?\.(parquet|jsonl?)")
-"""Windows of rollouts by their number, of each process; evaluations during training by their update."""
+"""Files of windows by number and process, and of evaluations during training by update."""
 
 
 def set_aside_later(folder: Path, window: int, update: int) -> None:
-    """Rename what another run left, or this one beyond the point that it resumes from, to ``*.abandoned``.
+    """Rename files of other runs, or of this one after the point that it resumes from, to ``*.abandoned``.
 
     Args:
         folder: Need not exist.
-        window: The first window that is to be written.
+        window: The first window to be written.
         update: Updates done so far.
     """
     later = [path for path in sorted(folder.glob("*")) if _is_later(path.name, window, update)]

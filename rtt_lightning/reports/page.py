@@ -62,10 +62,10 @@ FORMS = {
 
 
 def write_report(folder: Path) -> Path:
-    """Make ``report.html`` of a demo folder; the training curves and windows may be missing, the rest may not.
+    """Write ``report.html`` in a demo folder; training curves and windows may be missing, but nothing else.
 
     Args:
-        folder: Holds ``results.json``, ``before/validate.parquet`` and ``after/validate.parquet``, and perhaps
+        folder: With ``results.json``, ``before/validate.parquet`` and ``after/validate.parquet``, and perhaps
             ``rl/logs/version_*/metrics.csv`` and ``rl/windows/window-*.parquet``.
 
     Raises:
@@ -120,7 +120,7 @@ def _headline(results: Mapping[str, Any]) -> str:
 
 
 def _instruction_level(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """The accuracy, or its bounds where a criterion is undecided before or after."""
+    """Names of the accuracy, or of its bounds if a criterion is undecided before or after."""
     return (WHOLE,) if WHOLE in results["difference"] or LOWER not in results["difference"] else (LOWER, UPPER)
 
 
@@ -131,7 +131,7 @@ def _card(name: str, results: Mapping[str, Any], metric: str) -> str:
 
 
 def _bounds_card(results: Mapping[str, Any]) -> str:
-    """The instruction-level accuracy where some criteria are undecided: no single number, and none of its change."""
+    """The bounds of the instruction-level accuracy and of its change, if some criteria are undecided."""
     before, after = results["before"], results["after"]
     old, new = (" to ".join(_formatted(side[end], "percent") for end in (LOWER, UPPER)) for side in (before, after))
     least, most = (_formatted(end, "points") for end in (after[LOWER] - before[UPPER], after[UPPER] - before[LOWER]))

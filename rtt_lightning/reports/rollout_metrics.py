@@ -1,4 +1,4 @@
-"""Metrics of a window of rollouts."""
+"""The metrics of a window of rollouts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,13 +21,12 @@ from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, Judge
 
 
 def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
-    """What is always logged of a window, so that nothing goes wrong unseen. A collective.
+    """What is always logged for a window, so that problems show. A collective.
 
-    The metrics of `rtt_lightning.functional.accuracy.accuracy_metrics`, shares of flagged criteria and of answer tokens
-    that the relevance source could not read (``unread``), rubric-level accuracy per criterion kind, least and greatest
-    length and the standard deviation of rewards are those of all processes, where known. The others are means over the
-    responses of this process, if any: the reward that advantages were made from, where it is known, the share of
-    responses where it is not, and what the algorithm measured.
+    Over all processes: `rtt_lightning.functional.accuracy.accuracy_metrics`, shares of flagged criteria and of answer
+    tokens that the relevance source could not read (``unread``), rubric-level accuracy per criterion kind, least and
+    greatest length, and the standard deviation of rewards. Means over the responses of this process, if any: the known
+    rewards that advantages were made from, the share of unknown ones, and the algorithm's metrics.
     """
     counts = accuracy_counts(experience.met, experience.scorable, experience.weights).sum(0)
     answered = sum(sum(item.rollout.answer_tokens) for item in judged)
@@ -57,7 +56,7 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
 
 
 def _spread(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
-    """What no mean over processes tells. A collective."""
+    """Metrics that are not means over processes. A collective."""
     rewards, known = credited.rewards, credited.known
     paid: list[float] = [] if rewards is None or known is None else rewards[known].tolist()
     everywhere = gather((experience.response_mask.sum(1).tolist(), paid, counts_by_kind(judged)))

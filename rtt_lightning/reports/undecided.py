@@ -1,4 +1,4 @@
-"""Which responses of an evaluation are undecided, and why: a metric says nothing of what was left out of it."""
+"""Which responses of an evaluation are undecided, and why: metrics do not show what they leave out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from rtt_lightning.types import Criterion, JudgedRollout
 from rtt_lightning.verifiers.rules.checkers import UNDECIDABLE
 
 MOST_REASONS, MOST_NAMES = 20, 3
-"""Rows of the table, and names in a cell of it."""
+"""Most rows of the table, and most names in a cell."""
 
 
 def undecided_reasons(judged: Sequence[JudgedRollout]) -> list[dict[str, Any]]:
-    """The reasons of criteria without a strict verdict, commonest first.
+    """The reasons why criteria have no strict verdict, commonest first.
 
     Returns:
-        Of each ``reason`` the number of ``criteria`` and of ``responses``, ``which`` criteria it is about (by their
-        checker, or by their text where no rule decides them), commonest first, and the ``prompts``, by id, in order.
+        For each ``reason`` the numbers of ``criteria`` and ``responses``, ``which`` criteria (by checker, or by text if
+        no rule decides them), commonest first, and the ids of ``prompts``, in order.
     """
     found: dict[str, list[tuple[Criterion, JudgedRollout]]] = {}
     for item in judged:

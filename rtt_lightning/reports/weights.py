@@ -6,7 +6,7 @@ from rtt_lightning.types import RubricSample
 
 
 def weights_by_kind(samples: Iterable[RubricSample]) -> dict[str, str]:
-    """The weights of each kind's criteria in words, such as "-2 to 1"; an empty text where all are 1."""
+    """The weights of each kind's criteria in words, such as "-2 to 1"; empty if all are 1."""
     found: dict[str, list[float]] = {}
     for sample in samples:
         for criterion in sample.criteria:

@@ -1,4 +1,4 @@
-"""Why nothing can be learnt from a window: what its groups have in common, and the cause that this tells."""
+"""Why a window teaches nothing: what its groups have in common, and the cause that follows."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from rtt_lightning.types.errors import UserError
 
 ALONE, VARIED = "fewer than two known rewards", "different rewards"
 ALL_MET, NONE_MET, MIXED = "all criteria met", "none met", "equal rewards and some criteria met"
-"""What the responses of a group have in common. A criterion with a negative weight counts as met where it is not."""
+"""What the responses of a group have in common. A criterion with a negative weight counts as met if it is not."""
 DECIDE = "look at what should decide them, as the reason says; see docs/judging.md and `rtt doctor`"
 HARDER = "take harder prompts or more criteria"
 EASIER = (
@@ -29,14 +29,14 @@ SCHEME = "look at the advantages of the reward scheme, and at the relevance if i
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a window teaches nothing, and what to do about it. Chance and small windows do not explain a fault."""
+    """Why a window teaches nothing, and how to fix it. ``is_fault``: neither chance nor a small window explains it."""
 
     said: str
-    mend: str
+    fix: str
     is_fault: bool = False
 
     def __str__(self) -> str:
-        return f"{self.said}. To mend it, {self.mend}"
+        return f"{self.said}. To fix it, {self.fix}"
 
 
 SKIPPED = Cause(
@@ -50,13 +50,13 @@ DEAD_CELLS = Cause(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the responses of a window are like, counted.
+    """Counts that describe the responses of a window.
 
     Attributes:
-        responses: All of them.
-        known: Those whose reward is known.
-        groups: Prompts, by what their responses have in common.
-        alike: Prompts with several responses that are all the same text.
+        responses: Their number.
+        known: Responses with a known reward.
+        groups: Numbers of prompts, by what their responses have in common.
+        alike: Prompts whose responses, two or more, are all the same text.
         undecided: Criteria without a verdict, by reason.
         unmet: Criteria that are not as desired, by reason.
         decided: Criteria with a verdict.
@@ -71,19 +71,19 @@ class Evidence:
     decided: int = 0
 
     def __add__(self, other: "Evidence") -> "Evidence":
-        """Of two processes together: a group is on one of them."""
+        """Of two processes together; no group is on both."""
         return Evidence(
             *(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True))
         )
 
 
 def gather_evidence(judged: Sequence[JudgedRollout], rewards: Tensor | None, known: Tensor | None) -> Evidence:
-    """Of one process.
+    """Of this process.
 
     Args:
-        judged: Its responses of a window; none for a process without data.
-        rewards: ``[batch]``, their response rewards; ``None`` for a scheme without, in whose place the satisfaction
-            rate says whether responses differ.
+        judged: Its responses of a window, if any.
+        rewards: ``[batch]``, their response rewards; ``None`` for a scheme without: the satisfaction rate then says
+            whether responses differ.
         known: ``[batch]`` bool; ``None`` without rewards.
     """
     if rewards is None or known is None:
@@ -123,13 +123,13 @@ def cause_of(e: Evidence, cells_are_dead: bool) -> Cause:
     """Why every advantage is 0.
 
     Args:
-        e: Of all processes.
-        cells_are_dead: The scheme takes credit from cells too, and none of them is live.
+        e: Evidence of all processes.
+        cells_are_dead: The scheme also takes credit from cells, and none is live.
     """
     cause = _cause_in_responses(e)
     if not cells_are_dead or not e.decided:
         return cause
-    return Cause(f"{cause.said}; and {DEAD_CELLS.said}", f"{cause.mend}; and {DEAD_CELLS.mend}")
+    return Cause(f"{cause.said}; and {DEAD_CELLS.said}", f"{cause.fix}; and {DEAD_CELLS.fix}")
 
 
 def _cause_in_responses(e: Evidence) -> Cause:
@@ -162,14 +162,14 @@ def _mostly(reasons: Counter[str]) -> str:
 
 
 def refuse_small_groups(smallest: int, n: int) -> None:
-    """Refuse a run whose groups of responses cannot be compared.
+    """Raise for a run whose groups of responses are too small to compare.
 
     Args:
-        smallest: What the reward scheme needs, `PolicyModule.smallest_group`.
+        smallest: Responses that the reward scheme needs, `PolicyModule.smallest_group`.
         n: Responses per prompt.
 
     Raises:
-        UserError: If they are fewer.
+        UserError: If there are fewer.
     """
     if n < smallest:
         raise UserError(

@@ -20,7 +20,7 @@ from rtt_lightning.verifiers.rules import RuleVerifier
 
 
 class Policy(PolicyWeights, ScoresResponses, Protocol):
-    """What is sampled from and weighed with: `PolicyModule`, or in a notebook `rtt_lightning.LoadedModel`."""
+    """The policy: `PolicyModule`, or in a notebook `rtt_lightning.LoadedModel`."""
 
 
 class Collector:
@@ -31,9 +31,9 @@ class Collector:
         verifier: Gives verdicts; by default `RuleVerifier`.
         relevance: Weighs tokens; by default `UniformRelevance`.
         seed: Sampling seed of the run.
-        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
-        reasoning: Pairs of marks that reasoning stands between, which verifiers do not see; ``None`` for those that the
-            model's tokens and chat template show, see `rtt_lightning.lm.reasoning`.
+        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it is.
+        reasoning: Pairs of marks around reasoning, which verifiers do not see; ``None`` to find them in the model's
+            tokens and chat template, see `rtt_lightning.lm.reasoning`.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class Collector:
         self.relevance = relevance or UniformRelevance()
         self.seed, self.mask_truncated, self.reasoning = seed, mask_truncated, checked_marks(reasoning)
         self.version: int | None = None
-        """The weights that the engine samples from; ``None`` before it does, and to have it take them anew."""
+        """Version of the engine's weights; ``None`` before it has any, or to make it take them again."""
         self._policy: Policy | None = None
 
     def sync(self, policy: Policy, version: int | None = None) -> None:
-        """Have the engine sample from a policy's current weights. A collective.
+        """Make the engine sample from a policy's current weights. A collective.
 
         Args:
-            policy: Has the weights; another model than before is begun with anew.
-            version: Number of updates behind the weights; those of the same version are not handed over again. By
-                default one more than before.
+            policy: Has the weights; a new model restarts the engine.
+            version: Number of updates behind the weights; the same version is not handed over again. By default one
+                more than before.
 
         Raises:
-            UserError: For a plain model.
+            UserError: For a plain model in place of a policy.
             FloatingPointError: If weights are not finite.
         """
         if not isinstance(policy, ScoresResponses):
@@ -88,15 +88,15 @@ class Collector:
         """Sample responses and judge them, by prompt and sample index.
 
         Args:
-            samples: Prompts with rubrics; the place of each is the group id of its responses.
+            samples: Prompts with rubrics; the index of each is the group id of its responses.
             sampling: How responses are drawn.
-            window: Number that their seeds depend on, beside the run's seed, prompt id and sample index: another one
+            window: Number that the seeds depend on, besides the run's seed, prompt id and sample index: another one
                 gives other responses.
-            loose: Also judge loosely.
+            loose: Also give loose verdicts.
 
         Raises:
-            UserError: If there are no weights to sample from, for criteria that the verifier cannot decide, or for
-                prompts with the same id.
+            UserError: Without weights to sample from, for criteria that the verifier cannot decide, or for prompts
+                with the same id.
         """
         if self._policy is None or self.version is None:
             raise UserError(
@@ -112,10 +112,10 @@ class Collector:
         return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
 
     def experience(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> Experience:
-        """Weigh the tokens of judged responses. A collective where the relevance source asks the policy.
+        """Weigh the tokens of judged responses. A collective if the relevance source asks the policy.
 
         Args:
             judged: Responses of this process, if any.
-            policy: For relevance sources that need it; by default the one that was sampled from.
+            policy: For relevance sources that need it; by default the sampled one.
         """
         return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks)

@@ -15,7 +15,7 @@ from rtt_lightning.verifiers.base import JUDGE
 
 
 def verdict_batch(judged: Sequence[JudgedRollout]) -> VerdictBatch:
-    """What an evaluation needs of judged rollouts, padded: their tokens, and `verdict_tensors`."""
+    """Judged rollouts for an evaluation, padded: their tokens, and `verdict_tensors`."""
     met, scorable, weights = verdict_tensors(judged)
     return VerdictBatch(**sequences([item.rollout for item in judged]), met=met, scorable=scorable, weights=weights)
 
@@ -28,7 +28,7 @@ def collate(
     """Pad judged rollouts to one `Experience`, on the CPU.
 
     Args:
-        judged: Rows with ragged rubrics and responses; none for a process without data.
+        judged: Rows with ragged rubrics and responses, if any.
         weighed: The relevance of each row.
         reduce: Sum over processes.
     """

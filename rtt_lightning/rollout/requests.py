@@ -1,4 +1,4 @@
-"""What an engine is asked for: a rendered prompt, and a seed for each response to it; and prompts that it is not."""
+"""Requests to an engine: a rendered prompt with a seed for each response; and checks of prompts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ CHECKS = ("the data asks for checks that the verifier cannot make", "criteria")
 def refuse(
     samples: Iterable[RubricSample], problems: Callable[[RubricSample], Sequence[str]], what: str, of: str
 ) -> None:
-    """Refuse samples with problems, each named once with how many ``of`` them have it, the commonest first.
+    """Raise for samples with problems; the error names each once, commonest first, with how many ``of`` have it.
 
     Raises:
         UserError: If there are any.
@@ -31,7 +31,7 @@ def refuse(
 
 
 def refuse_repeated(samples: Iterable[RubricSample]) -> None:
-    """Refuse prompts with the same id: their responses would be the same ones.
+    """Raise for prompts with the same id: they would share their seeds.
 
     Raises:
         UserError: If there are any.
@@ -47,13 +47,13 @@ def make_requests(
     reasoning: tuple[Marks, ...] | None,
     draws: tuple[int, int, int],
 ) -> list[SampleRequest]:
-    """One request per prompt, whose place is the group id of its responses.
+    """One request per prompt; its index is the group id of its responses.
 
     Args:
         samples: Prompts.
         render: Conversation to token ids, the policy's.
         reasoning: Marks of reasoning, see `SampleRequest`.
-        draws: Seed of the run, number of the window, and responses per prompt: what the responses' seeds depend on.
+        draws: Seed of the run, number of the window, and responses per prompt, which determine the seeds.
     """
     seed, window, count = draws
     return [

@@ -1,4 +1,4 @@
-"""A window of experience: rollouts, advantages and everything that its micro-batches need, as plain tensors."""
+"""A window of experience: rollouts, advantages and everything else that its micro-batches need, as plain tensors."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,19 +19,19 @@ class Window:
 
     Args:
         number: Number of the window in the run.
-        micro_batches: What each training step gets.
+        micro_batches: One per training step.
     """
 
     def __init__(self, number: int, micro_batches: list[ResponseBatch]) -> None:
         self.number, self.micro_batches = number, micro_batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers: loads with ``weights_only``."""
+        """Plain tensors and numbers, which load with ``weights_only``."""
         return {"number": self.number, "micro_batches": self.micro_batches}
 
     @classmethod
     def resumed(cls, states: Sequence[dict[str, Any]], rank: int, ranks: int) -> "Window | None":
-        """The window of this process, of those that all of them saved; ``None`` where none was.
+        """The window of this process, from those that all processes saved; ``None`` without any.
 
         Raises:
             UserError: If another number of processes saved them.
@@ -45,7 +45,7 @@ class Window:
 
     @torch.no_grad()
     def anchor(self, policy: Any) -> None:
-        """Add the log-probs of the policy's weights of now, which later updates of the window move away from."""
+        """Add the log-probs of the policy's current weights, from which later updates of the window move away."""
         for micro_batch in self.micro_batches:
             logprobs = policy.response_logprobs(on_device(micro_batch, policy.device))[0].cpu()
             micro_batch["old_logprobs"] = zeros_for_nonfinite(logprobs)
@@ -66,9 +66,9 @@ def make_window(
     updates: int,
     micro_batches_per_update: int,
 ) -> Window:
-    """Divide a window among its micro-batches; groups stay whole. A collective.
+    """Divide a window into micro-batches; groups stay whole. A collective.
 
-    A micro-batch with relevance or advantages that are not finite says so under ``nonfinite`` and holds zeros for them.
+    A micro-batch names relevance or advantages that are not finite under ``nonfinite``, and holds zeros for them.
 
     Args:
         number: Number of the window in the run.
@@ -104,12 +104,12 @@ def make_window(
 
 
 def zeros_for_nonfinite(values: Tensor) -> Tensor:
-    """Zeros stand for what is not finite: a checkpoint within the window shall hold none of it."""
+    """Replace what is not finite by zeros, so that a checkpoint within the window is finite."""
     return values.nan_to_num(0.0, 0.0, 0.0)
 
 
 def split_groups(group_ids: Tensor, parts: int) -> list[Tensor]:
-    """Row indices of ``parts`` micro-batches; a group stays whole, so with few groups some parts are empty."""
+    """Row indices of ``parts`` micro-batches; groups stay whole, so some parts may be empty."""
     groups = group_ids.unique()
     bounds = [len(groups) * part // parts for part in range(parts + 1)]
     return [torch.isin(group_ids, groups[a:b]).nonzero()[:, 0] for a, b in pairwise(bounds)]

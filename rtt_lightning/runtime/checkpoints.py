@@ -1,8 +1,8 @@
 """Checkpoint files: whole or in shards, never half written, read without unpickling anything but tensors.
 
-A checkpoint of one file holds everything. One in shards is a folder: ``meta.pt`` holds everything but the sharded
-tensors, ``shard-<rank>.pt`` the pieces of one process, which are joined along their first axis. Any number of
-processes can read either. Both appear under their name only when they are complete.
+A checkpoint is one file, or a folder: ``meta.pt`` with everything but the sharded tensors, and ``shard-<rank>.pt`` with
+the pieces of one process, which are joined along their first axis. Any number of processes can read either. Both get
+their name only when they are complete.
 """
 
 import os
@@ -23,19 +23,19 @@ from rtt_lightning.types.errors import UserError
 
 META = "meta.pt"
 SHARD_KEY = "rtt:shard:"
-"""Stands in ``meta.pt`` where a sharded tensor belongs, before its path."""
+"""In ``meta.pt``: before the path of a sharded tensor, in its place."""
 COUNT_KEY = "rtt:shards"
-"""Stands in ``meta.pt`` beside the rest: how many shards there are."""
+"""In ``meta.pt``: key of the number of shards."""
 BASE_KEY = "base"
-"""Where a checkpoint keeps what tells the model that it continues from others."""
+"""Key of what identifies the model that a checkpoint continues."""
 SAVED = ("state_dict", "optimizer_states")
-"""What of a checkpoint must be finite."""
+"""Parts of a checkpoint that must be finite."""
 POINTER = "latest"
-"""In a folder of checkpoints: the file that names the newest complete one."""
+"""File in a folder of checkpoints that names the newest complete one."""
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's checkpoint files, made durable before they get their name; reads sharded folders too."""
+    """Lightning's checkpoint files, made durable before they get their name; also reads sharded folders."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_file(checkpoint, Path(path))
@@ -45,7 +45,7 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def write_file(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write one file: whoever reads it, or kills this process, finds the old content or the new one."""
+    """Write one file atomically: readers find the old content or the new, even if this process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
@@ -60,14 +60,14 @@ def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, ranks: in
     """Write this process's part of a sharded checkpoint; all processes call it with the same new ``path``.
 
     Raises:
-        UserError: If ``path`` exists: a sharded checkpoint gets a new name each time. On rank 0, if the shards of
-            others are not to be seen.
+        UserError: If ``path`` exists: a sharded checkpoint needs a new name each time. On rank 0 also if it cannot see
+            the shards of others.
     """
     if path.exists():
         raise UserError(f"{path} exists; a sharded checkpoint needs a new name, so that the old one stays whole")
     partial = path.with_name(f"{path.name}.partial")
     if rank == 0:
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while saving
+        shutil.rmtree(partial, ignore_errors=True)  # left by a run killed while saving
         partial.mkdir(parents=True)
     barrier()
     shards: dict[str, Tensor] = {}
@@ -84,11 +84,11 @@ def write_shards(checkpoint: Mapping[str, Any], path: Path, rank: int, ranks: in
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint with whole tensors on the CPU, whichever way it was written.
+    """Read a checkpoint of either form, with whole tensors on the CPU.
 
     Raises:
-        UserError: For a missing or damaged one, or one with weights or optimiser states that are not finite; names the
-            next older one beside it.
+        UserError: If it is missing or damaged, or has weights or optimiser states that are not finite; names the next
+            older one in its folder.
     """
     if not path.exists():
         raise UserError(f"no checkpoint at {path}; give the path of a .ckpt file or folder, or of a folder of them")
@@ -97,8 +97,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = _read(path)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__  # that of an empty file has no words
-        raise UserError(f"{path} is damaged or no checkpoint ({reason}); {advice}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__  # an empty file's error has no message
+        raise UserError(f"{path} is damaged or not a checkpoint ({reason}); {advice}") from error
     if wrong := nonfinite_names(tensors_in({key: checkpoint.get(key) for key in SAVED})):
         raise UserError(f"{path} holds numbers that are not finite, in {shortened(wrong)}; {advice}")
     return checkpoint
@@ -115,24 +115,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The checkpoint of a training run.
+    """Read the checkpoint of a training run.
 
     Raises:
-        UserError: As `read_checkpoint`, and for a file of something else.
+        UserError: As `read_checkpoint`, and for another kind of file.
     """
     found = read_checkpoint(path)
     if not isinstance(found, dict) or not {"state_dict", "pytorch-lightning_version"} <= found.keys():
-        raise UserError(f"{path} is no checkpoint of a training run; give the .ckpt that `rtt fit` wrote")
+        raise UserError(f"{path} is not a checkpoint of a training run; give the .ckpt that `rtt fit` wrote")
     return found
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints of a folder, oldest first: their names sort by step."""
+    """The complete checkpoints of a folder, oldest first."""
     return sorted(folder.glob("*.ckpt"))
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint that the pointer of a folder names; ``None`` where there is none yet.
+    """The checkpoint that the pointer of a folder names; ``None`` without one.
 
     Raises:
         UserError: If the pointer names one that is gone.
@@ -149,7 +149,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def point_to(path: Path) -> None:
-    """Make ``path`` the newest checkpoint of its folder, at once."""
+    """Make ``path`` the newest checkpoint of its folder, atomically."""
     partial = path.parent / f"{POINTER}.partial"
     partial.write_text(f"{path.name}\n")
     partial.replace(path.parent / POINTER)
@@ -157,10 +157,10 @@ def point_to(path: Path) -> None:
 
 
 def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
-    """Refuse a checkpoint whose weights are not exactly those that this model trains.
+    """Raise if a checkpoint's weights are not exactly those that this model trains.
 
     Raises:
-        UserError: With examples of what is missing and what is more.
+        UserError: With examples of missing and additional ones.
     """
     missing, extra = sorted(set(expected) - set(saved)), sorted(set(saved) - set(expected))
     if missing or extra:
@@ -171,7 +171,7 @@ def check_fits(saved: Iterable[str], expected: Iterable[str]) -> None:
 
 
 def check_shapes(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse a checkpoint with all weights that this model trains, but of another shape.
+    """Raise if a checkpoint's weights have another shape than this model's.
 
     Raises:
         UserError: With an example.

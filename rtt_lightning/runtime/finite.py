@@ -1,4 +1,4 @@
-"""Numbers that are not finite: one pass finds them, all processes answer alike, and nobody is handed them."""
+"""Numbers that are not finite: found in one pass, with the same result on all processes, and never passed on."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,19 +12,19 @@ from rtt_lightning.runtime.processes import sum_over_ranks
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every element is finite; of a sharded tensor, those of this process. Waits for the device once."""
+    """Whether every element is finite; for a sharded tensor, those of this process. Waits for the device once."""
     own = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
     own = [tensor for tensor in own if tensor.is_floating_point() and tensor.numel()]
-    # The norm is fast, and shows what is not finite; large elements may overflow in it, so it has not the last word.
+    # The norm is fast and not finite if an element is not; but large elements may overflow it, so check again.
     return bool(get_total_norm(own).isfinite()) or all(bool(tensor.isfinite().all()) for tensor in own)
 
 
 def refuse_nonfinite(tensors: Mapping[str, Tensor], what: str) -> None:
-    """End every process if one of them holds a number that is not finite. A collective: all must call it.
+    """Raise on all processes if one of them has a number that is not finite. A collective: all must call it.
 
     Args:
         tensors: By name.
-        what: Begins the message: where they were found.
+        what: Start of the message: where they were found.
 
     Raises:
         FloatingPointError: With the names, on all processes.
@@ -35,7 +35,7 @@ def refuse_nonfinite(tensors: Mapping[str, Tensor], what: str) -> None:
 
 
 def nonfinite_names(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Which of them hold NaN or an infinity."""
+    """Names of the tensors with NaN or an infinity."""
     return [name for name, tensor in tensors if not all_finite([tensor])]
 
 
@@ -43,7 +43,7 @@ def finite_only(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Te
     """The same tensors, up to the first that is not finite.
 
     Raises:
-        FloatingPointError: At that one, which nobody gets: the sum or the cast of finite ones may overflow.
+        FloatingPointError: At that one, which is not yielded. Sums and casts of finite tensors may overflow.
     """
     for name, weight in weights:
         if not all_finite([weight]):
@@ -52,7 +52,7 @@ def finite_only(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Te
 
 
 def trained_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The weights that an optimiser moves, by name."""
+    """The trainable weights, by name."""
     return {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
 
 
@@ -69,7 +69,7 @@ def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def shortened(names: Iterable[str], most: int = 8) -> str:
-    """Different names in order, the first few of them and the number of the others."""
+    """The first ``most`` different names, in order, and the number of the others."""
     different = list(dict.fromkeys(names))
     more = f" and {len(different) - most} more" if len(different) > most else ""
     return ", ".join(different[:most]) + more

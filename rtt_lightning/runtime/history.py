@@ -1,4 +1,4 @@
-"""One history of a run in its logs, however often it is resumed."""
+"""Keeps one history of a run in its logs, however often it is resumed."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 HISTORY_KEY = "logs"
-"""Where a checkpoint keeps which logs its run writes to."""
+"""Key of the logs that a run writes to in a checkpoint."""
 
 
 def log_places(loggers: Sequence[Logger]) -> list[dict[str, Any]]:
-    """What tells the log of each logger from others, as numbers and strings."""
+    """What identifies the log of each logger, as numbers and strings."""
     return [{**_place(logger), "version": logger.version} for logger in loggers]
 
 
 def continue_logs(loggers: Sequence[Logger], checkpoint: Mapping[str, Any]) -> None:
-    """Have loggers go on with the logs of the run that a checkpoint is of; to be called before they have written.
+    """Make loggers continue the logs of a checkpoint's run; call it before they write.
 
-    A CSV file keeps its rows of before the checkpoint, TensorBoard shows no more than those, and W&B goes on with the
-    same run. A version or id that a logger was given stays. Other loggers begin a log of their own.
+    CSV files keep their rows from before the checkpoint, TensorBoard shows only those, and W&B continues the same run.
+    A version or id that a logger was given stays. Other loggers start a new log.
     """
     saved = checkpoint.get(HISTORY_KEY, [])
     for logger in loggers:
@@ -42,7 +42,7 @@ def continue_logs(loggers: Sequence[Logger], checkpoint: Mapping[str, Any]) -> N
 
 
 def write_each_row(loggers: Sequence[Logger]) -> None:
-    """Have CSV files hold each row at once: those in memory are lost to a run that is killed, and to its resumption."""
+    """Make CSV loggers write each row at once: rows in memory would be lost if the run is killed."""
     for logger in loggers:
         if isinstance(logger, CSVLogger):
             logger._flush_logs_every_n_steps = 1
@@ -53,7 +53,7 @@ def _place(logger: Logger) -> dict[str, Any]:
 
 
 class _Continued(ExperimentWriter):
-    """Appends to a file that is there, where Lightning would delete it."""
+    """Appends to an existing file, which Lightning would delete."""
 
     def __init__(self, log_dir: str, updates: int) -> None:
         self._updates = updates
@@ -65,7 +65,7 @@ class _Continued(ExperimentWriter):
             return
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) < self._updates]  # steps are counted from 0
+            rows = [row for row in reader if int(row["step"]) < self._updates]  # steps count from 0
             self.metrics_keys = list(reader.fieldnames or [])
         partial = path.with_name(f"{path.name}.partial")
         with partial.open("w", newline="") as file:

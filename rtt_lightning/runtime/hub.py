@@ -13,16 +13,16 @@ from rtt_lightning.types.errors import UserError
 
 @contextmanager
 def reading(what: str, model: str, file: str) -> Iterator[None]:
-    """Say what could not be read, and what would mend it, where `transformers` cannot reach it.
+    """Raise one clear error if `transformers` cannot read something.
 
     Args:
-        what: What is read, such as "a tokenizer".
+        what: Such as "a tokenizer".
         model: Folder or hub name.
         file: What the folder should hold.
 
     Raises:
-        UserError: In place of the many errors of a folder or hub name that cannot be read; at once for a folder that
-            does not exist, which the hub is not asked for.
+        UserError: In place of the many errors for an unreadable folder or hub name; at once, without asking the hub,
+            for a folder that does not exist.
     """
     try:
         if means_a_folder(model) and not (model and Path(model).is_dir()):
@@ -45,7 +45,7 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
 
 
 def means_a_folder(model: str) -> bool:
-    """Whether a name can only mean a folder: it lies in a folder that exists, or is no name of the hub."""
+    """Whether a name can only mean a folder: its parent folder exists, or it is not a valid hub name."""
     try:
         validate_repo_id(model)
     except HFValidationError:
@@ -54,7 +54,7 @@ def means_a_folder(model: str) -> bool:
 
 
 def unusable_proxy_of_hub(model: str) -> str:
-    """That the hub, which a name is of, lies behind a proxy that cannot be used; empty where nothing is wrong."""
-    from rtt_lightning.runtime.servers import unusable_proxy  # loads an HTTP client, which folders can spare
+    """A message if the hub is behind a proxy that cannot be used; else empty."""
+    from rtt_lightning.runtime.servers import unusable_proxy  # slow: loads an HTTP client
 
     return "" if means_a_folder(model) or Path(model).is_dir() else unusable_proxy(ENDPOINT)

@@ -1,7 +1,7 @@
-"""Default parts of a part, such as the engine of a rollout, which a configuration can take apart and change.
+"""Default parts, such as the engine of a rollout, which a configuration can change.
 
-They come from jsonargparse, which the command line needs. In a notebook, or on a machine without it, a default part is
-a plain instance.
+They come from jsonargparse, which the command line needs. Without it, as in a notebook, a default part is a plain
+instance.
 """
 
 from typing import Any, TypeVar

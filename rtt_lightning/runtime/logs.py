@@ -1,4 +1,4 @@
-"""Metrics to Lightning's log."""
+"""Writes metrics to Lightning's log."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class MetricLog:
-    """Logs groups of metrics; one that was logged before and is not known now is absent from what is logged.
+    """Logs groups of metrics; a metric that is unknown now is absent.
 
-    Lightning would repeat its last value instead: to the logger until the end of the epoch, to callbacks for ever.
+    Lightning would repeat its last value: to the logger until the end of the epoch, to callbacks forever.
     """
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class MetricLog:
 
         Args:
             module: With a trainer.
-            prefix: Of the group.
-            metrics: What is known, by name.
+            prefix: Prefix of the group.
+            metrics: Known metrics, by name.
             options: Of `LightningModule.log`.
         """
         known = {f"{prefix}/{name}": value for name, value in metrics.items()}
@@ -35,7 +35,7 @@ class MetricLog:
 
 
 def _take_back(trainer: Any, names: set[str]) -> None:
-    """Forget the last values of metrics. Lightning has no other way: a result that was reset waits for a new value."""
+    """Forget the last values of metrics, by resetting Lightning's results: there is no other way."""
     for result in trainer._results.result_metrics:
         if result.meta.name in names:
             result.reset()

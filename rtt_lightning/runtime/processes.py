@@ -1,4 +1,4 @@
-"""Exchange among the processes of a run; on a single process everything is the identity."""
+"""Exchange between the processes of a run; on a single process everything is the identity."""
 
 import socket
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 def mean_over_ranks(metrics: Mapping[str, Tensor | float], weight: float) -> dict[str, float]:
     """Means of per-process scalars, weighted by ``weight``, each over the processes that measured it. A collective.
 
-    A metric that nobody measured is absent; what a process with a weight of 0 says has no part in any.
+    A metric that no process measured is absent; processes with a weight of 0 do not count.
     """
     parts = gather(({name: float(value) for name, value in metrics.items()}, float(weight)))
     parts = [(own, share) for own, share in parts if share]

@@ -1,4 +1,4 @@
-"""Which checkpoint a user means by ``--ckpt_path``."""
+"""Finds the checkpoint that a user means by ``--ckpt_path``."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from rtt_lightning.runtime.checkpoints import META, POINTER, checkpoints, newest
 from rtt_lightning.types.errors import UserError
 
 KEYWORDS = ("best", "last", "hpc", "registry")
-"""Of Lightning, for checkpoints that only its own callbacks know of."""
+"""Keywords of Lightning, for checkpoints of its own callbacks."""
 FILES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
-"""Ends of names that are meant as files, never as folders."""
+"""Suffixes of names that mean files, never folders."""
 OURS = "step-[0-9]*.ckpt"
 LEFTOVERS = (".partial", ".abandoned")
-"""Ends of what a run that was killed before its first checkpoint leaves in its folder, and of what was set aside."""
+"""Suffixes of what a run killed before its first checkpoint leaves in its folder, and of set-aside files."""
 ADVICE = "give the .ckpt that `rtt fit` wrote, or the folder of them"
 
 
@@ -22,8 +22,8 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
 
     Args:
         given: A checkpoint, or a folder that `Checkpoints` writes to; ``~`` is the home.
-        begin: Whether a folder that does not exist yet, or that nothing was saved to yet, means to begin from the
-            start: so the command that starts a run resumes it.
+        begin: Whether a folder that does not exist, or has no checkpoint yet, means to start from the beginning: so
+            one command starts and resumes a run.
 
     Raises:
         UserError: For anything else.
@@ -45,7 +45,7 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
 
 
 def _refuse_unless_new(given: str, path: Path) -> None:
-    """Refuse what is not there and cannot be the name of a folder to come."""
+    """Raise for a missing path that cannot be the name of a new folder."""
     if given in KEYWORDS or given.startswith("registry:"):
         raise UserError(f"--ckpt_path {given}: this keyword of Lightning finds no checkpoint of ours; {ADVICE}")
     if "://" in given:
@@ -62,7 +62,7 @@ def _newest(folder: Path) -> Path | None:
     """The newest checkpoint of a folder; ``None`` where nothing was saved yet."""
     if named := newest(folder):
         return named
-    if ours := sorted(folder.glob(OURS)):  # they have their names only when they are whole
+    if ours := sorted(folder.glob(OURS)):  # they get their names only when complete
         return ours[-1]
     if others := checkpoints(folder):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Seeds as pure functions of what they are for, so that a resumed run draws what the unbroken one would have."""
+"""Seeds as pure functions of what they are for, so that a resumed run draws the same as the unbroken one."""
 
 import hashlib
 

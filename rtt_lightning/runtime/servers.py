@@ -1,7 +1,4 @@
-"""HTTP to the servers of others: the way to them, past proxies that would not let it through, and their own words.
-
-A judge and vLLM servers are asked by the same clients, and what they answer is put into words in the same way.
-"""
+"""HTTP to judges and vLLM servers: clients, proxies, and messages from unexpected answers."""
 
 import json
 import os
@@ -18,19 +15,19 @@ import httpx2 as httpx
 from rtt_lightning.types.errors import UserError
 
 MOST_CHARACTERS = 300
-"""Of a server's words in a message."""
+"""Most characters of a server's answer in a message."""
 TELLING = re.compile(r"err|messag|msg|detail|reason|descri|raw|fault|title|base_resp|metadata|^loc$", re.IGNORECASE)
-"""Names of JSON fields in which servers say what is wrong, each in its own way."""
+"""Names of JSON fields in which different servers say what is wrong."""
 PAGE = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 TITLE = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
 STREAM = re.compile(r"\s*(?:event|data|id|retry)?:")
 
 
 def checked_url(url: str, whose: str) -> str:
-    """A server's URL, without a slash at its end.
+    """A server's URL, without a trailing slash.
 
     Raises:
-        UserError: If it is none that can be asked.
+        UserError: If it is not an HTTP URL with a host.
     """
     try:
         parts = urlsplit(url)
@@ -43,26 +40,26 @@ def checked_url(url: str, whose: str) -> str:
 
 
 def client(url: str, timeout: float) -> httpx.Client:
-    """Asks one server, and is closed by its context.
+    """A client for one server, a context manager.
 
     Raises:
-        UserError: If it lies behind a proxy that cannot be used.
+        UserError: If it is behind a proxy that cannot be used.
     """
     return httpx.Client(transport=httpx.HTTPTransport(proxy=_address(url)), timeout=timeout, follow_redirects=True)
 
 
 def async_client(*urls: str, timeout: float) -> httpx.AsyncClient:
-    """Asks some servers, any number of calls at a time, and is closed by its context.
+    """A client for some servers, with any number of calls at a time; a context manager.
 
     Raises:
-        UserError: If one lies behind a proxy that cannot be used.
+        UserError: If one is behind a proxy that cannot be used.
     """
     unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     ways = dict[str, httpx.AsyncBaseTransport | None]()
     for url in urls:
         parts = urlsplit(url)
         ways[f"{parts.scheme}://{parts.netloc}"] = httpx.AsyncHTTPTransport(limits=unlimited, proxy=_address(url))
-    # A transport of one's own keeps the client from reading proxies from the environment, for loopback addresses too.
+    # With our own transport the client does not read proxies from the environment, which may cover loopback.
     elsewhere = httpx.AsyncHTTPTransport(limits=unlimited)
     return httpx.AsyncClient(transport=elsewhere, mounts=ways, timeout=timeout, follow_redirects=True)
 
@@ -71,9 +68,9 @@ def async_client(*urls: str, timeout: float) -> httpx.AsyncClient:
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:
-    """The environment variable that names a proxy for a URL, and the proxy; ``None`` where it is asked directly.
+    """The environment variable that names a proxy for a URL, and the proxy; ``None`` without one.
 
-    Loopback addresses always are, whatever NO_PROXY says, and those that it excepts: hosts, domains, networks.
+    Loopback addresses never have one, nor do the hosts, domains and networks in NO_PROXY.
     """
     parts = urlsplit(url)
     host, proxies = parts.hostname or "", getproxies()
@@ -88,7 +85,7 @@ def proxy_of(url: str) -> tuple[str, str] | None:
 
 
 def by_proxy(url: str) -> str:
-    """That a URL is asked through a proxy, and how it would not be; empty where it is asked directly."""
+    """A note that a URL is behind a proxy, and how to avoid it; empty without a proxy."""
     way = proxy_of(url)
     if way is None:
         return ""
@@ -98,7 +95,7 @@ def by_proxy(url: str) -> str:
 
 
 def unusable_proxy(url: str) -> str:
-    """That a URL is asked through a proxy that cannot be used, and the mend; empty where nothing is wrong."""
+    """A message with the fix if a URL is behind a proxy that cannot be used; else empty."""
     way = proxy_of(url)
     if way is None:
         return ""
@@ -107,7 +104,7 @@ def unusable_proxy(url: str) -> str:
     except (ValueError, httpx.InvalidURL) as error:
         return f"{url} cannot be asked{by_proxy(url)}: {error}; give the variable a URL like http://host:3128"
     if scheme.startswith("socks") and find_spec("socksio") is None:
-        return f"{url} lies behind a SOCKS proxy{by_proxy(url)}, which needs a package: pip install socksio"
+        return f"{url} is behind a SOCKS proxy{by_proxy(url)}, which needs a package: pip install socksio"
     return ""
 
 
@@ -116,11 +113,11 @@ def _is_loopback(host: str) -> bool:
         address = ip_address(host)
     except ValueError:
         return host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost")
-    return address.is_loopback or address.is_unspecified  # 0.0.0.0 is where a server of this machine listens
+    return address.is_loopback or address.is_unspecified  # a local server may listen at 0.0.0.0
 
 
 def _excepts(entry: str, host: str) -> bool:
-    """Whether an entry of NO_PROXY stands for a host, in the forms that the standard library does not read."""
+    """Whether an entry of NO_PROXY covers a host, in forms that the standard library does not read."""
     if entry == "*" or (entry.startswith("*.") and host.endswith(entry[1:].lower())):
         return True
     try:
@@ -140,15 +137,12 @@ def _address(url: str) -> str | None:
 
 
 def content_of(answer: httpx.Response) -> Any:
-    """What the JSON of an answer holds; ``None`` where it is no JSON."""
+    """The content of an answer that is JSON; else ``None``."""
     return _json(answer.content)
 
 
 def describe_answer(answer: httpx.Response) -> str:
-    """What a server says in an answer that is not the one asked for, in one line.
-
-    The messages of JSON, whatever its shape; of a web page its title; else the text.
-    """
+    """An unexpected answer in one line: the messages of JSON of any shape, the title of a page, or else the text."""
     text = answer.text[:100_000]
     if not text.strip():
         return "an empty answer"
@@ -166,26 +160,26 @@ def describe_answer(answer: httpx.Response) -> str:
 
 
 def messages_in(content: Any) -> str:
-    """The messages in JSON, in one line; all of it where no field is known to hold one."""
+    """The messages in JSON, in one line; all of the JSON if no known field holds one."""
     said = dict.fromkeys(text for text in _told(content) if text.strip())
     return one_line(": ".join(said) or json.dumps(content, ensure_ascii=False))
 
 
 def is_page(answer: httpx.Response) -> bool:
-    """Whether an answer is a web page, as of a login or a gateway, and nothing that an API would send."""
+    """Whether an answer is a web page, as from a login or a gateway, not from an API."""
     return PAGE.match(answer.text[:2000]) is not None
 
 
 def no_answer(error: httpx.RequestError, url: str) -> str:
-    """Why there is no answer from a URL, in words; many network errors say nothing but their kind."""
+    """Why there is no answer from a URL, in words; many network errors have no message."""
     return f"{one_line(str(error)) or type(error).__name__}{by_proxy(url)}"
 
 
 def one_line(text: str) -> str:
-    """Without line breaks, control characters and a stop at its end, and not too long."""
+    """The text without line breaks, control characters and a final full stop, and not too long."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split()).rstrip(".")
     cut = line[:MOST_CHARACTERS]
-    whole = re.sub(r"[\w-]+$", "", cut, flags=re.ASCII).rstrip()  # half a key would not be known for one
+    whole = re.sub(r"[\w-]+$", "", cut, flags=re.ASCII).rstrip()  # a key cut in half could not be recognised
     return line if cut == line else f"{whole or cut} ..."
 
 
@@ -201,7 +195,7 @@ def _json(text: str | bytes) -> Any:
 
 
 def _told(content: Any) -> Iterator[str]:
-    """Texts in the fields that tell what is wrong, outermost first."""
+    """Texts of the fields that say what is wrong, outermost first."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):

@@ -1,4 +1,4 @@
-"""Settings of optimiser and schedule at resume: a checkpoint brings those of its run, but those of this run win."""
+"""Settings of optimisers and schedules on resuming: this run's win over the checkpoint's."""
 
 from inspect import signature
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 
 class Settings(NamedTuple):
-    """What optimisers and schedules were made with.
+    """Settings that optimisers and schedules were made with.
 
     Attributes:
-        groups: Of each parameter group of each optimiser.
-        schedules: Of each schedule, by the names of its arguments.
+        groups: By parameter group of each optimiser.
+        schedules: Arguments of each schedule, by name.
     """
 
     groups: list[dict[str, Any]]
@@ -31,10 +31,10 @@ def read_settings(trainer: Trainer) -> Settings:
 
 
 def keep_settings(asked: Settings, trainer: Trainer) -> None:
-    """Put the settings of this run in the place of those that a checkpoint restored, and name what differs.
+    """Replace the settings that a checkpoint restored by those of this run, and name the differences.
 
-    A learning rate that a schedule has moved keeps its ratio to the one that the schedule began from. A schedule that
-    does not keep the latter, such as `ReduceLROnPlateau`, goes on from the checkpoint's.
+    A learning rate that a schedule has changed keeps its ratio to the initial one. A schedule that does not store the
+    initial one, such as `ReduceLROnPlateau`, continues from the checkpoint's.
     """
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
     changed: dict[str, str] = {}
@@ -61,7 +61,7 @@ def _arguments(schedule: Any) -> dict[str, Any]:
 
 
 def _update(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, str]:
-    """Set what differs; returns it in words, by name."""
+    """Set what differs; returns the changes in words, by name."""
     changed = {}
     for name, value in wanted.items():
         if name in current and current[name] != value:

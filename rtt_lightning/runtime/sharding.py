@@ -1,4 +1,4 @@
-"""FSDP2: a model in shards over the processes, gathered one decoder layer at a time."""
+"""FSDP2: a model sharded over the processes, gathered one decoder layer at a time."""
 
 from collections.abc import Callable
 from types import MethodType
@@ -19,7 +19,7 @@ def shard(model: nn.Module, mesh: DeviceMesh, low_precision: bool) -> None:
     """Shard a Hugging Face model in place, with or without adapters: a group per decoder layer, one for the rest.
 
     Args:
-        model: Its ``_no_split_modules`` name the classes of its decoder layers.
+        model: Names its decoder layer classes in ``_no_split_modules``.
         mesh: One-dimensional, over the processes that share the model.
         low_precision: Gather and compute in bf16, and reduce gradients in fp32; the shards keep their own dtype.
 
@@ -35,7 +35,7 @@ def shard(model: nn.Module, mesh: DeviceMesh, low_precision: bool) -> None:
 
 
 def has_packed_weights(model: nn.Module) -> bool:
-    """Whether weights are held in 4 bits, two to a byte."""
+    """Whether weights are packed in 4 bits, two per byte."""
     return any(parameter.dtype == PACKED for parameter in model.parameters())
 
 
@@ -46,9 +46,9 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def as_forward_method(model: nn.Module, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function(model, ...)`` as a method that finds the weights gathered where ``model`` is sharded.
+    """``function(model, ...)`` as a method for which a sharded ``model`` gathers its weights.
 
-    FSDP gathers the weights outside the layers for ``forward`` alone; ours reads the output embedding elsewhere.
+    FSDP gathers the weights outside the layers only for ``forward``; we read the output embedding elsewhere.
     """
     name = function.__name__
     setattr(model, name, MethodType(function, model))
@@ -57,12 +57,12 @@ def as_forward_method(model: nn.Module, function: Callable[..., Any]) -> Callabl
 
 
 def full_tensor(weight: Tensor) -> Tensor:
-    """A whole tensor, gathered where it is sharded. A collective: all processes must call it in the same order."""
+    """A whole tensor, gathered if sharded. A collective: all processes must call it in the same order."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
 def unpacked(tensor: Any) -> Tensor:
-    """A tensor itself, detached; as the weights that it stands for where it holds them in 4 bits."""
+    """The detached tensor; unpacked if it holds weights in 4 bits."""
     if tensor.dtype != PACKED or not isinstance(tensor, nn.Parameter):
         return tensor.detach()
     from bitsandbytes.functional import dequantize_4bit  # an extra

@@ -1,4 +1,4 @@
-"""FSDP2 for Lightning, with checkpoints of the trained weights alone."""
+"""FSDP2 for Lightning, with checkpoints of only the trained weights."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +19,9 @@ class FSDP(ModelParallelStrategy):
     """FSDP2 over all processes: `configure_model` of our modules shards them by decoder layer.
 
     Args:
-        sharded_checkpoints: Each process writes its own shards to a folder; false gathers them to one file.
-        timeout_minutes: Deadline of a collective; a window of rollouts may keep the others waiting this long.
-        process_group_backend: ``nccl`` on GPUs and ``gloo`` on CPUs where null.
+        sharded_checkpoints: Each process writes its own shards to a folder; false gathers them in one file.
+        timeout_minutes: Deadline of a collective: how long processes wait for the slowest rollout.
+        process_group_backend: Null for ``nccl`` on GPUs and ``gloo`` on CPUs.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class FSDP(ModelParallelStrategy):
 
     @torch.no_grad()
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read what any number of processes wrote, and take this process's shards of it."""
+        """Read a checkpoint of any number of processes, and take this process's shards."""
         checkpoint = read_run(Path(self.broadcast(str(checkpoint_path))))
         assert self.lightning_module is not None
-        self.lightning_module.on_load_checkpoint(checkpoint)  # Lightning would ask it when all is copied
+        self.lightning_module.on_load_checkpoint(checkpoint)  # Lightning would call it after copying
         for name, weight in self._trainable().items():
             weight.copy_(_like(checkpoint["state_dict"][name], weight))
         for optimizer, state in zip(self.optimizers, checkpoint.get("optimizer_states", []), strict=False):
@@ -72,7 +72,7 @@ class FSDP(ModelParallelStrategy):
 
 
 def _sharded_state(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """Optimiser state with whole tensors to one with shards like those of its parameters."""
+    """Convert an optimiser state with whole tensors to one sharded like its parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sharded = {
         index: {

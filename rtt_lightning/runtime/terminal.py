@@ -1,4 +1,4 @@
-"""A terminal that shows what concerns the user's run, and not what the libraries say of themselves."""
+"""Terminal output about the user's run, without the libraries' chatter."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 T = TypeVar("T")
 MAX_LISTED = 20
 EVERY_SECONDS = 60.0
-"""Between two lines about something that takes long."""
+"""Seconds between two lines about something slow."""
 CHATTER = ("💡 Tip", "GPU available", "TPU available", "Seed set to", "Failed to load CPU gemm_4bit_forward")
 TALKERS = (
     "lightning.pytorch.utilities.rank_zero",
@@ -35,11 +35,11 @@ ABOUT_LIBRARIES = (
 
 
 def quieten() -> None:
-    """Hide known noise of the libraries, unless `VERBOSE` is set; everything else still shows."""
+    """Hide known noise of the libraries, unless `VERBOSE` is set."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if os.environ.get(VERBOSE):
         return
-    from transformers.utils import logging as transformers_logging  # slow, and not wanted by commands without a model
+    from transformers.utils import logging as transformers_logging  # slow, and unused by commands without a model
 
     transformers_logging.disable_progress_bar()
     for name in TALKERS:
@@ -49,15 +49,15 @@ def quieten() -> None:
 
 
 def endure() -> None:
-    """Let no output end the program: what the terminal cannot show becomes "?", and what nobody reads is dropped."""
+    """Keep output from ending the program: unprintable characters become "?", and unread output is dropped."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None:  # as where the shell closed it
+        if stream is not None:  # the shell may have closed it
             setattr(sys, name, _Enduring(stream))
 
 
 class _Enduring:
-    """A stream that goes on when its reader has gone, as `head` does after some lines, or a terminal on hanging up."""
+    """A stream that survives the end of its reader, such as `head` or a closed terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -78,10 +78,10 @@ class _Enduring:
         try:
             yield
         except BlockingIOError:
-            pass  # a slow reader misses some of it
+            pass  # a slow reader misses some output
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # what is still buffered goes there as well
+            os.dup2(nowhere, self._stream.fileno())  # for buffered output too
             os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
@@ -93,7 +93,7 @@ def _is_about_the_run(record: logging.LogRecord) -> bool:
 
 
 def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The rows as they come; once a minute a line says how many of ``total`` there were."""
+    """Yield the rows; once a minute print how many of ``total`` there were."""
     began = said = time.monotonic()
     for number, row in enumerate(rows, start=1):
         yield row
@@ -104,18 +104,18 @@ def announced(rows: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 
 def listed(problems: Sequence[str]) -> str:
-    """The first of them, a line each, and how many more there are."""
+    """The first problems, a line each, and how many more there are."""
     more = [f"... and {len(problems) - MAX_LISTED} more"] if len(problems) > MAX_LISTED else []
     return "\n".join(f"  {line}" for line in [*problems[:MAX_LISTED], *more])
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things, whose plural ends in "s": "1 prompt", "2 prompts"."""
+    """A number with its noun, whose plural ends in "s": "1 prompt", "2 prompts"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """To two digits or so: "6.2 s", "48 s", "9 min", "2.5 h"."""
+    """A duration to about two digits: "6.2 s", "48 s", "9 min", "2.5 h"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 99.5:
@@ -124,5 +124,5 @@ def duration(seconds: float) -> str:
 
 
 def three_decimals(number: float) -> str:
-    """Of a table: a dash where there is none."""
+    """A number in a table; a dash for NaN."""
     return "–" if math.isnan(number) else f"{number:.3f}"

@@ -3,8 +3,8 @@
 Axes, always in this order: ``batch`` (prompts x responses per prompt), ``rubric`` (criteria, padded to the
 longest rubric), ``token`` (response tokens, padded to the longest response).
 
-`Experience` and `Credited` hold tensors; they are imported when they are asked for, so that processes that check rules
-start without torch.
+`Experience` and `Credited` hold tensors; they are imported on first use, so that processes that check rules start
+without torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Shapes in signatures: those of jaxtyping, which tests check; where it is not installed, no more than a tensor."""
+"""Shapes in signatures, by jaxtyping, which tests check; without it, just tensors."""
 
 from typing import TYPE_CHECKING, Any
 

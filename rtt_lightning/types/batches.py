@@ -11,10 +11,10 @@ from rtt_lightning.types.rubric import Span
 
 
 class PromptBatch(TypedDict):
-    """Of a loader, for the rollout callback: the prompts of one micro-batch of a window, or of an evaluation.
+    """From a loader to the rollout callback: the prompts of one micro-batch of a window, or of an evaluation.
 
-    ``window`` is its number in the run, ``micro_batch`` the number within the window, ``updates`` how many the window
-    is trained on in; an evaluation has none of them.
+    ``window`` is its number in the run, ``micro_batch`` the number within the window, ``updates`` the number of updates
+    of the window; an evaluation has none of these.
     """
 
     prompts: list[int]
@@ -42,11 +42,10 @@ class Sequences(TypedDict):
 class ResponseBatch(Sequences):
     """What the rollout callback adds to the `PromptBatch` of a window, for the policy to train on.
 
-    ``advantages [batch token]``; ``old_logprobs [batch token]`` where the window is trained on in several updates;
-    ``update_tokens``, the response tokens of the update on all processes; how many ``micro_batches`` it has; whether
-    this is its ``last_of_update``; the ``prompt_id`` of each row; what in it is not finite (``nonfinite``). A window
-    keeps these, and so does a checkpoint within it. When they are handed out there is also whether responses were drawn
-    from the ``full_vocabulary``, all of the softmax.
+    ``advantages [batch token]``; ``old_logprobs [batch token]`` if the window has several updates; ``update_tokens``,
+    the response tokens of the update on all processes; its number of ``micro_batches``; whether this is the
+    ``last_of_update``; the ``prompt_id`` of each row; what is not finite in it (``nonfinite``). A window keeps these,
+    and so does a checkpoint within it. On delivery, also whether responses were drawn from the ``full_vocabulary``.
     """
 
     advantages: Tensor
@@ -60,7 +59,7 @@ class ResponseBatch(Sequences):
 
 
 class VerdictBatch(Sequences):
-    """What it adds to that of an evaluation: ``met``, ``scorable`` and ``weights``, all ``[batch rubric]``."""
+    """The same for an evaluation: ``met``, ``scorable`` and ``weights``, all ``[batch rubric]``."""
 
     met: Tensor
     scorable: Tensor
@@ -69,7 +68,7 @@ class VerdictBatch(Sequences):
 
 
 class Pair(TypedDict):
-    """A criterion, a response, and the characters of it that are relevant to the criterion."""
+    """A criterion, a response, and the response's characters that are relevant to the criterion."""
 
     prompt_id: str
     criterion: str
@@ -78,9 +77,9 @@ class Pair(TypedDict):
 
 
 class PairBatch(TypedDict):
-    """Of a loader, for the discriminator: this process's ``pairs`` of one micro-batch, and the prompt of each.
+    """From a loader to the discriminator: this process's ``pairs`` of one micro-batch, and the prompt of each.
 
-    The first one of an update also has those of the whole ``update``, in the order in which its micro-batches come.
+    The first micro-batch of an update also has the pairs of the whole ``update``, in order.
     """
 
     pairs: list[Pair]
@@ -89,4 +88,4 @@ class PairBatch(TypedDict):
 
 
 Batch = PromptBatch | PairBatch
-"""Of a loader."""
+"""What a loader yields."""

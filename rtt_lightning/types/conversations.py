@@ -1,4 +1,4 @@
-"""Prompts as conversations: whose turn is what, and who speaks next."""
+"""Prompts as conversations."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -10,18 +10,18 @@ Message = dict[str, str]
 """One chat turn: ``{"role": ..., "content": ...}``."""
 ROLES = ("system", "developer", "user", "assistant")
 OTHERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant"}
-"""What other formats call them."""
+"""Other formats' names of the roles."""
 TOOLS = ("tool_calls", "function_call", "tool_call_id")
-NO_TOOLS = "calls of tools are not supported: leave such rows out"
+NO_TOOLS = "tool calls are not supported: leave such rows out"
 
 
 def conversation(value: Any) -> tuple[Message, ...]:
-    """The turns of a prompt, which a user's ends: the policy answers it.
+    """The turns of a prompt. A user's turn must be last: the policy answers it.
 
-    The content of a turn is a text, or a list of parts ``{"type": "text", "text": ...}``.
+    The content of a turn is text, or a list of parts ``{"type": "text", "text": ...}``.
 
     Raises:
-        UserError: For anything else, an unknown role, a turn that says nothing, or calls of tools.
+        UserError: For anything else, an unknown role, an empty turn, or tool calls.
     """
     if not isinstance(value, list | tuple) or not value:
         raise UserError(f"field `messages` must be a list of {{role, content}} objects, got {value!s:.80}")
@@ -30,7 +30,7 @@ def conversation(value: Any) -> tuple[Message, ...]:
     if last == "assistant":
         raise UserError(
             "field `messages` ends with a turn of the assistant, which the policy would follow with another one; leave "
-            "that turn out (an answer to learn from is no part of a prompt)"
+            "that turn out (an answer to learn from is not part of a prompt)"
         )
     if last != "user":
         raise UserError(f"field `messages` must end with a turn of the user, which the policy answers, got {last!r}")
@@ -38,7 +38,7 @@ def conversation(value: Any) -> tuple[Message, ...]:
 
 
 def refuse_tools(row: Mapping[str, Any]) -> None:
-    """Raise for a row whose prompt comes with tools, which it would lose.
+    """Raise for a row whose prompt has tools, which would be lost.
 
     Raises:
         UserError: If it has any.

@@ -1,5 +1,5 @@
-"""What is the user's to mend."""
+"""Errors that the user can fix."""
 
 
 class UserError(ValueError):
-    """A mistake in flags, files or arguments: its message says what, where and how to mend it. `rtt` ends with that."""
+    """A mistake in flags, files or arguments: its message says what, where and how to fix it; `rtt` ends with it."""

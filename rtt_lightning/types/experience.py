@@ -13,22 +13,22 @@ from rtt_lightning.types.rubric import as_desired
 
 
 def of_one_process(total: Tensor) -> Tensor:
-    """The sum over processes where there is one."""
+    """The sum over processes, for a single process."""
     return total
 
 
 @dataclass(frozen=True)
 class Experience:
-    """A window of judged rollouts as tensors: everything that an algorithm can need.
+    """A window of judged rollouts as tensors: everything that an algorithm may need.
 
     Attributes:
         group_ids: Responses with equal ids are compared with each other.
         weights: Criterion weights; 0 marks padding.
         met: Verdicts; meaningless where not ``scorable``.
         scorable: False for padding and for unscorable verdicts.
-        value: To which degree a criterion is met, in [0, 1]; 1 or 0 where a verdict has no degrees.
+        value: Degree to which a criterion is met, in [0, 1]; 1 or 0 for verdicts without degrees.
         confidence: In each verdict, in [0, 1]; 1 for rules.
-        hard: Criteria that can be decided objectively; the others, soft ones, are a judge's.
+        hard: Criteria that can be decided objectively; soft ones need a judge.
         relevance: In [0, 1].
         answer_mask: The token group: tokens of the answer that the relevance source could read.
         response_mask: All response tokens, the end token included.
@@ -37,8 +37,8 @@ class Experience:
         response_ids: Right-padded.
         sampler_logprobs: NaN where the sampler gave none.
         temperature: The sampling temperature.
-        contrast: What the relevance source found by comparing prompts, such as log-probs of the same responses after
-            other ones; ``None`` where it compared none, NaN where it compared none for a response.
+        contrast: From the relevance source's comparison of prompts, such as log-probs of the same responses after other
+            prompts; ``None`` without one, NaN for a response without one.
         reduce: Sum of a tensor over all processes, for an algorithm that needs the whole window. A collective.
     """
 
@@ -74,7 +74,7 @@ class Experience:
 
     @property
     def exists(self) -> Bool[Tensor, "batch rubric"]:
-        """A criterion, not padding."""
+        """Whether there is a criterion, not padding."""
         return self.weights != 0
 
     @property
@@ -89,7 +89,7 @@ class Experience:
 
     @property
     def decided(self) -> Bool[Tensor, " batch"]:
-        """No criterion is unscorable."""
+        """Whether no criterion is unscorable."""
         return (self.scorable | ~self.exists).all(1)
 
     @property
@@ -99,7 +99,7 @@ class Experience:
 
     @property
     def sequences(self) -> Sequences:
-        """Its tokens, as the forward reads them."""
+        """The tokens, as the forward reads them."""
         return Sequences(
             prompt_ids=self.prompt_ids,
             prompt_lengths=self.prompt_lengths,
@@ -123,13 +123,13 @@ class Experience:
         hard: Tensor | None = None,
         reduce: Callable[[Tensor], Tensor] = of_one_process,
     ) -> "Experience":
-        """One of verdicts and relevance alone, to try an algorithm on; its tokens are all 0.
+        """An experience from verdicts and relevance alone, to try an algorithm; its token ids are all 0.
 
         Args:
             met: ``[batch rubric]`` bool.
-            relevance: ``[batch rubric token]``; by default of one token, 1.
+            relevance: ``[batch rubric token]``; by default one token of relevance 1.
             weights: ``[batch rubric]``; by default 1.
-            scorable: ``[batch rubric]`` bool; by default where there is a weight.
+            scorable: ``[batch rubric]`` bool; by default where the weight is not 0.
             group_ids: ``[batch]``; by default all in one group.
             answer_mask: ``[batch token]`` bool; by default all response tokens.
             response_mask: ``[batch token]`` bool; by default all.
@@ -138,7 +138,7 @@ class Experience:
             reduce: As of an `Experience`.
 
         Raises:
-            UserError: For one whose shape does not fit the others', or that is no bool or outside [0, 1].
+            UserError: For a tensor whose shape does not fit the others, that should be bool, or is outside [0, 1].
         """
         relevance = torch.ones(*met.shape, 1) if relevance is None else relevance
         weights = torch.ones(met.shape) if weights is None else weights
@@ -170,11 +170,11 @@ class Experience:
 
 @dataclass(frozen=True)
 class Credited:
-    """What an algorithm says of a window.
+    """The credit that an algorithm gives to a window.
 
     Attributes:
         advantages: 0 outside the response.
-        rewards: Response rewards that they were made from; ``None`` for a scheme without such rewards.
+        rewards: Response rewards that advantages were made from; ``None`` for a scheme without such rewards.
         known: Responses whose reward is known; ``None`` without rewards.
         metrics: Scalars to log, as means over this process.
     """

@@ -1,4 +1,4 @@
-"""Responses, sampled and judged, and the rows that they are in files."""
+"""Responses, sampled and judged, and their rows in files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Rollout:
         sample_index: Number of the response within its group.
         prompt_ids: Token ids of the prompt.
         response_ids: Token ids of the response, the end-of-sequence token included if it was sampled.
-        text: The decoded response, without end tokens and special ones but for the marks of reasoning.
+        text: The decoded response, without end and special tokens except for marks of reasoning.
         offsets: Per response token, the characters of ``text`` that it carries; empty for end and special tokens.
-        answer_span: The part of ``text`` that verifiers see: what follows the reasoning, or all of it.
+        answer_span: The part of ``text`` that verifiers see: what follows reasoning, or all.
         finish_reason: ``"stop"`` (end token sampled) or ``"length"`` (cut off at the token limit).
         policy_version: Number of weight updates behind the sampling weights.
-        temperature: At which log-probs are taken, > 0: the sampling temperature, or 1 for a greedy response.
+        temperature: Of the log-probs, > 0: the sampling temperature, or 1 for a greedy response.
         logprobs: Per response token, log-softmax(logits / temperature) over the full vocabulary as computed by the
             sampler; ``None`` where the sampler computed anything else (top-p, top-k).
     """
@@ -57,13 +57,13 @@ class Rollout:
         group_id: int | None = None,
         sample_index: int = 0,
     ) -> Rollout:
-        """A response of which only the text is known: it has no tokens.
+        """A response of which only the text is known, without tokens.
 
         Args:
             prompt_id: Id of the `RubricSample`.
             text: Of the response.
             answer_span: By default all of the text.
-            group_id: By default one that the prompt's id makes.
+            group_id: By default made from the prompt's id.
             sample_index: Number of the response within its group.
         """
         return cls(
@@ -81,7 +81,7 @@ class Rollout:
         )
 
     def first(self, tokens: int) -> Rollout:
-        """The same response up to a number of tokens; its text stays whole."""
+        """The response with only its first ``tokens``; its text stays whole."""
         logprobs = None if self.logprobs is None else self.logprobs[:tokens]
         return replace(self, response_ids=self.response_ids[:tokens], offsets=self.offsets[:tokens], logprobs=logprobs)
 
@@ -101,10 +101,10 @@ class JudgedRollout:
     """A response with its rubric's verdicts, one per criterion in rubric order.
 
     Attributes:
-        verdicts: Strict ones, of the answer as it is.
-        loose: Loose ones, where they were asked for; see `rtt_lightning.verifiers.rules.checkers`.
-        relevance: ``[rubric token]``, where it was recorded.
-        advantages: ``[token]``, where they were recorded.
+        verdicts: Strict verdicts, on the answer as it is.
+        loose: Loose verdicts, if requested; see `rtt_lightning.verifiers.rules.checkers`.
+        relevance: ``[rubric token]``, if recorded.
+        advantages: ``[token]``, if recorded.
     """
 
     sample: RubricSample
@@ -129,15 +129,15 @@ class JudgedRollout:
 
     @property
     def as_desired(self) -> list[bool | None]:
-        """Of each criterion, whether it is as desired; ``None`` where unscorable."""
+        """Whether each criterion is as desired; ``None`` if unscorable."""
         return [verdict.as_desired(criterion) for criterion, verdict in self.decisions]
 
     def to_row(self) -> dict[str, Any]:
         """Plain data that `from_row` reads again: a row of parquet or JSONL.
 
         It has the fields of `RubricSample.to_row`, with ``criteria`` and their verdicts as one JSON text, since parquet
-        wants the arguments of all checkers to be alike; ``response``, the answer that the verdicts are of; and the
-        fields of the `Rollout`.
+        needs the arguments of all checkers to have one type; ``response``, the judged answer; and the fields of the
+        `Rollout`.
         """
         criteria = [criterion.to_row() | verdict.to_row() for criterion, verdict in self.decisions]
         for entry, verdict in zip(criteria, self.loose or (), strict=False):
@@ -150,8 +150,8 @@ class JudgedRollout:
     def from_row(cls, row: Mapping[str, Any]) -> JudgedRollout:
         """What `to_row` made, also after JSON and parquet; ``criteria`` may be a list.
 
-        Of the rollout's fields any may be missing, then it is `Rollout.of_text` in that: version 0.1.0 wrote neither
-        group nor prompt nor log-probs, and its answers end their texts. Rows of others go through
+        Any field of the rollout may be missing; its default is that of `Rollout.of_text`: version 0.1.0 wrote neither
+        group nor prompt nor log-probs, and its answers end their texts. Rows of other origin go through
         `rtt_lightning.datamodules.records`, which says what is wrong with them.
         """
         criteria = json.loads(row["criteria"]) if isinstance(row["criteria"], str) else row["criteria"]
@@ -167,9 +167,9 @@ class JudgedRollout:
 
 SAMPLED = tuple(name for name in Rollout.__annotations__ if name != "prompt_id")
 RECORDED = ("relevance", "advantages")
-"""Fields of a row: of the `Rollout`, and beside it."""
+"""Fields of a row: of the `Rollout`, and further ones."""
 
 
 def _tuples(value: Any) -> Any:
-    """JSON and parquet have lists."""
+    """Make tuples from the lists of JSON and parquet."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

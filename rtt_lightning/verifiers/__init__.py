@@ -1,4 +1,4 @@
-"""Verifiers: which criteria a response meets, by rule, by a judge, by code, or each by the one that can."""
+"""Verifiers decide which criteria a response meets: by rule, by a judge, by code, or each by one of these."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What every verifier is: verdicts on one answer, without a failure ever becoming a reward."""
+"""The base of verifiers: verdicts on one answer; a failure never becomes a reward."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -12,21 +12,21 @@ from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.forecast import Expected, Forecast
 
 Checker = Callable[..., Verdict]
-"""From an answer and arguments to a verdict."""
+"""A rule's function: from an answer and arguments to a verdict."""
 JUDGE = "judge"
 """The checker id of criteria that no rule decides."""
 CODE = "code"
-"""The checker id of criteria that code from the data decides, as ``source`` among their arguments."""
+"""The checker id of criteria that code from the data decides; the code is their argument ``source``."""
 
 
 class Memory(Protocol):
-    """Verdicts that were kept from before."""
+    """Verdicts kept from earlier runs."""
 
     remembered: int
-    """How many of them were used so far instead of making them anew."""
+    """How many of them were used so far."""
 
     def forget(self) -> None:
-        """Use none from now on, and keep no other in their place."""
+        """Neither use nor keep any from now on."""
         ...
 
 
@@ -35,7 +35,7 @@ class Verifier(ABC):
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:
-        """Around all verdicts of an event loop: what cannot outlive it, such as connections, is opened here."""
+        """Surrounds all verdicts of an event loop; opens what cannot outlive it, such as connections."""
         yield
 
     @abstractmethod
@@ -47,20 +47,20 @@ class Verifier(ABC):
         """
 
     async def verify_loosely(self, sample: RubricSample, answer: str, strict: Sequence[Verdict]) -> list[Verdict]:
-        """Verdicts that forgive what is around the answer, see `rtt_lightning.verifiers.rules.checkers`; the strict
-        ones, as given, where a verifier has no loose reading.
+        """Verdicts that forgive text around the answer, see `rtt_lightning.verifiers.rules.checkers`; by default the
+        given strict ones.
         """
         return list(strict)
 
     def problems(self, sample: RubricSample) -> list[str]:
-        """What this verifier cannot decide in a rubric, in words; asked when data is loaded."""
+        """What this verifier cannot decide in a rubric, in words; called when data is loaded."""
         return []
 
     def try_out(self, samples: Sequence[RubricSample]) -> list[str]:
-        """What is doubtful about what their criteria depend on, such as a server, found out before anything is sampled.
+        """Try what the criteria depend on, such as a server, before anything is sampled; returns doubts, in words.
 
         Raises:
-            OutsideFailure: If it does not work at all.
+            OutsideFailure: If it does not work.
         """
         return []
 
@@ -69,11 +69,11 @@ class Verifier(ABC):
         return []
 
     def gives_spans(self, criterion: Criterion) -> bool:
-        """Whether verdicts on a criterion could say which characters decided them, and not only the whole answer."""
+        """Whether verdicts on a criterion can say which characters decided them."""
         return True
 
     def metrics(self) -> dict[str, float]:
-        """What it has cost so far, for the log: the same names each time."""
+        """Its costs so far, for the log; always the same names."""
         return {}
 
     def figures(self) -> dict[str, float]:
@@ -85,11 +85,11 @@ class Verifier(ABC):
             cls.metrics = cls.figures
 
     def memories(self) -> "list[Memory]":
-        """What keeps its verdicts from one run to the next."""
+        """Its stores of verdicts that outlast a run."""
         return []
 
     def verify_all(self, pairs: Sequence[tuple[RubricSample, str]]) -> list[list[Verdict]]:
-        """Verdicts on many answers, concurrently; for callers outside an event loop."""
+        """Verdicts on many answers, concurrently; for callers that are not async."""
 
         async def gather() -> list[list[Verdict]]:
             async with self.session():
@@ -100,6 +100,6 @@ class Verifier(ABC):
 
 
 def unscorable(reason: str) -> Verdict:
-    """With the reason as one short line that any file can hold: it may quote lone surrogates of an answer."""
+    """An unscorable verdict; its reason becomes one short line without the lone surrogates that an answer may have."""
     line = " ".join(reason.split())[:200]
     return Verdict.unscorable(line.encode("utf-8", "backslashreplace").decode())

@@ -1,4 +1,4 @@
-"""Responses to judged responses: each is judged from the moment it ends, beside the sampling of the others."""
+"""Judges responses, each as soon as it ends, while others are sampled."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,10 +14,10 @@ def judge(
     """Give each response its verdicts.
 
     Args:
-        verifier: Gives them, in an event loop of another thread.
+        verifier: Gives verdicts, in an event loop of another thread.
         rollouts: Prompts and responses, in the order in which they end.
-        loose: Also judge loosely.
-        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it stands.
+        loose: Also give loose verdicts.
+        mask_truncated: Make every verdict on a truncated response unscorable instead of judging it as it is.
 
     Returns:
         One row per response, by group and sample index.
@@ -38,9 +38,7 @@ def judge(
 
 
 def judge_again(verifier: Verifier, judged: Sequence[JudgedRollout]) -> list[JudgedRollout]:
-    """The same responses in the same order, with another verifier's verdicts; what was made from the old ones is left
-    out.
-    """
+    """The same responses in order with another verifier's verdicts, without what was made from the old ones."""
     found = verifier.verify_all([(item.sample, item.rollout.answer) for item in judged])
     return [JudgedRollout(old.sample, old.rollout, tuple(new)) for old, new in zip(judged, found, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Each criterion to the verifier that decides it: by rule, by a judge, or by code that comes with the data."""
+"""Sends each criterion to the verifier that decides it: rules, a judge, or code from the data."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,10 +13,10 @@ from rtt_lightning.verifiers.rules import RuleVerifier
 
 
 class Router(Verifier):
-    """Rules, a judge and a sandbox, each for its criteria, at the same time.
+    """Rules, a judge and a sandbox, each for its criteria, concurrently.
 
     Args:
-        rules: Decides what has a checker; says also what becomes of criteria that are left without a verifier.
+        rules: Decides criteria with other checkers, and all those without a verifier here.
         judge: Decides criteria whose checker is ``judge``.
         code: Decides criteria whose checker is ``code``.
     """
@@ -94,7 +94,7 @@ class Router(Verifier):
         return [by_place[place] for place in range(len(sample.criteria))]
 
     def _shares(self, criteria: Sequence[Criterion]) -> list[tuple[Verifier, list[int]]]:
-        """Which criteria each verifier decides, by their places in the rubric."""
+        """Which criteria each verifier decides, by their indices in the rubric."""
         shares: dict[Verifier, list[int]] = {}
         for place, criterion in enumerate(criteria):
             shares.setdefault(self._special.get(criterion.checker, self._rules), []).append(place)

@@ -178,7 +178,7 @@ def test_one_response_per_prompt_is_refused_where_groups_are_compared(policy_arg
 def test_its_state_is_saved() -> None:
     rollout = RolloutCallback()
     idle, other = IdleWindows(rollout), IdleWindows(rollout)
-    idle._windows, idle._in_a_row, idle._cause, idle._warned = 7, 2, Cause("so", "mend"), {"mend"}
+    idle._windows, idle._in_a_row, idle._cause, idle._warned = 7, 2, Cause("so", "fix"), {"fix"}
     other.load_state_dict(idle.state_dict())
     assert vars(other) == vars(idle)
 

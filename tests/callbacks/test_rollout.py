@@ -159,7 +159,7 @@ def test_a_checker_that_raises_is_counted_and_earns_nothing(policy_args, tmp_pat
 
 def test_that_the_reward_ignores_weights_is_said_once_when_training_begins(policy_args, tmp_path: Path) -> None:
     data = brief(tmp_path, ASKED | {"weight": 2.0})
-    with pytest.warns(UserWarning, match="the rewards of RTT take the signs of weights alone") as said:
+    with pytest.warns(UserWarning, match="the rewards of RTT use only the signs of weights") as said:
         main(policy_args("fit", RAGGED, data))
     assert sum("signs of weights" in str(warning.message) for warning in said) == 1
 

@@ -184,7 +184,7 @@ class WithoutRewards(Algorithm):
 def test_that_weights_are_ignored_is_said(kind, reward, weights: tuple[float, ...]) -> None:
     said = ignored_weights(kind(reward), [weighed(1.0), weighed(*weights)])
     assert f"by {weights[0]:g}, " in said
-    assert f"the rewards of {kind.__name__} take the signs of weights alone" in said
+    assert f"the rewards of {kind.__name__} use only the signs of weights" in said
     assert "weighted_mean as response_reward" in said
     for algorithm in (kind(weighted_mean), GDPO()):
         assert not takes_signs_alone(algorithm, torch.tensor(weights))
@@ -208,5 +208,5 @@ def test_a_run_warns_of_ignored_weights(policy_args: Args, tmp_path: Path) -> No
         "".join(json.dumps({"id": str(n), "prompt": "Of tea.", "criteria": rules}) + "\n" for n in range(4))
     )
     source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {data}, val: {data}}}}}"
-    with pytest.warns(UserWarning, match="by 1, 3, but the rewards of RTT take the signs of weights alone"):
+    with pytest.warns(UserWarning, match="by 1, 3, but the rewards of RTT use only the signs of weights"):
         main([*policy_args("fit"), f"--data.source={source}", "--trainer.max_steps=1"])

@@ -31,7 +31,7 @@ class Honest(Verifier):
 
 def test_a_judge_that_does_not_follow_raises_the_alarm(policy_args) -> None:
     flags = (f"--watch.judge={__name__}.Honest", f"--rollout.verifier={__name__}.MoreAndMoreMet", "--watch.every=1")
-    with pytest.warns(UserWarning, match=r"training counts 100% more criteria as desired, .* watch.alarm = 0.15"):
+    with pytest.warns(UserWarning, match=r"training counts 100% more criteria as desired .* watch.alarm = 0.15"):
         run = main(policy_args("fit", *flags))
     logged = run.trainer.callback_metrics
     assert logged["watch/optimism"] == 1

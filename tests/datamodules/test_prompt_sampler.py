@@ -1,4 +1,4 @@
-"""The built-in constraint sampler: reproducible, varied, decidable and satisfiable."""
+"""The built-in prompt sampler: reproducible, varied, decidable and satisfiable."""
 
 import random
 from typing import Any

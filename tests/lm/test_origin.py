@@ -164,7 +164,7 @@ def test_fit_and_validate_refuse_what_does_not_go_on(policy_args, tmp_path: Path
     checkpoint = read_checkpoint(tmp_path / "ck/step-00000001.ckpt")
     for name, content, message in (
         ("weights", {k: v for k, v in checkpoint.items() if k != "optimizer_states"}, "holds weights alone"),
-        ("other", {"weights": torch.zeros(1)}, "is no checkpoint of a training run"),
+        ("other", {"weights": torch.zeros(1)}, "is not a checkpoint of a training run"),
     ):
         torch.save(content, tmp_path / f"{name}.ckpt")
         with pytest.raises(ValueError, match=message):

@@ -143,6 +143,6 @@ def test_an_algorithm_named_in_a_file_trains(policy_args: Args, tmp_path: Path) 
 def test_nothing_is_said_of_an_algorithm_that_a_subclass_does_not_use(
     policy_args: Args, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """Its rewards would take the signs of weights alone."""
+    """Its rewards would use only the signs of weights."""
     main(policy_args("fit", *ONCE, brief(tmp_path, ASKED | {"weight": 2.0}), f"--model={__name__}.Talkative"))
     assert not [warning for warning in recwarn if "weights" in str(warning.message)]

@@ -93,7 +93,7 @@ def test_where_all_is_decided_the_accuracy_is_compared(tmp_path, judge):
 
 def test_errors_say_what_is_wrong(judge):
     one, other = [judge("a", "x", [True])], [judge("b", "x", [True])]
-    with pytest.raises(ValueError, match="2 ids stand in only one"):
+    with pytest.raises(ValueError, match="2 ids are in only one"):
         paired_difference(one, other, "rubric_accuracy")
     with pytest.raises(ValueError, match="unknown metric 'reward'"):
         paired_difference(one, one, "reward")

@@ -1,4 +1,4 @@
-"""Signs of reward hacking, by hand."""
+"""Metrics of reward hacking, by hand."""
 
 import pytest
 

@@ -44,7 +44,7 @@ def of_groups(*groups: Sequence[Sequence[Verdict]]) -> list[JudgedRollout]:
 
 
 @pytest.mark.parametrize(
-    ("groups", "reward", "said", "mend"),
+    ("groups", "reward", "said", "fix"),
     [
         (
             [[[EMPTY], [EMPTY]], [[TOOL], [EMPTY]]],
@@ -93,11 +93,11 @@ def of_groups(*groups: Sequence[Sequence[Verdict]]) -> list[JudgedRollout]:
     ],
 )
 def test_the_cause_is_told_with_its_mend(
-    groups: list[list[list[Verdict]]], reward: ResponseReward, said: str, mend: str
+    groups: list[list[list[Verdict]]], reward: ResponseReward, said: str, fix: str
 ) -> None:
     cause = cause_of(found(*of_groups(*groups), reward=reward), False)
     assert cause.said.startswith(said)
-    assert cause.mend == mend
+    assert cause.fix == fix
 
 
 def test_an_unwanted_criterion_counts_as_met_where_it_is_not() -> None:
@@ -134,6 +134,6 @@ def test_a_group_of_one_is_refused_where_groups_are_compared() -> None:
 def test_dead_cells_are_told_beside_what_the_responses_tell() -> None:
     cause = cause_of(found(*of_groups([[YES], [YES]])), True)
     assert cause.said == f"all criteria met: no response of 2 is better than another; and {DEAD_CELLS.said}"
-    assert cause.mend == f"{HARDER}; and {DEAD_CELLS.mend}"
+    assert cause.fix == f"{HARDER}; and {DEAD_CELLS.fix}"
     nothing = found(*of_groups([[EMPTY], [EMPTY]]))  # which is why no cell is live
     assert cause_of(nothing, True) == cause_of(nothing, False)

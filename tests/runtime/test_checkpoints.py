@@ -131,7 +131,7 @@ def test_a_missing_shard_is_noticed_on_saving_and_on_loading(tmp_path: Path) -> 
     assert not (tmp_path / "two.ckpt").exists()
     write_shards({"a": 1}, tmp_path / "one.ckpt", 0, 1, lambda: None)
     (tmp_path / "one.ckpt/shard-00000.pt").unlink()
-    with pytest.raises(ValueError, match=r"is damaged or no checkpoint \(0 of 1 shards are there\)"):
+    with pytest.raises(ValueError, match=r"is damaged or not a checkpoint \(0 of 1 shards are there\)"):
         read_checkpoint(tmp_path / "one.ckpt")
 
 
@@ -141,7 +141,7 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path) -> None:
             return print, ("executed",)
 
     torch.save({"x": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match="is damaged or not a checkpoint"):
         read_checkpoint(tmp_path / "evil.ckpt")
 
 

@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         command = [sys.executable, "-m", "rtt_lightning", *phase.command]
         code = subprocess.run(command, check=False, env=ENVIRONMENT).returncode
         if code:
-            print(f"{phase.name} ended with exit code {code}; run the same command again after mending the cause")
+            print(f"{phase.name} ended with exit code {code}; run the same command again after fixing the cause")
             return code
         seconds[phase.name] = round(time.monotonic() - started, 1)
         timings_file.write_text(json.dumps(seconds, indent=2) + "\n")

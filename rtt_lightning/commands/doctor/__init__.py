@@ -1,1 +1,1 @@
-"""`rtt doctor`: what this machine has, and what a configuration would need of it."""
+"""`rtt doctor`: what this machine has, and what a configuration needs."""

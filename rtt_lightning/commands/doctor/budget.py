@@ -1,4 +1,4 @@
-"""An estimate of memory beside what a device has: a table, and what to change where it does not fit."""
+"""Compares estimated memory with what a device has: a table, and what to change if it does not fit."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from rtt_lightning.commands.doctor.measure import Holders
 
 GIB = 2**30
 SPARE = GIB
-"""What libraries, their contexts and gaps between allocations take of a device."""
+"""Memory for libraries, their contexts and gaps between allocations."""
 MEASURES = {
     "base weights": "4-bit weights (--config memory/qlora.yaml), or FSDP over more processes",
     "trained weights": "adapters (model.init_args.lora), or FSDP over more processes",
@@ -26,7 +26,7 @@ MEASURES = {
     "rollout.sampling.max_new_tokens; for a discriminator a lower data.view.init_args.batch_size",
     "workspace": "a higher trainer.accumulate_grad_batches, a lower batch_size of rollout.engine and rollout.relevance",
 }
-"""What helps against each holder of memory."""
+"""How to reduce each holder of memory."""
 
 
 def print_estimate(phases: Mapping[str, Holders]) -> None:
@@ -43,11 +43,11 @@ def print_estimate(phases: Mapping[str, Holders]) -> None:
 
 
 def judge_fit(phases: Mapping[str, Holders], memory: int | None) -> tuple[bool | None, str, str]:
-    """Whether the largest phase fits, with `SPARE`; which one it is; and what to change where it does not.
+    """Whether the largest phase fits, with `SPARE`; which one it is; and what to change if not.
 
     Args:
         phases: Holders of each phase.
-        memory: Bytes that a process may use; ``None`` where that is not known.
+        memory: Bytes that a process may use; ``None`` if unknown.
     """
     phase, holders = max(phases.items(), key=lambda item: sum(item[1].values()))
     need = sum(holders.values()) + SPARE

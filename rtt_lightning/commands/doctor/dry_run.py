@@ -1,4 +1,4 @@
-"""A configuration without its run: `rtt doctor` builds its parts, reads the data and estimates the memory."""
+"""A configuration without a run: builds its parts, reads the data and estimates the memory."""
 
 import logging
 import shutil
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 
 class ParsedOnly(RTTCommandLine):
-    """Takes the flags of `rtt fit`, and neither builds nor runs anything."""
+    """Parses the flags of `rtt fit`, without building or running anything."""
 
     def instantiate_classes(self) -> None:
         pass
@@ -55,7 +55,7 @@ def parse(args: Sequence[str]) -> RTTCommandLine:
 
 
 def dry_run(run: RTTCommandLine) -> list[Finding]:
-    """Look at a configuration, print what was found and the estimate of its memory, and return the former."""
+    """Inspect a configuration; print and return findings, and print the estimate of its memory."""
     found: list[Finding] = []
     with _quiet():
         planned = _plan(run, found)
@@ -69,7 +69,7 @@ def dry_run(run: RTTCommandLine) -> list[Finding]:
 
 
 def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] | None:
-    """The memory that a configuration needs, and where, unless something is wrong with it; adds to what was found."""
+    """The memory that a configuration needs, and where; ``None`` if something is wrong. Adds to the findings."""
     config, parser = run.config["fit"].clone(), run._parser("fit")
     model = Namespace(model=config.pop("model"))
     module: Any = None
@@ -99,7 +99,7 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] |
 
 
 def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Finding]) -> Any:
-    """What ``make`` returns, or ``None`` with a finding that says why; findings are kept as well."""
+    """What ``make`` returns, or ``None`` with a finding that says why. A returned finding is kept as well."""
     try:
         result = make()
     except (ValueError, OSError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -112,7 +112,7 @@ def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Findin
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Lightning and the hub say of runs that are none."""
+    """Silence Lightning and the hub, whose messages are about real runs."""
     names = ("lightning.pytorch", "lightning.fabric", "huggingface_hub", "transformers", "torch._subclasses")
     names += tuple(name for name in logging.root.manager.loggerDict if name.startswith(names))
     loggers = [logging.getLogger(name) for name in names]
@@ -132,13 +132,13 @@ def _describe(model: Namespace) -> Finding:
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(config, trust_remote_code=model.get("trust_remote_code", False))
         size = f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:,.1f} million parameters"
-    except ValueError:  # a body for discriminators alone
+    except ValueError:  # a body only for discriminators
         size = config.model_type
     return Finding("model", f"{model.model}: {size}, {config.num_hidden_layers} layers")
 
 
 def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
-    """The trainer of a run; where this machine lacks its devices, one that stands for it, and a finding."""
+    """The trainer of a run; if this machine lacks its devices, a stand-in and a finding."""
     trainer = _attempt(found, "devices", lambda: Trainer(**vars(arguments)))
     if trainer is None:
         trainer = _attempt([], "devices", lambda: Trainer(**{**vars(arguments), "accelerator": "cpu"}))
@@ -149,7 +149,7 @@ def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
 
 
 def _load(data: RubricDataModule, rollout: RolloutCallback, trainer: Trainer, module: Any) -> Finding:
-    """Read the data and refuse what `rtt fit` would refuse of it."""
+    """Read the data and raise where `rtt fit` would."""
     data.setup("fit")
     share = Share(0, trainer.world_size)
     loader = data.view.train_loader(data.records["train"], trainer.accumulate_grad_batches, data.seed, share)
@@ -195,7 +195,7 @@ def _needed(finding: Finding) -> Finding:
 
 
 def _room(size: int, trainer: Trainer) -> Finding:
-    """Of a checkpoint, trained weights and optimiser state, on the disk."""
+    """Whether the disk has room for a checkpoint of ``size`` bytes."""
     folder = Path(trainer.default_root_dir)
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     said = f"{size / GIB:.2f} GiB each, {free / GIB:.1f} GiB of disk free"

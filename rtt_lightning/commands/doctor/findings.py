@@ -1,4 +1,4 @@
-"""What `rtt doctor` found, and how it is shown."""
+"""The findings of `rtt doctor`, and how they are shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from rich.markup import escape
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one inspection.
 
     Attributes:
-        name: What.
-        found: What there is.
-        fine: ``None`` where it is not, and nothing that is needed depends on it.
-        advice: What to do about it.
+        name: What was inspected.
+        found: What was found.
+        fine: Whether it is fine; ``None`` if it is not, but nothing needed depends on it.
+        advice: What to do.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def show(title: str, findings: Sequence[Finding]) -> Sequence[Finding]:
-    """Print findings, a line each, and hand them on."""
+    """Print findings, a line each, and return them."""
     console = Console()
     if title:
         console.print(f"[bold]{title}[/]")

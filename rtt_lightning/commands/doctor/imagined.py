@@ -1,4 +1,4 @@
-"""Networks that run without numbers, on tensors that have all but values, and the memory that they would take."""
+"""Run networks on fake tensors, which have no values, and measure the memory that they would take."""
 
 import weakref
 from collections.abc import Iterable, Iterator
@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Allocations(TorchDispatchMode):
-    """Bytes of the tensors that are made while it is on, each storage once, and the most that lived at a time.
+    """Bytes of the tensors that are made while it is on, each storage once, and their peak.
 
-    Those of ``known`` are not counted.
+    Tensors ``known`` before are not counted.
     """
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
@@ -46,21 +46,21 @@ class Allocations(TorchDispatchMode):
 
 
 def _grouped_mm(a: Tensor, b: Tensor, offsets: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
-    """The room of what mixtures of experts multiply; of fake tensors PyTorch knows it in bf16 alone."""
+    """An output of the right size for mixtures of experts; for fake tensors PyTorch has this operation only in bf16."""
     groups = (len(offsets),) if offsets is not None and a.ndim == b.ndim == 2 else a.shape[:-2]
     return a.new_empty(*groups, a.shape[-2], b.shape[-1])
 
 
 @contextmanager
 def imagined() -> Iterator[Allocations]:
-    """Compute without numbers, and count what would be allocated. Real tensors may take part; they are not counted."""
+    """Compute with fake tensors, and count what would be allocated. Real tensors may take part, uncounted."""
     with FakeTensorMode(allow_non_fake_inputs=True), Allocations() as memory:
         yield memory
 
 
 def imagine(module: nn.Module, dtype: torch.dtype | None = None) -> None:
     """Give a module on the meta device fake weights and buffers on the CPU, tied ones tied; weights in ``dtype``."""
-    made: dict[int, tuple[Tensor, Tensor]] = {}  # with what they replace, so that no id is used twice
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # keeps the originals alive, so that no id is reused
     own: list[dict[str, Any]] = [kind for part in module.modules() for kind in (part._parameters, part._buffers)]
     for tensors in own:
         for name, tensor in tensors.items():

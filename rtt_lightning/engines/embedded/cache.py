@@ -1,6 +1,6 @@
-"""The key-value cache of the embedded engine: grows in place, where the one of `transformers` is copied each token.
+"""The key-value cache of the embedded engine: grows in place, while that of `transformers` is copied for each token.
 
-What that is worth: `benchmarks/sampling.py`.
+`benchmarks/sampling.py` measures what this saves.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from rtt_lightning.types.errors import UserError
 
 ROOM = 64
-"""Tokens that storage is enlarged by when it is full."""
+"""Tokens by which full storage grows."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -43,10 +43,10 @@ class GrowingLayer(DynamicLayer):
 
 
 def growing_cache(config: PreTrainedConfig) -> DynamicCache:
-    """An empty cache; layers with an attention window keep the ones of `transformers`.
+    """An empty cache; layers with an attention window use those of `transformers`.
 
     Raises:
-        UserError: For a model with other layers, such as recurrent ones: rows cannot leave their caches one by one.
+        UserError: For a model with other layers, such as recurrent ones, whose caches cannot drop single rows.
     """
     cache = DynamicCache(config=config)
     others = {type(layer).__name__ for layer in cache.layers} - {

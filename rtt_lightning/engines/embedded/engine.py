@@ -43,13 +43,13 @@ class _Row:
 class TransformersEngine(RolloutEngine):
     """Batched sampling with a key-value cache on the policy's device; weight sync costs nothing.
 
-    Each response draws from its own seed, so it does not depend on what else is in the batch beyond rounding.
-    From a model that is sharded over processes all of them sample in step, each its own prompts.
+    Each response draws from its own seed, so it does not depend on the rest of the batch beyond rounding.
+    If the model is sharded, all processes sample in step, each its own prompts.
 
     Args:
         batch_size: Responses sampled at a time. Memory grows with it; finished rows leave the batch.
-        merge_adapters: Sample from weights with the adapters added in, twice as fast; needs memory for a second copy
-            of the adapted weights while sampling. A sharded model keeps its adapters apart.
+        merge_adapters: Sample from weights with merged adapters: twice as fast, with memory for a second copy of the
+            adapted weights while sampling. A sharded model keeps its adapters apart.
     """
 
     def __init__(self, batch_size: int = 64, merge_adapters: bool = True) -> None:
@@ -61,7 +61,7 @@ class TransformersEngine(RolloutEngine):
         """See `RolloutEngine.start`.
 
         Raises:
-            UserError: If adapters are to be merged and cannot be.
+            UserError: If adapters should be merged and cannot be.
         """
         self._model = policy.model
         self._sharded = isinstance(policy.model, FSDPModule)
@@ -86,7 +86,7 @@ class TransformersEngine(RolloutEngine):
 
     @torch.no_grad()
     def _sample(self, batch: "_Batch", sampling: Sampling) -> Iterator[_Row]:
-        """Decode a batch token by token; a row is yielded, and its cache dropped, when it ends."""
+        """Decode a batch token by token; yields a row when it ends, and drops its cache."""
         device = self._model.device
         rows = [_Row(request, i, _uniforms(request.seeds[i], sampling.max_new_tokens)) for request, i in batch]
         prompts = list(dict.fromkeys(row.request.prompt_ids for row in rows))
@@ -126,7 +126,7 @@ class TransformersEngine(RolloutEngine):
 
     def _forward(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Any:
         if self._sharded:
-            sum_over_ranks(torch.ones(1))  # tells those who wait that another pass comes
+            sum_over_ranks(torch.ones(1))  # tells waiting processes that another pass comes
         return self._model(
             input_ids=inputs,
             attention_mask=mask,
@@ -138,7 +138,7 @@ class TransformersEngine(RolloutEngine):
 
     @torch.no_grad()
     def _wait_in_step(self) -> None:
-        """Shards are gathered by all processes at once: pass after pass for nothing until everyone is done."""
+        """Run empty passes until all processes are done, since they gather shards together."""
         idle = torch.zeros(1, 1, dtype=torch.long, device=self._model.device)
         while self._sharded and sum_over_ranks(torch.zeros(1)) > 0:
             self._model(input_ids=idle, use_cache=False, logits_to_keep=1)
@@ -155,7 +155,7 @@ def _batches(requests: Sequence[SampleRequest], size: int) -> Iterator[_Batch]:
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Draw one token per row by inverting the cumulative distribution; the most likely one where sampling is greedy.
+    """Draw one token per row by inverting the cumulative distribution; the most likely one if greedy.
 
     Args:
         logits: ``[row vocabulary]``.
@@ -170,15 +170,15 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, 
         return likeliest.indices, likeliest.values
     cumulative = _keep_most_likely(log_p.exp(), sampling).cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1]
-    # Below the total even where the product rounds up to it: the search ends at a token with some mass.
+    # Stay below the total even if the product rounds up to it: the search must end at a token with some mass.
     target = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # of logits with NaN, whose log-prob is NaN too
+    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # for logits with NaN; their log-prob is NaN too
     return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
 
 
 def _keep_most_likely(p: Tensor, sampling: Sampling) -> Tensor:
-    """Zero what top-k and top-p leave out; the most likely token always stays."""
+    """Zero the tokens outside top-k and top-p; the most likely one always stays."""
     if sampling.top_k:
         least = p.topk(min(sampling.top_k, p.shape[-1])).values[:, -1:]
         p = torch.where(p >= least, p, 0.0)
@@ -191,7 +191,7 @@ def _keep_most_likely(p: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompt ids and attention mask, ``[row prompt]``; the pad id is masked, so its value does not matter."""
+    """Prompt ids and attention mask, ``[row prompt]``; the masked pad id may be any."""
     width = max(len(prompt) for prompt in prompts)
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)

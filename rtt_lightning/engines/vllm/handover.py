@@ -1,4 +1,4 @@
-"""Weights on their way to servers, and one way: a folder that they load. `nccl_handover` has another."""
+"""How servers get weights: here from a folder that they load; `nccl_handover` has another way."""
 
 import shutil
 import tempfile
@@ -15,20 +15,20 @@ from rtt_lightning.engines.vllm.http import ServerFailure, load_weights
 from rtt_lightning.runtime.processes import gather, rank
 
 FILE_BYTES = 2**30
-"""A file is written when it has grown to this: all that is held of the model at once."""
+"""Size of a file, and of what is held of the model at a time."""
 Weights = Callable[[], Iterator[tuple[str, Tensor]]]
 """Full tensors by name, as `rtt_lightning.lm.stored` gives them: a collective, one pass per call."""
 
 
 class Handover(ABC):
-    """How servers get new weights. All processes of the run call it; the first one talks to the servers."""
+    """Gives servers new weights. All processes of the run call it; only the first talks to the servers."""
 
     server_arguments: Sequence[str] = ()
-    """What a server must be started with."""
+    """Arguments that a server must be started with."""
 
     @abstractmethod
     def send(self, weights: Weights, urls: Sequence[str], version: str, deadline: float) -> dict[str, str]:
-        """Give all servers new weights, have them forget what they cached of the old ones, and name the new ones.
+        """Give all servers new weights with a name, and make them drop what they cached from the old ones.
 
         Args:
             weights: To send.
@@ -37,7 +37,7 @@ class Handover(ABC):
             deadline: Seconds that a server may take.
 
         Returns:
-            Why some servers did not take them, on every process.
+            Why some servers did not take them, by URL, on every process.
         """
 
 
@@ -45,8 +45,8 @@ class FolderHandover(Handover):
     """The first process writes the weights once, and every server loads them from there.
 
     Args:
-        folder: Where they are written; servers must see it under the same path, as the same user. Null makes a
-            temporary folder, for servers on this machine.
+        folder: To write to; servers must see it under the same path, as the same user. Null makes a temporary folder,
+            for servers on this machine.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -65,7 +65,7 @@ class FolderHandover(Handover):
 
 @torch.no_grad()
 def write_weights(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
-    """Write weights as safetensors files. The first process writes; the others just take part in gathering.
+    """Write weights as safetensors files. The first process writes; the others only take part in gathering.
 
     Args:
         weights: Full tensors by name.
@@ -86,7 +86,7 @@ def write_weights(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
 
 
 def _load_everywhere(urls: Sequence[str], folder: Path, version: str, deadline: float) -> dict[str, str]:
-    """Have all servers load the weights at the same time; returns why some did not."""
+    """Make all servers load the weights at the same time; returns why some did not."""
 
     def load(url: str) -> str:
         try:

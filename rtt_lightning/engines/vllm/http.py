@@ -1,4 +1,4 @@
-"""What is said to a vLLM server, and what its answers mean."""
+"""Requests to a vLLM server, and what its answers mean."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ COMMAND = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --tokens-only --logprobs-mode
 
 
 class ServerFailure(Exception):
-    """A server did not do what it was asked to, or did not answer; another one may.
+    """A server did not answer, or did not do what it was asked to; another one may.
 
     Attributes:
-        status: Of its answer; 0 without one.
+        status: HTTP status of its answer; 0 without one.
     """
 
     def __init__(self, said: str, status: int = 0) -> None:
@@ -28,7 +28,7 @@ class ServerFailure(Exception):
 async def sample(
     http: httpx.AsyncClient, url: str, body: Mapping[str, Any], version: str
 ) -> tuple[list[int], list[float] | None]:
-    """Token ids of one response, and their log-probs where they were asked for.
+    """Token ids of one response, and their log-probs if requested.
 
     Raises:
         ServerFailure: If the server does not answer, gives up, or samples with other weights than ``version``.
@@ -50,10 +50,10 @@ async def sample(
 
 
 def load_weights(url: str, folder: Path, version: str, deadline: float) -> None:
-    """Have a server load a folder of weights, forget what it cached of the old ones, and name the new ones.
+    """Make a server load a folder of weights under a name, and drop what it cached from the old ones.
 
     Raises:
-        ServerFailure: If it does not answer within ``deadline`` seconds, or did not do so.
+        ServerFailure: If it does not answer within ``deadline`` seconds, or did not load them.
     """
     steps: Sequence[tuple[str, dict[str, Any]]] = (
         ("collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}),
@@ -65,7 +65,7 @@ def load_weights(url: str, folder: Path, version: str, deadline: float) -> None:
 
 
 def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None:
-    """Have a server do something to its weights.
+    """Make a server do something to its weights.
 
     Raises:
         ServerFailure: If it does not answer within ``deadline`` seconds, or did not do it.
@@ -77,7 +77,7 @@ def post(url: str, route: str, body: Mapping[str, Any], deadline: float) -> None
 
 
 def world_size(url: str) -> int:
-    """Number of a server's processes that hold weights.
+    """Number of processes of a server that hold weights.
 
     Raises:
         ServerFailure: If it does not answer.
@@ -91,7 +91,7 @@ def wait_until_up(url: str, deadline: float, check_running: Callable[[], None]) 
     Args:
         url: Of the server.
         deadline: Seconds to wait.
-        check_running: Called now and then; raises where waiting is in vain.
+        check_running: Called now and then; raises if waiting is useless.
 
     Raises:
         UserError: If it does not answer in time, or takes no new weights.
@@ -119,11 +119,11 @@ def longest_row(url: str) -> int:
     """Longest prompt + response of a server's model, in tokens.
 
     Raises:
-        ServerFailure: If it does not answer, or is no vLLM server.
+        ServerFailure: If it does not answer, or is not a vLLM server.
     """
     [model, *_] = _request_json(url, "GET", "v1/models", 10.0, needed="data")["data"] or [{}]
     if "max_model_len" not in model:
-        raise ServerFailure(f"what answers at {url} is no vLLM server: it says nothing of max_model_len", 200)
+        raise ServerFailure(f"what answers at {url} is not a vLLM server: it does not report max_model_len", 200)
     return model["max_model_len"]
 
 
@@ -134,7 +134,7 @@ def _request_json(
 
     Raises:
         ServerFailure: If the server does not answer, or could not do what was asked.
-        UserError: If it refused the request, as any server would, or lies behind a proxy that cannot be used.
+        UserError: If it refused the request, as any server would, or is behind a proxy that cannot be used.
     """
     try:
         with client(url, deadline) as http:

@@ -1,6 +1,6 @@
-"""Weights straight into the servers' GPUs, by vLLM's own weight transfer.
+"""Sends weights straight into the servers' GPUs, by vLLM's own weight transfer.
 
-No GPU was at hand to run it on: it is tested against real servers with NCCL's communicator replaced by one for CPUs.
+Not yet run on GPUs: it is tested against real servers with NCCL's communicator replaced by one for CPUs.
 """
 
 import importlib
@@ -26,7 +26,7 @@ Kind = tuple[str, torch.dtype, tuple[int, ...]]
 class NCCLHandover(Handover):
     """The first process broadcasts the weights to one server after the other, from GPU to GPU, one tensor at a time.
 
-    Servers are started with ``--weight-transfer-config '{"backend": "nccl"}'`` as well.
+    Servers must also be started with ``--weight-transfer-config '{"backend": "nccl"}'``.
 
     Args:
         address: Of the first process, as servers reach it; null for this machine's own name.
@@ -45,7 +45,7 @@ class NCCLHandover(Handover):
         source, failures = _Source(weights, self._kinds), {}
         for url in urls:
             reason = gather(self._connect(url, source, deadline) if rank() == 0 else "")[0]
-            if reason:  # nobody gathers tensors for a server that is not there
+            if reason:  # gather nothing for a server that is not there
                 failures[url] = reason
                 continue
             source.begin()
@@ -60,7 +60,7 @@ class NCCLHandover(Handover):
             size = 1 + world_size(url)
             if url not in self._connections:
                 self._connections[url] = _run_in_thread(deadline, lambda: self._join(url, size, source, deadline))
-        except Exception as error:  # of vLLM, NCCL or the network: the other processes must hear of it, whatever it is
+        except Exception as error:  # any error, since the other processes must hear of it
             return _reason(error)
         return ""
 
@@ -76,22 +76,21 @@ class NCCLHandover(Handover):
         engine.source, client.version = source, version
         try:
             _run_in_thread(deadline, engine.send_weights)
-        except TimeoutError as error:  # the GPU itself waits for the server now: nothing goes on from here
+        except TimeoutError as error:  # the GPU itself waits for the server: cannot continue
             raise OutsideFailure(
                 f"the vLLM server at {url} did not take the weights within {deadline:g} seconds"
             ) from error
         except Exception as error:
-            del self._connections[url]  # of no use any more
+            del self._connections[url]  # useless now
             return {url: _reason(error)}
         return {}
 
 
 def _run_in_thread(deadline: float, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, in a thread that is left behind after ``deadline`` seconds: NCCL cannot be
-    called off.
+    """Return or raise what ``work`` does in a thread, abandoned after ``deadline`` seconds: NCCL cannot be cancelled.
 
     Raises:
-        TimeoutError: If it has not ended by then.
+        TimeoutError: If it is not done by then.
     """
     outcome: Future[T] = Future()
     device = torch.accelerator.current_device_index() if torch.accelerator.is_available() else None
@@ -99,7 +98,7 @@ def _run_in_thread(deadline: float, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             if device is not None:
-                torch.accelerator.set_device_index(device)  # each thread has one of its own
+                torch.accelerator.set_device_index(device)  # each thread has its own
             outcome.set_result(work())
         except Exception as error:
             outcome.set_exception(error)
@@ -117,13 +116,13 @@ def _reason(error: Exception) -> str:
 
 
 class _Source:
-    """The weights as vLLM's engines want them: what will come, and then the tensors."""
+    """The weights as vLLM wants them: first their metadata, then the tensors."""
 
     def __init__(self, weights: Weights, kinds: Sequence[Kind]) -> None:
         self._weights, self._kinds = weights, kinds
 
     def metadata(self) -> list[Any]:
-        """Of all tensors, in their order; asked for by the first process alone, so nothing is gathered for it."""
+        """Metadata of all tensors in order; only the first process asks for it, so nothing is gathered."""
         described: Any = importlib.import_module("vllm.distributed.weight_transfer.base").ParamMeta
         return [described(*kind) for kind in self._kinds]
 
@@ -132,7 +131,7 @@ class _Source:
         self._pass = self._weights()
 
     def finish(self) -> None:
-        """Take part in what is left of the pass: all of it, or what a transfer that failed did not come to."""
+        """Take part in the rest of the pass: all of it, or what a failed transfer left."""
         with torch.no_grad():
             for _ in self._pass:
                 pass

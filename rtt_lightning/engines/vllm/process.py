@@ -1,4 +1,4 @@
-"""A vLLM server of our own: a process that ends when this one does, however that happens."""
+"""Our own vLLM server: a process that always ends with this one."""
 
 import os
 import runpy
@@ -19,7 +19,7 @@ CPU_SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads stay free for training
 }
-"""Environment of vLLM on a CPU, where the user's does not say otherwise."""
+"""Environment of vLLM on a CPU, unless the user sets it."""
 
 
 class VLLMProcess:
@@ -55,7 +55,7 @@ class VLLMProcess:
             self._log = Path(log.name)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "rtt_lightning.engines.vllm.process", *arguments],
-                stdin=subprocess.PIPE,  # held open for as long as this process lives
+                stdin=subprocess.PIPE,  # open for as long as this process lives
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=CPU_SETTINGS | os.environ | {"VLLM_SERVER_DEV_MODE": "1"},
@@ -64,7 +64,7 @@ class VLLMProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its process group too."""
+        """The id of the process and of its process group."""
         return self._process.pid
 
     def stop(self) -> None:
@@ -74,11 +74,11 @@ class VLLMProcess:
             self._process.wait()
 
     def wait(self, timeout: float) -> None:
-        """Wait until it has ended, for ``timeout`` seconds at most."""
+        """Wait until it has ended, at most ``timeout`` seconds."""
         self._process.wait(timeout)
 
     def check_running(self) -> None:
-        """Raise a ValueError with the end of its log if the server has ended."""
+        """Raise ValueError, with the end of its log, if the server has ended."""
         if self._process.poll() is not None:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
             raise UserError(
@@ -88,7 +88,7 @@ class VLLMProcess:
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Run vLLM's server in this process, until whoever started it closes its standard input or dies."""
+    """Run vLLM's server in this process until its parent closes its standard input or dies."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv[1:] = arguments
     # `vllm serve` would look for a distribution of that name, which the CPU build does not have.
@@ -96,7 +96,7 @@ def serve(arguments: Sequence[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    os.read(0, 1)  # returns when nobody holds the other end
+    os.read(0, 1)  # returns when the other end is closed
     os.killpg(os.getpgrp(), signal.SIGKILL)  # its engine processes too
 
 

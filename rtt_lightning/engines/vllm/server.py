@@ -45,14 +45,14 @@ from rtt_lightning.types.errors import UserError
 class VLLMServerEngine(RolloutEngine):
     """Samples from vLLM servers, which load the policy's weights from a folder whenever these changed.
 
-    Responses are spread over the servers. One that fails is left out until the next change of weights, and its
-    responses are sampled by the others; when none is left the run ends, and no part of the window is trained on. Every
-    response says which weights sampled it, so a server that was restarted with the old ones is found out.
+    Responses are spread over the servers. A failed server is left out until the next change of weights, and the others
+    sample its responses; when none is left the run ends, and the window is not trained on. Every response says which
+    weights sampled it, so a server that was restarted with old ones is detected.
 
-    On several processes all sample from the same servers; the first process hands the weights over, once.
+    All processes sample from the same servers; the first process hands over the weights, once.
 
     Args:
-        urls: Servers, such as ``http://node1:8000``; none starts one on this machine, and ends it with the run.
+        urls: Servers, such as ``http://node1:8000``; without any, one on this machine starts and ends with the run.
         handover: How servers get new weights.
         dtype: Of the weights handed over, and of a server started here.
         concurrency: Responses in flight per server and process.
@@ -82,14 +82,13 @@ class VLLMServerEngine(RolloutEngine):
         self.concurrency, self.deadline, self.start_deadline = concurrency, deadline, start_deadline
         self.max_model_len, self.gpu_memory_utilization = max_model_len, gpu_memory_utilization
         self._process: VLLMProcess | None = None
-        self._failures: dict[str, str] = {}  # why some servers are left out
+        self._failures: dict[str, str] = {}  # reasons by URL
 
     def start(self, policy: PolicyWeights) -> None:
-        """Start a server where none is given, wait until all answer, and have them load the policy's weights.
+        """Start a server if none is given, wait until all answer, and make them load the policy's weights.
 
         Raises:
-            UserError: If a server does not start, does not answer, or takes no weights; or if the policy's adapters
-                cannot be merged.
+            UserError: If a server does not start, answer or take weights, or if the adapters cannot be merged.
         """
         check_mergeable(policy.model)
         if self.dtype != "float32" and is_wrapped(policy.model):
@@ -108,7 +107,7 @@ class VLLMServerEngine(RolloutEngine):
         self.sync(policy)
 
     def sync(self, policy: PolicyWeights) -> None:
-        """Hand the policy's weights to every server, also to those that failed before.
+        """Hand the policy's weights to every server, also to those that failed.
 
         Raises:
             OutsideFailure: If no server could load them.
@@ -129,7 +128,7 @@ class VLLMServerEngine(RolloutEngine):
         """See `RolloutEngine.generate`.
 
         Raises:
-            UserError: If a prompt and its longest response exceed a server's length, or a server refuses a request.
+            UserError: If a prompt with its longest response exceeds a server's length, or a server refuses a request.
             OutsideFailure: If no server is left to sample from.
         """
         check_requests(requests, sampling, self._limit)
@@ -154,7 +153,7 @@ class VLLMServerEngine(RolloutEngine):
                     yield self._build(request, index, tokens, logprobs, sampling, policy_version)
             finally:
                 for future in running:
-                    future.cancel()  # the servers give up a request whose connection closes
+                    future.cancel()  # servers abort a request whose connection closes
 
     def probe(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
         """A few tokens from each server."""
@@ -164,7 +163,7 @@ class VLLMServerEngine(RolloutEngine):
     async def _sample(
         self, http: httpx.AsyncClient, limiters: Mapping[str, CapacityLimiter], body: Mapping[str, Any], first: int
     ) -> tuple[list[int], list[float] | None]:
-        """One response, from the first server in turn that gives it."""
+        """One response, from the first server that gives it."""
         urls = list(limiters)
         for url in urls[first:] + urls[:first]:
             async with limiters[url]:

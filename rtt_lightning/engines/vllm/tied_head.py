@@ -1,7 +1,7 @@
-"""A vLLM plugin, found through its entry point: on a CPU new weights reach an output head tied to the embedding.
+"""A vLLM plugin, found by its entry point: on a CPU, gives new weights to an output head tied to the embedding.
 
-vLLM 0.32 multiplies with packed copies of the weights there, and packs anew each layer that new weights are loaded for.
-A tied head has none of its own to load, and would go on with the copy of the first ones.
+vLLM 0.32 multiplies with packed copies of the weights there, and packs a layer again when its weights are loaded. A
+tied head has no weights of its own, and would keep the copy of the first ones.
 """
 
 import importlib
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def register() -> None:
-    """Let tied heads multiply with the copy that belongs to the embedding. vLLM calls this in each of its processes."""
+    """Make tied heads multiply with the embedding's copy. vLLM calls this in each of its processes."""
     if not importlib.import_module("vllm.platforms").current_platform.is_cpu():
         return
     embeddings: Any = importlib.import_module("vllm.model_executor.layers.vocab_parallel_embedding")

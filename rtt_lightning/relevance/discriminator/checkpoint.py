@@ -1,6 +1,6 @@
-"""A discriminator on the disk: the checkpoint of a `DiscriminatorModule`, and the folder that `rtt export` makes of it.
+"""A discriminator on disk: the checkpoint of a `DiscriminatorModule`, or the folder that `rtt export` makes from it.
 
-The folder is a plain token classifier of `transformers` with its tokenizer, and `RELEVANCE` beside them.
+The folder is a plain token classifier of `transformers` with its tokenizer and the file `RELEVANCE`.
 """
 
 import json
@@ -20,40 +20,40 @@ from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
 from rtt_lightning.types.errors import UserError
 
 CHECKPOINT_KEY = "relevance_config"
-"""Where a checkpoint keeps the `RelevanceConfig`, in numbers and strings."""
+"""Key of the `RelevanceConfig`, as numbers and strings, in a checkpoint."""
 PREFIX = "relevance."
-"""Where `DiscriminatorModule` keeps the `RelevanceModel`."""
+"""Prefix of the `RelevanceModel` in a `DiscriminatorModule`."""
 RELEVANCE = "relevance.json"
-"""In a folder: the input template and the longest input."""
+"""File in a folder with the input template and the longest input."""
 
 
 def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
-    """Write a discriminator as a folder, adapters merged, and read it again; the network may be rounded by that.
+    """Write a discriminator as a folder, adapters merged, and read it again; may round the network.
 
     Raises:
-        UserError: See `write_model`.
+        UserError: As `write_model`.
     """
     config = model.config
 
     def load_plain(_: None, source: str = config.model) -> Any:
         return RelevanceModel(replace(config, model=source, lora=None)).network
 
-    model.tokenizer.save_pretrained(folder)  # which is read again with the network
+    model.tokenizer.save_pretrained(folder)  # is read again with the network
     write_model(lambda: model.network, load_plain, folder, dtype)
     relevance = {"template": config.template, "max_length": config.max_length}
     (folder / RELEVANCE).write_text(json.dumps(relevance, indent=2) + "\n")
 
 
 def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> RelevanceModel:
-    """The frozen network of a checkpoint or folder, with the template and limits that it was trained with.
+    """Load the frozen network of a checkpoint or folder, with the template and limits of its training.
 
     Args:
         path: The file or folder of a checkpoint, or a folder that `save` wrote.
-        body: Where the body of a checkpoint lies now, if it has moved.
-        accept_mismatch: Whether to warn only of another body.
+        body: Folder or hub name of a checkpoint's body, if it has moved.
+        accept_mismatch: Only warn of another body.
 
     Raises:
-        UserError: For a missing path or one of something else, and for another body than it was trained with.
+        UserError: If there is no discriminator at the path, or its body is not that of its training.
     """
     config = read_config(path, body)
     if _is_folder(path):
@@ -64,10 +64,10 @@ def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> R
 
 
 def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch: bool = False) -> RelevanceModel:
-    """The network of a checkpoint that was read.
+    """The network of a loaded checkpoint.
 
     Raises:
-        UserError: For another body than it was trained with, and for other weights than the network trains.
+        UserError: If the body is not that of its training, or the weights are not those that the network trains.
     """
     model = RelevanceModel(config)
     saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
@@ -77,10 +77,10 @@ def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch:
 
 
 def read_config(path: str, body: str | None = None) -> RelevanceConfig:
-    """What defines the discriminator of a checkpoint or folder, see `load`; its weights stay on the disk.
+    """The configuration of a discriminator, see `load`; does not load its weights.
 
     Raises:
-        UserError: For a missing path or one of something else.
+        UserError: If there is no discriminator at the path.
     """
     if _is_folder(path):
         if body is not None:
@@ -103,7 +103,7 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
 
 
 def config_of(state: Mapping[str, Any], body: str | None = None) -> RelevanceConfig:
-    """What defines the discriminator of a checkpoint that was read."""
+    """The discriminator's configuration in a loaded checkpoint."""
     plain = state[CHECKPOINT_KEY]
     lora = plain["lora"] and Lora(**plain["lora"])
     return RelevanceConfig(**{**plain, "lora": lora, "model": body or plain["model"]})

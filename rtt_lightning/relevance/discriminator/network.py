@@ -1,6 +1,6 @@
 """The token-level relevance discriminator as a network: reads a criterion and a response, rates every token.
 
-RTT, Eq. 4. Input template, length limit and body travel together, so that training and use cannot differ.
+RTT, Eq. 4. Input template, length limit and body are kept together, so that training and use cannot differ.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\
 
 @dataclass(frozen=True)
 class RelevanceConfig:
-    """What defines a discriminator beside its weights; kept in its checkpoint.
+    """What defines a discriminator besides its weights; saved in its checkpoint.
 
     Attributes:
         model: Folder or hub name of the body.
         lora: Adapters over a frozen bf16 body; ``None`` trains all weights in fp32.
         layers: Number of first layers to keep; ``None`` for all.
-        template: What precedes the response; ``{criterion}`` stands for the criterion.
-        max_length: Longest input in tokens; what lies beyond is not read: outside the token group, and counted.
+        template: Text before the response; ``{criterion}`` is replaced by the criterion.
+        max_length: Longest input in tokens; tokens beyond are not read: they are outside the token group, and counted.
     """
 
     model: str
@@ -46,20 +46,20 @@ class RelevanceConfig:
             raise UserError(f"layers must be at least 1, got {self.layers}; null keeps all")
 
     def prefixes(self, tokenizer: Any, criteria: Sequence[str]) -> list[list[int]]:
-        """Token ids of what precedes a response, for each of some criteria."""
+        """Token ids of the text before a response, for each criterion."""
         before, _, after = self.template.partition("{criterion}")
         return tokenizer([before + criterion + after for criterion in criteria])["input_ids"]
 
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """A (criterion, response) pair in tokens, within the longest input.
+    """A (criterion, response) pair in tokens, cut to the longest input.
 
     Attributes:
-        ids: What is read: the prefix with the criterion, then the response.
+        ids: The prefix with the criterion, then the response.
         start: Tokens of the whole prefix.
-        offsets: The characters of the response that each of its tokens carries.
-        cut: Response tokens that fell beyond ``max_length``.
+        offsets: The characters that each response token carries.
+        cut: Number of response tokens beyond ``max_length``.
     """
 
     ids: list[int]
@@ -73,7 +73,7 @@ class RelevanceModel(nn.Module):
 
     Args:
         config: What to build.
-        base_dtype: Of the weights that stay frozen under adapters; one in bf16 must run under autocast.
+        base_dtype: Of the weights frozen under adapters; bf16 must run under autocast.
     """
 
     def __init__(self, config: RelevanceConfig, base_dtype: torch.dtype = torch.float32) -> None:
@@ -89,11 +89,11 @@ class RelevanceModel(nn.Module):
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
 
     def base(self) -> dict[str, Any]:
-        """What its weights continue, as a checkpoint keeps it."""
+        """The model that its weights continue, as saved in a checkpoint."""
         return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
     def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> list[EncodedPair]:
-        """Pairs in tokens. Criterion and response are data: what looks like a template in them is not expanded.
+        """Pairs in tokens. Criterion and response are data: template marks in them are not expanded.
 
         Raises:
             UserError: For a token beyond the embedding of the body.
@@ -113,7 +113,7 @@ class RelevanceModel(nn.Module):
         return pairs
 
     def forward(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
-        """Logits of the response tokens, fp32, 0 elsewhere, and which these are, bool: both ``[batch token]``.
+        """Logits of the response tokens, fp32, 0 elsewhere, and their mask: both ``[batch token]``.
 
         Without pairs the network still runs, so that every process takes part in its collectives.
         """
@@ -128,6 +128,6 @@ class RelevanceModel(nn.Module):
 
 
 def _first_layers(model: str, layers: int) -> dict[str, Any]:
-    """What of a model's configuration changes with the number of its layers."""
+    """Changes to a model's configuration to keep its first ``layers`` layers."""
     kinds = getattr(AutoConfig.from_pretrained(model), "layer_types", None)
     return {"num_hidden_layers": layers} | ({"layer_types": kinds[:layers]} if kinds else {})

@@ -17,13 +17,13 @@ from rtt_lightning.types import Criterion, JudgedRollout, Span
 
 
 class DiscriminatorRelevance(RelevanceSource):
-    """Rates the tokens of each response for each criterion with a trained discriminator.
+    """Weighs the tokens of each response for each criterion with a trained discriminator.
 
     Args:
-        checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, or a folder that `rtt export` made of one.
+        checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, or a folder that `rtt export` made from one.
         batch_size: Pairs per forward pass.
-        model: Folder or hub name of the body of a ``.ckpt``, where that has moved; null for where it was trained from.
-        accept_mismatch: Use it with another body or tokenizer than it was trained with, and only name the differences.
+        model: Folder or hub name of the body of a ``.ckpt``, if it has moved; null if not.
+        accept_mismatch: Use another body or tokenizer than in its training, and only name the differences.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class DiscriminatorRelevance(RelevanceSource):
 
     @property
     def config(self) -> RelevanceConfig:
-        """What defines the discriminator; its weights stay on the disk."""
+        """The discriminator's configuration; does not load its weights."""
         return read_config(self.checkpoint, self.body)
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
-        """Those that leave no room for a response within the length that the discriminator reads."""
+        """The criteria that leave no room for a response in the longest input."""
         config = self.config
         prefixes = config.prefixes(load_tokenizer(config.model), [c.text for c in criteria])
         return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
 
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
-        """Relevance, 0 for tokens beyond those that can be read with every criterion that leaves room for any."""
+        """Relevance; 0 for tokens that cannot be read with every criterion that leaves room for any."""
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
@@ -56,7 +56,7 @@ class DiscriminatorRelevance(RelevanceSource):
 
 
 def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Span]]]) -> Relevance:
-    """Of the tokens of an answer."""
+    """The relevance of the policy's tokens of an answer."""
     first = item.rollout.answer_span[0]
     target = [(max(0, start - first), max(0, end - first)) for start, end in item.rollout.offsets]
     for criterion, (_, spans) in zip(item.sample.criteria, rows, strict=True):

@@ -1,7 +1,7 @@
-"""Where code that comes with data runs: never in this process, with no file, network or environment of the machine.
+"""Sandboxes for code from data: never in this process, without files, network or environment of the machine.
 
-`MontySandbox` is an interpreter without an operating system, in processes of its own, about a millisecond a check.
-`NativeSandbox` is a real Python behind Landlock and seccomp, about 50 milliseconds a check, for what the first lacks.
+`MontySandbox` is an interpreter without an operating system, in its own processes, about a millisecond per check.
+`NativeSandbox` is a real Python behind Landlock and seccomp, about 50 milliseconds per check, for what Monty lacks.
 """
 
 import importlib.util
@@ -20,19 +20,19 @@ from typing import Any
 
 MEBIBYTE = 2**20
 OUTPUT_BYTES = 64 * 1024
-"""What a check may print; more ends it."""
+"""Most bytes that a check may print; more ends it."""
 MET, UNMET = "met", "unmet"
-# What is neither True nor False is named by its type: nothing but a real bool is a verdict.
+# Only a real bool is a verdict; anything else is named by its type.
 OTHER = "'a value of type ' + type(found).__name__"
 OUTCOME = f"(lambda found: {MET!r} if found is True else {UNMET!r} if found is False else {OTHER})"
 
 
 class CheckFailed(Exception):
-    """The check gave no result, and why."""
+    """Why a check gave no result."""
 
 
 class Unsupported(CheckFailed):
-    """The code needs what this sandbox does not have; another one may."""
+    """The code needs something that this sandbox lacks; another one may have it."""
 
 
 class Sandbox(ABC):
@@ -44,7 +44,7 @@ class Sandbox(ABC):
     """
 
     package: str
-    """That it needs."""
+    """The package that it needs."""
 
     def __init__(self, deadline: float, memory_mb: int) -> None:
         self.deadline, self.memory_mb = deadline, memory_mb
@@ -55,24 +55,24 @@ class Sandbox(ABC):
 
     @abstractmethod
     def run(self, source: str, call: str, inputs: Mapping[str, str]) -> str:
-        """The outcome of an expression behind some code.
+        """The outcome of an expression after some code.
 
         Args:
             source: Python code.
-            call: An expression in what the code defines and the names of ``inputs``.
+            call: An expression of names that the code defines and of ``inputs``.
             inputs: Texts by name.
 
         Returns:
-            ``met`` for True, ``unmet`` for False, else of what type the value is.
+            ``met`` for True, ``unmet`` for False, else the type of the value.
 
         Raises:
-            CheckFailed: If it raises, takes too long, too much memory, or prints too much.
+            CheckFailed: If it raises, or uses too much time, memory or output.
             Unsupported: If this sandbox lacks what it needs.
         """
 
 
 class MontySandbox(Sandbox):
-    """Monty, through the package pydantic-monty: its processes start at the first check and end with this one.
+    """Monty, by the package pydantic-monty: its processes start with the first check and end with this process.
 
     Args:
         deadline: Seconds of computing that a check may take.
@@ -123,12 +123,12 @@ class MontySandbox(Sandbox):
 
 
 class NativeSandbox(Sandbox):
-    """This Python's own interpreter and standard library, through the package sandlock; Linux 6.7 or later."""
+    """This Python interpreter and its standard library, by the package sandlock; Linux 6.7 or later."""
 
     package = "sandlock"
 
     def run(self, source: str, call: str, inputs: Mapping[str, str]) -> str:
-        mark = secrets.token_hex(16)  # an answer that is printed cannot know it
+        mark = secrets.token_hex(16)  # a printed answer cannot know it
         with tempfile.TemporaryDirectory(prefix="rtt-check-") as folder:
             program = _PROGRAM.format(source=source, call=f"{OUTCOME}({call})", folder=folder, mark=mark)
             Path(folder, "check.py").write_text(program, encoding="utf-8", errors="replace")
@@ -174,7 +174,7 @@ _LIBRARIES = [
 
 
 def _read(stream: Any) -> bytes:
-    """All of a stream up to the limit; whoever has written more is killed on leaving."""
+    """Read a stream up to the limit; a process that writes more is killed later."""
     read = b""
     while len(read) <= OUTPUT_BYTES and (part := stream.read(OUTPUT_BYTES)):
         read += part

@@ -1,4 +1,4 @@
-"""Verdicts by code that comes with data, in a sandbox."""
+"""Verdicts by code from data, in a sandbox."""
 
 import ast
 import asyncio
@@ -18,21 +18,21 @@ from rtt_lightning.verifiers.code.sandboxes import (
 )
 
 PROMPT_NAMES = frozenset("instruction instructions prompt question query input input_text request".split())
-"""Parameters of a check that take the prompt; another one takes the answer."""
+"""Parameters of a check that take the prompt; any other takes the answer."""
 CHECK_NAMES = ("check_following", "check", "evaluate", "verify")
 
 
 class CodeVerifier(Verifier):
     """Runs each criterion's ``source`` in a sandbox: a function of the answer, or of the prompt and the answer.
 
-    Only a real True or False is a verdict; whatever else happens makes the criterion unscorable, with its reason. An
-    empty answer meets nothing, and no code is run on it.
+    Only a real True or False is a verdict; anything else makes the criterion unscorable, with its reason. An empty
+    answer meets nothing, and no code runs on it.
 
     Args:
         deadline: Seconds of computing that a check may take.
         memory_mb: MiB that a check may hold.
         workers: Sandbox processes.
-        native: Run what the first sandbox cannot (classes, rarer modules) in `NativeSandbox`.
+        native: Run what `MontySandbox` cannot (classes, rarer modules) in `NativeSandbox`.
     """
 
     def __init__(self, deadline: float = 1.0, memory_mb: int = 64, workers: int = 1, native: bool = False) -> None:
@@ -79,7 +79,7 @@ class CodeVerifier(Verifier):
 
 
 def code_problem(criterion: Criterion) -> str:
-    """What is wrong with code that data brings as a checker, in words; empty where nothing is."""
+    """What is wrong with code from the data as a checker, in words; empty if nothing is."""
     source = criterion.kwargs.get("source")
     if not isinstance(source, str):
         return f"checker code must be a text in `kwargs.source`, got {type(source).__name__}"
@@ -100,10 +100,10 @@ def _parsed(source: str) -> ast.Module:
 def call_of(source: str) -> str:
     """The call of a check's function, on ``rtt_prompt`` and ``rtt_answer``.
 
-    Its function is the one named ``check_following``, ``check``, ``evaluate`` or ``verify``, else the last one.
+    The function is named ``check_following``, ``check``, ``evaluate`` or ``verify``, or else is the last one.
 
     Raises:
-        CheckFailed: If the code does not compile, defines no function, or asks for more than the two.
+        CheckFailed: If the code does not compile, defines no function, or needs more than these two.
     """
     functions = {node.name: node for node in _parsed(source).body if isinstance(node, ast.FunctionDef)}
     if not functions:

@@ -1,13 +1,12 @@
-"""The checkers of IFEval and IFBench: verdicts of their official evaluators, through the package `if-verifiable`.
+"""The checkers of IFEval and IFBench: verdicts of their official evaluators, by the package `if-verifiable`.
 
-Their ids are the benchmarks' own, e.g. ``keywords:existence``. Which characters decide, we add, where it can be told.
-An answer is looked at as it is, whitespace around it included; a blank one meets nothing. A verdict that would be an
-accident is none:
+Their ids are the benchmarks' own, e.g. ``keywords:existence``. We add the characters that decide, if they can be told.
+An answer is judged as it is, whitespace around it included; a blank one meets nothing. Accidents give no verdict:
 
-- an argument that is missing or impossible would be drawn at random: here that raises `ValueError`;
-- an answer whose language cannot be detected would count as met: here that is unscorable, unless ``official``;
-- a missing NLTK resource would end the run, or be downloaded: here that is unscorable;
-- another version of NLTK or of the package may judge otherwise: here that is unscorable, with the mend.
+- a missing or impossible argument would be drawn at random: here it raises `ValueError`;
+- an answer whose language cannot be detected would count as met: here it is unscorable, unless ``official``;
+- a missing NLTK resource would end the run, or be downloaded: here it makes verdicts unscorable;
+- another version of NLTK or of the package may judge differently: here it makes verdicts unscorable, with the fix.
 """
 
 import random
@@ -26,7 +25,7 @@ from rtt_lightning.verifiers.ifeval.official import State, official_classes
 DETECT_LANGUAGE = {"language:response_language", "change_case:english_capital", "change_case:english_lowercase"}
 WORD_LISTS = ("keywords", "forbidden_words")
 Official = bool | State
-"""Whether verdicts are to be those of the official evaluators, and of which state of them."""
+"""Whether to give the verdicts of the official evaluators, and of which state of them."""
 
 
 @cache
@@ -34,9 +33,9 @@ def ifeval_checkers(official: Official = False) -> dict[str, Checker]:
     """Checkers by id.
 
     Args:
-        official: Count an answer whose language cannot be detected as met, as the official evaluators do, and judge as
-            a state of them: "main" or "pr34", see `rtt_lightning.verifiers.ifeval.official`. True means "main"; False
-            judges IFBench's instructions as their prompts say, which is "pr34".
+        official: Count an answer whose language cannot be detected as met, as the official evaluators do, and judge
+            like a state of them: "main" or "pr34", see `rtt_lightning.verifiers.ifeval.official`. True means "main";
+            False judges IFBench's instructions as their prompts say, like "pr34".
     """
     state: State = ("main" if official else "pr34") if isinstance(official, bool) else official
     classes = instruction_classes(state)
@@ -52,7 +51,7 @@ def instruction_classes(state: State = "pr34") -> dict[str, Any]:
     with patch.object(nltk, "download", lambda *args, **kwargs: False):
         from if_verifiable.ifbench.instructions_registry import INSTRUCTION_DICT as IFBENCH
         from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT as IFEVAL
-    langdetect.DetectorFactory.seed = 0  # unseeded, the language found for a short text changes from call to call
+    langdetect.DetectorFactory.seed = 0  # unseeded, the language of a short text changes from call to call
     return official_classes(IFEVAL, IFBENCH, state)
 
 
@@ -98,12 +97,12 @@ def _decide(instruction_class: Any, name: str, official: bool, answer: str, **kw
 
 
 def without_nulls(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments without nulls, which stand for those that are not given."""
+    """The arguments without nulls, which mean that one is not given."""
     return {key: value for key, value in kwargs.items() if value is not None}
 
 
 def _build(instruction: Any, arguments: Mapping[str, Any]) -> str:
-    """Give an instruction its arguments, and refuse those that it would replace by random ones."""
+    """Give an instruction its arguments; raises where it would draw random ones instead."""
     for name in WORD_LISTS:
         if isinstance(arguments.get(name), str):
             raise TypeError(f"{name} must be a list of words, got {arguments[name]!r}")

@@ -1,9 +1,9 @@
-"""Which characters decide a verdict of IFEval's and IFBench's evaluators, which do not say.
+"""Finds the characters that decide verdicts of IFEval's and IFBench's evaluators, which do not report them.
 
-By the same rule as `rtt_lightning.verifiers.rules.known`: the whole answer for a length or a language, what satisfies a
-positive instruction when it is met, what violates a negative one when it is not; else nothing. What an evaluator counts
-is found as the evaluator finds it, without the white space around. Instructions of IFBench that ask for things in some
-place of the answer are not told apart here: ``None``.
+As in `rtt_lightning.verifiers.rules.known`: the whole answer for a length or a language, what satisfies a positive
+instruction that is met, what violates a negative one that is not met; else nothing. What an evaluator counts is found
+as the evaluator finds it, without white space around it. ``None`` for instructions of IFBench about some place of the
+answer.
 """
 
 import re
@@ -37,11 +37,11 @@ COUNTED = frozenset(
     detectable_format:number_highlighted_sections detectable_format:multiple_sections
     """.split()
 )
-"""Global as well by the paper's taxonomy, though the places of what is counted are told."""
+"""Also global by the paper's taxonomy, although spans tell the places of what is counted."""
 
 
 def deciding_spans(name: str, answer: str, met: bool, arguments: Arguments) -> Spans | None:
-    """Characters that decide a verdict.
+    """The characters that decide a verdict.
 
     Args:
         name: Id of the instruction.
@@ -61,13 +61,13 @@ def deciding_spans(name: str, answer: str, met: bool, arguments: Arguments) -> S
         return ()
     try:
         return LOCAL[name](answer, arguments) or None
-    except re.error:  # some patterns stand only by themselves
+    except re.error:  # some patterns are valid only alone
         return None
 
 
 NEGATIVE = frozenset({"keywords:forbidden_words", "punctuation:no_comma"})
 RELATIONS = ("relation", "let_relation", "capital_relation")
-"""Arguments that say whether a count is to be at least a number, or less."""
+"""Arguments that say whether a count should be at least a number, or less."""
 
 
 def _words(answer: str, arguments: Arguments) -> Spans:
@@ -85,16 +85,16 @@ def _letters(answer: str, arguments: Arguments) -> Spans:
 
 
 def _capitals(answer: str, arguments: Arguments) -> Spans:
-    """Of the tokens of NLTK, which makes two of "I'm"."""
+    """By the tokens of NLTK, which splits "I'm" in two."""
     import nltk
 
     spans, position = [], 0
     for token in nltk.word_tokenize(answer):
         start = answer.find(token, position)
-        if start < 0 or token in ("``", "''"):  # quotation marks, which it writes otherwise
+        if start < 0 or token in ("``", "''"):  # quotation marks, which NLTK rewrites
             continue
         position = start + len(token)
-        if token.isupper():  # a quotation mark at its start may be part of it
+        if token.isupper():  # it may start with a quotation mark
             spans.append((position - len(token.lstrip("'")), position))
     return tuple(spans)
 
@@ -105,7 +105,7 @@ def _bullets(answer: str, arguments: Arguments) -> Spans:
 
 
 def _highlights(answer: str, arguments: Arguments) -> Spans:
-    """Each is counted once, or twice where it stands between double asterisks: told once, with all of its asterisks."""
+    """Each span once, with all of its asterisks; the evaluator counts text between double asterisks twice."""
     double, single = r"\*\*[^\n\*]*\*\*", r"\*[^\n\*]*\*"
     pairs = [span for span in _matches(double, answer) if answer[slice(*span)].strip("* ")]
     others = [span for span in _matches(single, answer) if answer[slice(*span)].strip("* ")]
@@ -143,7 +143,7 @@ def _quotation_marks(answer: str, arguments: Arguments) -> Spans:
 
 
 def _matches(pattern: str, answer: str, flags: int = re.IGNORECASE) -> Spans:
-    """Without the white space at their ends."""
+    """Spans of matches, without white space at their ends."""
     found = ((match.start(), match[0]) for match in re.finditer(pattern, answer, flags))
     bare = ((start + len(text) - len(text.lstrip()), start + len(text.rstrip()), text) for start, text in found)
     return tuple((start, end) for start, end, text in bare if text.strip())

@@ -1,5 +1,5 @@
-"""What the checkers of IFEval and IFBench need of a machine: packages in versions whose verdicts were compared with
-those of the official evaluators, and resources of NLTK.
+"""What the checkers of IFEval and IFBench need: packages in versions whose verdicts were compared with those of the
+official evaluators, and NLTK resources.
 """
 
 from functools import cache
@@ -17,35 +17,35 @@ NLTK_RESOURCES = {
     "averaged_perceptron_tagger_eng": "taggers/averaged_perceptron_tagger_eng",
     "stopwords": "corpora/stopwords",
 }
-"""What checkers of `if-verifiable` read, by the path that NLTK finds it under. Its pickled `punkt` is read no more."""
+"""Paths in NLTK of the resources that checkers of `if-verifiable` read; no longer its pickled `punkt`."""
 READERS = {
     "punkt_tab": BY_NLTK,
     "averaged_perceptron_tagger_eng": {"words:start_verb"},
     "stopwords": {"ratio:stop_words"},
 }
-"""Ids that read each of them, at least for some answers."""
+"""Ids of checkers that read each of them, at least for some answers."""
 
 
 @cache
 def wrong_version(package: str) -> str:
-    """That another version of a package is installed, and the mend; empty if nothing is wrong."""
-    mend = f"pip install '{package}{COMPARED[package]}'"
+    """A message with the fix if another version of a package is installed; else empty."""
+    fix = f"pip install '{package}{COMPARED[package]}'"
     try:
         version = metadata.version(package)
-    except metadata.PackageNotFoundError:  # a copy on the path says nothing of its version
-        return "" if find_spec(package.replace("-", "_")) else f"{package} is not installed; {mend}"
+    except metadata.PackageNotFoundError:  # a copy on the path has no version
+        return "" if find_spec(package.replace("-", "_")) else f"{package} is not installed; {fix}"
     if SpecifierSet(COMPARED[package]).contains(version, prereleases=True):
         return ""
-    return f"{package} {version} may judge otherwise than the official evaluators; {mend}"
+    return f"{package} {version} may judge differently from the official evaluators; {fix}"
 
 
 def wrong_for(checker: str) -> str:
-    """That a checker may judge otherwise by the versions installed, and the mend; empty if nothing is wrong."""
+    """A message with the fix if a checker may judge differently with the installed versions; else empty."""
     return wrong_version("if-verifiable") or (wrong_version("nltk") if checker in BY_NLTK else "")
 
 
 def lacking(checker: str) -> str:
-    """What a checker needs that this machine lacks, in words; empty where that is nothing."""
+    """What a checker needs and this machine lacks, in words; empty if nothing."""
     if wrong := wrong_for(checker):
         return wrong
     missing = ", ".join(repr(resource) for resource in nltk_resources(checker) if not has_nltk(resource))
@@ -55,7 +55,7 @@ def lacking(checker: str) -> str:
 
 
 def nltk_resources(checker: str) -> list[str]:
-    """What a checker reads of NLTK, at least for some answers, as names of `NLTK_RESOURCES`."""
+    """The NLTK resources that a checker reads, at least for some answers, as names of `NLTK_RESOURCES`."""
     return [name for name, readers in READERS.items() if checker in readers]
 
 

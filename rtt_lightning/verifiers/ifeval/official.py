@@ -1,10 +1,10 @@
-"""Where `if-verifiable` 0.1.2 departs from the official evaluators, mended.
+"""Corrects `if-verifiable` 0.1.2 where it differs from the official evaluators.
 
-The package follows IFBench's release of 2025. Two later states of it can be had:
+The package follows IFBench's release of 2025. Two later states are available:
 
 - ``main`` of allenai/IFBench, commit db69a6f, as of 2026-08-22: sentences come from NLTK, words are matched whole;
-- ``pr34``, its pull request 34 (commit 1d62c1d6, open then): six ids more are checked as their prompts say. Trigrams
-  are of words, spans are of words, and so on: see `PR34`.
+- ``pr34``, its pull request 34 (commit 1d62c1d6, open then): six more ids are checked as their prompts say, such as
+  trigrams and spans of words: see `PR34`.
 
 IFEval is judged by the main of google-research/instruction_following_eval, but for one id: `keywords:letter_frequency`
 draws a random letter in place of a character such as "#"; here that character is counted, as in commit 3f357bde of a
@@ -24,7 +24,7 @@ BY_NLTK = frozenset(
     "sentence:increment sentence:keyword words:keywords_specific_position words:last_first words:start_verb "
     "words:words_position".split()
 )
-"""Ids that are judged by how NLTK splits sentences or words, which changes with its version."""
+"""Ids whose verdicts depend on how NLTK splits sentences or words, which changes with its version."""
 PRONOUNS = frozenset(
     "i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers "
     "herself it its itself they them their theirs themselves this that these those who whom whose which what whoever "
@@ -35,7 +35,7 @@ PRONOUNS = frozenset(
 
 
 def official_classes(ifeval: dict[str, Any], ifbench: dict[str, Any], state: State) -> dict[str, Any]:
-    """The instruction classes of the package, by id, with those replaced that depart from a state of the evaluators."""
+    """The instruction classes of the package, by id; those that differ from a state of the evaluators are replaced."""
     import nltk
     from if_verifiable.ifbench import instructions_util
 
@@ -48,12 +48,12 @@ def official_classes(ifeval: dict[str, Any], ifbench: dict[str, Any], state: Sta
 
 
 def _with_check(base: Any, check: Callable[[Any, str], bool]) -> Any:
-    """A class that differs in its check alone."""
+    """A subclass with another check."""
     return type(base.__name__, (base,), {"check_following": check})
 
 
 def _any_character(base: Any) -> Any:
-    """Letters may be any single character, such as "#"; the package draws a letter in their place."""
+    """Accepts any single character as letter, such as "#"; the package would draw a letter instead."""
 
     class LetterFrequency(base):
         def build_description(self, *, letter: str | None = None, **kwargs: Any) -> str:
@@ -68,7 +68,7 @@ def _any_character(base: Any) -> Any:
 
 
 def _whole_span(base: Any) -> Any:
-    """``n_start`` to ``n_end``, both included and counted from 0; the package draws another start in place of 0."""
+    """``n_start`` to ``n_end``, both included and counted from 0; the package replaces a start of 0 by a random one."""
 
     class RepeatSpan(base):
         def build_description(self, prompt_to_repeat: str, n_start: int, n_end: int) -> str:
@@ -80,7 +80,7 @@ def _whole_span(base: Any) -> Any:
 
 
 def _span_of_characters(self: Any, value: str) -> bool:
-    """Though the prompts of the benchmark count words."""
+    """By characters, although the prompts of the benchmark count words."""
     return value.strip().lower() == self._prompt_to_repeat[self._n_start : self._n_end + 1].strip().lower()
 
 
@@ -100,13 +100,13 @@ def _trigram_overlap(self: Any, value: str) -> bool:
 
 
 def _second_words(self: Any, value: str) -> bool:
-    """Punctuation is no word, and case is nothing."""
+    """Ignores punctuation and case."""
     words = _words(value)
     return len(words) > 1 and words[1] == words[-2] == self._keyword.lower()
 
 
 def _second_tokens(self: Any, value: str) -> bool:
-    """Case is nothing, a single punctuation mark at the end is passed over, others are words."""
+    """Ignores case and a single punctuation mark at the end; other punctuation counts as words."""
     words = [word.lower() for word in _tokens(value)]
     last = -3 if words and words[-1] in string.punctuation else -2
     return len(words) >= -last and words[1] == words[last] == self._keyword.lower()
@@ -149,7 +149,7 @@ def _equal_sentences(self: Any, value: str) -> bool:
 
 
 def _title_case(self: Any, value: str) -> bool:
-    """What begins with no letter is passed over; a single small letter counts as small."""
+    """Skips what does not begin with a letter; a single lowercase letter counts as lowercase."""
     return not any(
         word[0].isalpha() and word[0].islower() and (len(word) == 1 or word[1:].isupper() or word[1:].islower())
         for word in _tokens(value)
@@ -157,14 +157,14 @@ def _title_case(self: Any, value: str) -> bool:
 
 
 def _explained_quotes(self: Any, value: str) -> bool:
-    """Only straight quotation marks count; an answer of nothing but digits and punctuation quotes nothing."""
+    """Only straight quotation marks count; an answer of only digits and punctuation quotes nothing."""
     text = "".join(value.replace("'\"'", "").split())
     rest = text.strip(string.digits + string.punctuation.replace('"', ""))
     return '""' not in text and not rest.endswith('"')
 
 
 def _alphabet_of_sentences(self: Any, value: str) -> bool:
-    """The first letter behind punctuation, of each of 26 sentences."""
+    """By the first letter after punctuation of each of 26 sentences."""
     sentences = _sentences(value)
     firsts = [sentence.lstrip(string.punctuation + string.whitespace)[:1].lower() for sentence in sentences]
     return firsts == list(string.ascii_lowercase)
@@ -199,12 +199,12 @@ CHECKS: dict[str, Check] = {
     "format:title_case": _title_case,
     "format:quote_unquote": _explained_quotes,
 }
-"""What both states of IFBench check otherwise than the package."""
+"""Checks of both states of IFBench that differ from the package."""
 MAIN: dict[str, Check] = {
     "words:words_position": _second_tokens,
     "repeat:repeat_span": _span_of_characters,
 }
-"""What main alone does. Of the others in `PR34` it judges as the package: trigrams of characters, and so on."""
+"""Checks of main alone. For other ids in `PR34` it judges like the package: trigrams of characters, and so on."""
 PR34: dict[str, Check] = {
     "ratio:overlap": _trigram_overlap,
     "ratio:sentence_words": _equal_sentences,
@@ -213,4 +213,4 @@ PR34: dict[str, Check] = {
     "words:words_position": _second_words,
     "repeat:repeat_span": _span_of_words,
 }
-"""The six ids (32 of IFBench's 335 instructions) that the pull request judges otherwise than main."""
+"""The six ids (32 of IFBench's 335 instructions) that the pull request judges differently from main."""

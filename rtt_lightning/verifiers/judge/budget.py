@@ -1,4 +1,4 @@
-"""What a judge may cost, and what it spends: set aside before each attempt and settled after it."""
+"""What a judge may cost, and what it spends: reserved before each attempt and settled after it."""
 
 import asyncio
 import math
@@ -11,19 +11,19 @@ from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.judge.store import Store
 
 TEMPLATE_TOKENS = 100
-"""For what a server's chat template puts around the messages."""
+"""Allowance for the server's chat template."""
 SETTLING_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent, over all runs and processes that share the judge's file; no call is made that could exceed it.
+    """What all runs and processes that share the judge's file may spend; no call is made that could exceed it.
 
     Attributes:
-        tokens: Of prompts and replies together; null for any number.
-        money: In the currency of the prices; null for any amount.
-        prompt_price: Of a million prompt tokens.
-        completion_price: Of a million tokens of replies.
+        tokens: Of prompts and replies together; null for no limit.
+        money: In the currency of the prices; null for no limit.
+        prompt_price: Per million prompt tokens.
+        completion_price: Per million tokens of replies.
     """
 
     tokens: int | None = None
@@ -45,23 +45,23 @@ class Budget:
 
 @dataclass
 class Bill:
-    """Tokens that an attempt is charged for: the most that it can have, until it is known better."""
+    """Tokens that an attempt is charged for: the most possible, until the server reports them."""
 
     prompt_tokens: int
     completion_tokens: int
 
     def pay(self, prompt: int, completion: int) -> None:
-        """Charge what the server counted."""
+        """Charge the tokens that the server counted."""
         self.prompt_tokens, self.completion_tokens = prompt, completion
 
 
 class Account:
-    """Pays for attempts out of a budget, which other processes may share through the store.
+    """Pays for attempts from a budget, which other processes may share through the store.
 
     Args:
         budget: What may be spent.
-        store: Keeps what was spent; opened by the first attempt.
-        reply: Tokens of the longest reply.
+        store: Keeps what was spent; the first attempt opens it.
+        reply: Most tokens of a reply.
     """
 
     def __init__(self, budget: Budget, store: Callable[[], Store], reply: int) -> None:
@@ -69,10 +69,10 @@ class Account:
 
     @asynccontextmanager
     async def paying(self, size: int) -> AsyncIterator[Bill]:
-        """Around an attempt: no prompt has more tokens than ``size`` bytes, its template aside.
+        """Surrounds an attempt. ``size``: bytes of the prompt, which has no more tokens, template aside.
 
         Raises:
-            OutsideFailure: If the budget does not hold the most that it can cost.
+            OutsideFailure: If the budget does not cover the most that it can cost.
         """
         prompt = size + TEMPLATE_TOKENS
         bill = Bill(prompt, self._reply)
@@ -87,7 +87,7 @@ class Account:
             self._store().settle(bill.prompt_tokens - prompt, bill.completion_tokens - self._reply, money)
 
     async def _reserve(self, prompt: int, money: float) -> None:
-        """Set it aside; while other calls of this process may still turn out cheaper, wait for them."""
+        """Reserve tokens and money; waits while other calls of this process may turn out cheaper."""
         while True:
             try:
                 return self._store().reserve(prompt, self._reply, money)

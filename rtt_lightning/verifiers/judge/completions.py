@@ -1,4 +1,4 @@
-"""A server's answer to a chat completion's request: what its model wrote, or that it is none."""
+"""Reads a server's answer to a chat completion request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rtt_lightning.verifiers.judge.silence import why_silent
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server wrote, and why that is not to be read; empty where it is."""
+    """What the model wrote, and why it cannot be read (``silence``, empty if it can)."""
 
     text: str
     silence: str
@@ -20,7 +20,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Completion:
-    """A reply with the tokens of the prompt and its own, as the server counts them; both 0 where it does not."""
+    """A reply with the server's counts of prompt and reply tokens; 0 if it does not count them."""
 
     reply: Reply
     prompt_tokens: int
@@ -28,7 +28,7 @@ class Completion:
 
 
 class NoCompletion(Exception):
-    """An answer without a reply. ``status``: of HTTP, or what an error inside an answer of status 200 says it is."""
+    """An answer without a reply. ``status``: of HTTP, or that named by an error inside an answer of status 200."""
 
     def __init__(self, said: str, status: int) -> None:
         super().__init__(said)
@@ -39,8 +39,8 @@ def read_completion(answer: httpx.Response) -> Completion:
     """The first choice of a chat completion.
 
     Raises:
-        NoCompletion: For anything else: an error, also under status 200, a web page, an event stream, nothing. It
-            holds the server's own words.
+        NoCompletion: For anything else (an error, also with status 200, a web page, an event stream, nothing), with the
+            server's own words.
     """
     content, status = content_of(answer), answer.status_code
     if not answer.is_success:
@@ -65,7 +65,7 @@ def read_completion(answer: httpx.Response) -> Completion:
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message whose content is text: of content in parts the text, with reasoning and a refusal beside it."""
+    """A message whose content is text: joins content in parts, and separates reasoning and a refusal."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
     typed = [part if isinstance(part, dict) else {"type": "text", "text": part} for part in parts]
@@ -78,7 +78,7 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status(error: Any) -> int | None:
-    """The status that an error inside an answer says it is, as a number or in digits."""
+    """The status named by an error inside an answer, as a number or in digits."""
     if not isinstance(error, dict):
         return None
     for name in ("code", "status", "status_code"):

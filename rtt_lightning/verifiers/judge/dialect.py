@@ -1,4 +1,4 @@
-"""What servers of one API take and do not take: how a request is put to one, and how else when it refuses."""
+"""Differences between servers of one API: the form of a request, and other forms if a server refuses it."""
 
 import re
 from collections.abc import Mapping
@@ -8,29 +8,29 @@ from typing import Any
 from rtt_lightning.types.errors import UserError
 
 LENGTHS = ("max_completion_tokens", "max_tokens")
-"""The longest reply: by OpenAI's newer name, which some servers do not know, and by the older one."""
+"""Names of the longest reply: OpenAI's newer one, which some servers do not know, and the older one."""
 ABOUT_FORMAT = re.compile(
     r"response.?format|json.?(?:schema|object|mode)|schema|guided|structured|grammar|constrained|outlines",
     re.IGNORECASE,
 )
-"""Words of a refusal that is about the schema."""
+"""Words of a refusal because of the schema."""
 OWN = ("model", "messages", "n", "stream")
-"""What a judge asks for is its own."""
+"""Fields that the judge sets itself."""
 
 
 def request_settings(
     longest: int, temperature: float | None, structured: bool, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The fields of a judge's requests, apart from the model and what it is asked.
+    """The fields of a judge's requests, without model and messages.
 
     Args:
         longest: Tokens of a reply.
-        temperature: Of sampling; null leaves it to the server.
-        structured: Whether a schema is asked for.
-        options: More fields. A name of `LENGTHS` in it is sent in place of ``longest``; null leaves a field out.
+        temperature: Of sampling; ``None`` leaves it to the server.
+        structured: Whether to request a schema.
+        options: More fields. A name of `LENGTHS` here replaces ``longest``; null leaves a field out.
 
     Raises:
-        UserError: For fields that the judge must set itself, or a length that is no number of tokens.
+        UserError: For fields that the judge sets itself, or a length that is not a number of tokens.
     """
     if fixed := {*OWN, *(["response_format"] if structured else [])} & set(options):
         other = "; response_format needs structured: false" if "response_format" in fixed else ""
@@ -49,8 +49,8 @@ class Dialect:
     """How one server is asked.
 
     Attributes:
-        structured: Whether it is asked to hold to a schema.
-        length: The one name of `LENGTHS` that it is sent; empty for those of the configuration.
+        structured: Whether it is asked to follow a schema.
+        length: The name of `LENGTHS` to send; empty for the configured one.
     """
 
     structured: bool
@@ -67,16 +67,16 @@ class Dialect:
         return body
 
     def after(self, said: str, body: Mapping[str, Any], proven: bool, is_refusal: bool) -> "Dialect | None":
-        """How to ask instead; ``None`` where that would not help.
+        """How to ask instead; ``None`` if that would not help.
 
-        Without the schema wherever the words are about it; also after any other refusal of a server that has never
-        taken it, unless the words name another field: whether the schema was the reason shows when it is asked without.
+        Without the schema if the server's words are about it; also after any other refusal by a server that has never
+        accepted it, unless the words name another field: the next attempt shows whether the schema was the reason.
 
         Args:
             said: The server's words.
-            body: What it was asked.
-            proven: Whether it has taken this dialect before.
-            is_refusal: Whether it refused the request; otherwise it failed with it.
+            body: The request.
+            proven: Whether it has accepted this dialect before.
+            is_refusal: Whether it refused the request; otherwise it failed.
         """
         if is_refusal and not proven and not self.length:
             for name, other in (LENGTHS, LENGTHS[::-1]):
@@ -93,28 +93,28 @@ def names_field(said: str, field: str) -> bool:
     return re.search(rf"\b{re.escape(field)}\b", said, re.IGNORECASE) is not None
 
 
-def mend(said: str, body: Mapping[str, Any], options: Mapping[str, Any], may_be_schema: bool) -> str:
-    """What to change of a judge whose server refuses a field, to follow its words; empty where they name none.
+def suggest_fix(said: str, body: Mapping[str, Any], options: Mapping[str, Any], may_be_schema: bool) -> str:
+    """Which of a judge's settings to change if its server refuses a field; empty if its words name none.
 
     Args:
-        said: Its words.
-        body: What it was asked.
-        options: The judge's settings, as `request_settings` gives them.
-        may_be_schema: Whether the schema could be why a server fails that says nothing of it.
+        said: The server's words.
+        body: The request.
+        options: The judge's settings, from `request_settings`.
+        may_be_schema: Whether the schema may be the reason although the server does not say so.
     """
-    mends = []
+    fixes = []
     for field in (field for field in _doubtful(body) if names_field(said, field)):
         if field == "temperature":
-            mends.append("set the judge's temperature: null, which leaves it to the server")
+            fixes.append("set the judge's temperature: null, which leaves it to the server")
         elif field in options and field not in LENGTHS:
-            mends.append(f"{field} is of the judge's options, where null leaves it out")
+            fixes.append(f"{field} is of the judge's options, where null leaves it out")
         elif field == "seed":
-            mends.append("set the judge's votes: 1, which sends no seed")
-    if may_be_schema and not mends and "response_format" in body:
-        mends.append("if it cannot hold to a JSON schema, set the judge's structured: false")
-    return "".join(f"; {mend}" for mend in mends)
+            fixes.append("set the judge's votes: 1, which sends no seed")
+    if may_be_schema and not fixes and "response_format" in body:
+        fixes.append("if it cannot follow a JSON schema, set the judge's structured: false")
+    return "".join(f"; {fix}" for fix in fixes)
 
 
 def _doubtful(body: Mapping[str, Any]) -> list[str]:
-    """Fields that not every server takes."""
+    """Fields that not every server accepts."""
     return [field for field in body if field not in ("model", "messages", "response_format")]

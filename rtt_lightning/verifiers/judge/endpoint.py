@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server: asked within its limits, asked again when it stumbles, given up when it is down."""
+"""An OpenAI-compatible server: asks within limits, retries after failures, and gives up when it is down."""
 
 import asyncio
 import importlib.util
@@ -24,7 +24,7 @@ from rtt_lightning.types import Message, OutsideFailure
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.judge.budget import Bill
 from rtt_lightning.verifiers.judge.completions import NoCompletion, Reply, read_completion
-from rtt_lightning.verifiers.judge.dialect import Dialect, mend
+from rtt_lightning.verifiers.judge.dialect import Dialect, suggest_fix
 from rtt_lightning.verifiers.judge.limits import Limits, pass_through, retry_after, wait_after
 
 OPENAI = "https://api.openai.com/v1"
@@ -35,13 +35,13 @@ HOPELESS = {
     404: "there is no such model or path",
     407: "the proxy asks for a name and a password",
 }
-"""What it means that asking again is in vain."""
+"""Statuses after which asking again is useless, and what they mean."""
 NO_QUOTA = "insufficient_quota"
-"""By this OpenAI tells an account that has used up what it paid for from one that asks too often."""
+"""OpenAI's code for an account that has used up its quota, as against one that asks too often."""
 
 
 class CallFailed(Exception):
-    """No reply, and why."""
+    """Why a call got no reply."""
 
 
 class Endpoint:
@@ -50,14 +50,14 @@ class Endpoint:
     Args:
         model: Its name on the server.
         url: Of the server, up to ``/v1``; null for OpenAI's own.
-        key_variable: Environment variable with the key, which itself stands in no file. Null: OPENAI_API_KEY for
-            OpenAI's own server, and none for another.
+        key_variable: Environment variable with the key, which is in no file. Null: OPENAI_API_KEY for OpenAI's own
+            server, no key for another.
         options: More fields of a chat completion's request, such as ``temperature``.
-        structured: Have the server hold to the schema where it can; it is asked without where it says that it cannot.
+        structured: Ask the server to follow the schema, unless it says that it cannot.
         limits: How hard it may be asked.
 
     Raises:
-        UserError: For a URL that carries a password or a query, or is none.
+        UserError: For a URL that has a password or a query, or is not a URL.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Endpoint:
         self._dialect, self._proven = Dialect(structured), False
 
     def problems(self) -> list[str]:
-        """What is missing before anything can be asked, in words."""
+        """What is missing to ask anything, in words."""
         found = []
         if importlib.util.find_spec("aiolimiter") is None:
             found.append("the judge needs aiolimiter: pip install 'rtt-lightning[judge]'")
@@ -118,13 +118,13 @@ class Endpoint:
         Args:
             messages: To send.
             schema: JSON schema of the reply.
-            tokens: Estimate of all tokens of the call, for the limit per minute.
-            options: Fields of this request alone.
-            paying: Around each attempt: sets aside the most that it can cost, and settles the bill.
+            tokens: Estimated tokens of the call, for the limit per minute.
+            options: Fields of only this request.
+            paying: Surrounds each attempt: reserves the most that it can cost, and settles the bill.
 
         Raises:
             CallFailed: If all attempts failed, or the server refuses the call.
-            OutsideFailure: If asking again is hopeless.
+            OutsideFailure: If asking again is useless.
         """
         request = {"model": self.model, "messages": list(messages), **self._options, **options}
         dialect, attempt = self._dialect, 1
@@ -145,17 +145,17 @@ class Endpoint:
                 elif error.is_refusal or attempt == self._limits.attempts:
                     kind = "the server refuses the call: " if error.is_refusal else ""
                     tried = "" if error.is_refusal else f" ({attempt} attempts)"
-                    hint = mend(error.said, body, self._options, may_be_schema=error.status == 500 and not proven)
+                    hint = suggest_fix(error.said, body, self._options, error.status == 500 and not proven)
                     raise CallFailed(f"{kind}{error.said}{tried}{hint}") from None
                 else:
                     await asyncio.sleep(error.wait if error.wait is not None else wait_after(attempt))
                     attempt += 1
 
     def _agree(self, dialect: Dialect) -> None:
-        """Keep to a way of asking that the server took."""
+        """Keep a way of asking that the server accepted."""
         if self._dialect.structured and not dialect.structured:
             warnings.warn(
-                f"the judge at {self.url} takes no JSON schema and is asked without; structured: false says so at once",
+                f"the judge at {self.url} takes no JSON schema and is asked without; structured: false does so at once",
                 stacklevel=2,
             )
         self._dialect, self._proven = dialect, True
@@ -178,7 +178,7 @@ class Endpoint:
             async with asyncio.timeout(self._limits.deadline):
                 return await self._client.post(f"{self.url}/chat/completions", json=body, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            bill.pay(0, 0)  # it never got there
+            bill.pay(0, 0)  # it was never sent
             raise _Failure(self._public(f"no connection: {no_answer(error, self.url)}")) from None
         except (TimeoutError, httpx.TimeoutException):
             raise _Failure(f"no reply within {self._limits.deadline:g} seconds{by_proxy(self.url)}") from None
@@ -198,7 +198,7 @@ class Endpoint:
         if meaning:
             return OutsideFailure(
                 f"the judge at {self.url}{by_proxy(self.url)} answers {status}: {meaning} (model {self.model!r}, key "
-                f"from {self._key_variable or 'nowhere'}). It says: {said}. Mend it, then resume with --ckpt_path"
+                f"from {self._key_variable or 'nowhere'}). It says: {said}. Fix it, then resume with --ckpt_path"
             )
         if status in (408, 409, 425, 429) or status >= 500:
             said = f"HTTP status {status}: {said}{by_proxy(self.url)}"
@@ -208,7 +208,7 @@ class Endpoint:
         return _Failure(said, status, is_refusal=status >= 400)
 
     def _public(self, text: str) -> str:
-        """A message of the server without the key, should it quote it, or OpenAI's, which it may have as well."""
+        """A message of the server without the key that it may quote, or OpenAI's key."""
         for key in filter(None, (self._key, os.environ.get("OPENAI_API_KEY"))):
             text = text.replace(key, "***")
         return text
@@ -218,10 +218,10 @@ class _Failure(Exception):
     """A failed attempt.
 
     Attributes:
-        said: Why, as far as the server says.
-        status: Of the answer, 0 without one.
-        is_refusal: Whether the same request would be refused again; otherwise another attempt may not meet it.
-        wait: Seconds until that, where the server said how many.
+        said: The server's reason.
+        status: HTTP status, 0 without an answer.
+        is_refusal: Whether the same request would be refused again; otherwise another attempt may succeed.
+        wait: Seconds to wait, if the server said so.
     """
 
     def __init__(self, said: str, status: int = 0, is_refusal: bool = False, wait: float | None = None) -> None:

@@ -21,10 +21,10 @@ class Limits:
 
     Attributes:
         concurrency: Calls at a time, per process.
-        requests_per_minute: Attempts per minute and process; null for any number.
-        tokens_per_minute: Estimated tokens per minute and process; null for any number.
+        requests_per_minute: Attempts per minute and process; null for no limit.
+        tokens_per_minute: Estimated tokens per minute and process; null for no limit.
         deadline: Seconds that one attempt may take.
-        attempts: Of one call, before it counts as failed.
+        attempts: Attempts before a call counts as failed.
     """
 
     concurrency: int = 64
@@ -40,7 +40,7 @@ class Limits:
 
 
 def retry_after(answer: httpx.Response) -> float | None:
-    """Seconds that a server asks to wait; ``None`` where it says nothing of them."""
+    """Seconds that a server asks to wait; ``None`` if it does not."""
     try:
         return min(max(float(answer.headers.get("retry-after", "")), 0.0), LONGEST_WAIT)
     except ValueError:  # none, or a date
@@ -48,11 +48,11 @@ def retry_after(answer: httpx.Response) -> float | None:
 
 
 def wait_after(attempt: int) -> float:
-    """Twice as long each time, with jitter: those who failed together must not come back together."""
+    """Seconds to wait, doubled each time, with jitter: calls that failed together should not retry together."""
     return random.uniform(0.5, 1.0) * min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
 
 
 async def pass_through(limiter: "AsyncLimiter | None", amount: float) -> None:
-    """Wait until so much more fits into the minute."""
+    """Wait until ``amount`` more fits into the minute."""
     if limiter is not None:
         await limiter.acquire(min(amount, limiter.max_rate))

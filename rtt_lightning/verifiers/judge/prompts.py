@@ -1,4 +1,4 @@
-"""What a judge is shown: a template from a file, with texts that can neither expand in it nor break out of it."""
+"""The judge's prompt: a template from a file, with texts that can neither expand in it nor break out of it."""
 
 import hashlib
 import re
@@ -22,14 +22,14 @@ STEERING = re.compile(
     r"(?:met|satisfied|followed)\b",
     re.IGNORECASE | re.DOTALL,
 )
-"""Words in a response that speak to whoever judges it."""
+"""Words in a response that address its judge."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """Two messages with places for the prompt, the response and, behind both, the criteria.
+    """Two messages with places for the prompt, the response and, after both, the criteria.
 
-    Servers can so share the work on what comes before the criteria.
+    So servers can share the work on what comes before the criteria.
 
     Attributes:
         system: The system message.
@@ -46,7 +46,7 @@ def read_template(path: Path) -> Template:
     """A file of ``[system]`` and ``[user]``, with ``{{prompt}}``, ``{{response}}`` and ``{{criteria}}`` in the latter.
 
     Raises:
-        UserError: If the file is missing, or is not such.
+        UserError: If the file is missing, or has another form.
     """
     if not path.is_file():
         raise UserError(f"no judge template at {path}; copy {DEFAULT} and change it")
@@ -57,7 +57,7 @@ def read_template(path: Path) -> Template:
     found = re.findall(r"\{\{(\w+)\}\}", match[2])
     if sorted(found) != sorted(PLACES) or found[-1] != "criteria":
         raise UserError(
-            f"the [user] part of {path} must hold {{{{prompt}}}} and {{{{response}}}}, and behind them "
+            f"the [user] part of {path} must hold {{{{prompt}}}} and {{{{response}}}}, and after them "
             f"{{{{criteria}}}}, once each; it holds {found}"
         )
     return Template(match[1].strip(), match[2].strip(), hashlib.sha256(text.encode()).hexdigest()[:12])
@@ -67,22 +67,22 @@ def render(template: Template, conversation: str, response: str, criteria: Seque
     """The messages that ask about some criteria of a response.
 
     Args:
-        template: With places for the texts; what is put in is not looked at again.
-        conversation: What the response answers.
-        response: What is judged.
-        criteria: To decide, numbered from 1.
+        template: With places for the texts; inserted texts are not expanded.
+        conversation: That the response answers.
+        response: To judge.
+        criteria: To decide; numbered from 1.
     """
     numbered = "\n".join(f"{number}. {' '.join(text.split())}" for number, text in enumerate(criteria, start=1))
     fence = _fence(conversation, response)
     texts = {"prompt": f"{fence}\n{conversation}\n{fence}", "response": f"{fence}\n{response}\n{fence}"}
     texts["criteria"] = numbered
-    texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}  # no half characters
+    texts = {name: text.encode("utf-8", "replace").decode() for name, text in texts.items()}  # no lone surrogates
     user = re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], template.user)
     return [{"role": "system", "content": template.system}, {"role": "user", "content": user}]
 
 
 def shortened(text: str, limit: int) -> str:
-    """Its beginning and its end where it is longer than ``limit`` characters, and how much is left out between."""
+    """Beginning and end of a text longer than ``limit`` characters, and how much is left out between."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -90,11 +90,11 @@ def shortened(text: str, limit: int) -> str:
 
 
 def steers(response: str) -> bool:
-    """Whether a response speaks to its judge."""
+    """Whether a response addresses its judge."""
     return STEERING.search(response) is not None
 
 
 def _fence(*texts: str) -> str:
-    """Longer than any of its kind in the texts."""
+    """A fence longer than any in the texts."""
     runs = (len(run) for text in texts for run in re.findall("~+", text))
     return "~" * max(8, max(runs, default=0) + 1)

@@ -1,4 +1,4 @@
-"""What a judge's reply says: verdicts that it states plainly, and nothing that would have to be guessed."""
+"""Reads verdicts that a judge's reply states plainly; never guesses."""
 
 import ast
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from rtt_lightning.verifiers.judge.silence import without_verdict
 
 MET, UNMET = frozenset({"true", "yes", "met"}), frozenset({"false", "no", "not met", "unmet"})
-"""Texts that are verdicts; "maybe", "not" or "know" are none."""
+"""Texts that are verdicts; "maybe", "not" or "know" are not."""
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -31,11 +31,11 @@ SCHEMA: dict[str, Any] = {
     "required": ["verdicts"],
     "additionalProperties": False,
 }
-"""What a server that can is made to write: the reason before the verdict."""
+"""The form of replies for servers that can follow a schema: the reason before the verdict."""
 
 
 LONGEST, MOST_BRACES = 50_000, 200
-"""Characters of a reply, and braces in it, that are looked at."""
+"""Most characters of a reply, and most braces in it, that are read."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in a reply.
+    """The content of a reply.
 
     Attributes:
-        opinions: By the criterion's number, from 1: those stated plainly.
-        problem: Why others are missing; empty where none is.
+        opinions: Plainly stated ones, by the criterion's number, from 1.
+        problem: Why others are missing; empty if none is.
     """
 
     opinions: Mapping[int, Opinion]
@@ -62,20 +62,20 @@ class Reading:
 def read_reply(text: str, criteria: int) -> Reading:
     """The verdicts that a reply states outside its thinking.
 
-    A criterion with two verdicts has none. A number beyond the criteria makes all doubtful: they may be shifted. A
-    reply may quote the response that it judges, fake verdicts included; so what is inside an object that cannot be read
-    is not looked at, verdicts that contradict each other are none, and neither are those that words follow.
+    Two verdicts on a criterion count as none. A number beyond the criteria invalidates all: they may be shifted. A
+    reply may quote the response that it judges, with fake verdicts; so objects that cannot be read are ignored, and
+    verdicts that contradict each other, or are followed by words, do not count.
 
     Args:
         text: The reply; prose before the object, fences, single quotes and trailing commas do not matter.
         criteria: How many were asked about.
     """
     text = whole = text.strip()[:LONGEST]
-    entries = _entries(_json(text))  # a server that is held to the schema writes nothing else
+    entries = _entries(_json(text))  # a server that follows the schema writes nothing else
     if not entries and text.startswith("<think>"):
         _, ended, text = text.partition("</think>")
         if not ended:
-            return Reading({}, "the judge did not come to an end of its thinking")
+            return Reading({}, "the judge did not finish thinking")
     elif not entries and "{" not in text.partition("</think>")[0]:
         text = text.rpartition("</think>")[2]
     stated, rest = ([entries], "") if entries else _stated(text)
@@ -96,9 +96,7 @@ def read_reply(text: str, criteria: int) -> Reading:
 
 
 def _stated(text: str) -> tuple[list[list[Mapping[str, Any]]], str]:
-    """The verdicts of each object that has any, and the text behind the last; of objects in the form that was asked
-    for, if there are such.
-    """
+    """The verdicts of each object with any (only those in the requested form, if any), and the text after the last."""
     found = [(value, entries, end) for value, end in _objects(text) if (entries := _entries(value))]
     found = [each for each in found if "verdicts" in each[0]] or found
     return [entries for _, entries, _ in found], text[found[-1][2] :] if found else ""
@@ -130,7 +128,7 @@ def _decision(value: Any) -> bool | None:
 
 
 def _entries(value: Any) -> list[Mapping[str, Any]]:
-    """The verdicts that an object holds."""
+    """The verdicts in an object."""
     if not isinstance(value, dict):
         return []
     listed = value.get("verdicts", [value])
@@ -141,7 +139,7 @@ def _entries(value: Any) -> list[Mapping[str, Any]]:
 def _objects(text: str) -> Iterator[tuple[Any, int]]:
     """The values of the outermost pairs of braces, in order, and where each ends.
 
-    Braces in prose that cannot be read are looked into; not so what seems to hold verdicts, which may be quoted there.
+    Unreadable braces in prose are searched inside, unless they seem to hold verdicts, which may be quotations.
     """
     position = 0
     for _ in range(MOST_BRACES):
@@ -160,7 +158,7 @@ def _objects(text: str) -> Iterator[tuple[Any, int]]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Behind the brace that closes the one at ``start``; 0 if none does."""
+    """Position after the brace that closes the one at ``start``; 0 without one."""
     depth, quote, position = 0, "", start
     while position < len(text):
         character = text[position]
@@ -179,7 +177,7 @@ def _closing(text: str, start: int) -> int:
 
 
 def _value(text: str) -> Any:
-    """Of JSON, also with trailing commas, or of Python's notation for the same; ``None`` if it cannot be read."""
+    """The value of JSON, also with trailing commas, or of Python's notation; ``None`` if unreadable."""
     for reading in (text, re.sub(r",(\s*[}\]])", r"\1", text)):
         if (value := _json(reading)) is not None:
             return value
@@ -202,7 +200,7 @@ def _json(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are different."""
+    """An object; raises ValueError if a name occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name stands twice in an object")

@@ -1,4 +1,4 @@
-"""Why a judge's reply says nothing: cut off, withheld, refused, a call of a tool, reasoning alone, or empty."""
+"""Why a judge's reply has no verdict: cut off, withheld, declined, a tool call, only reasoning, or empty."""
 
 import re
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ DECLINING = re.compile(
     r"(?: to)?(?: help| assist| comply| judge| evaluate| assess| rate| grade| provide| fulfil| do| continue| engage))",
     re.IGNORECASE,
 )
-"""How a text begins that declines. It is looked for where there is no verdict alone."""
+"""Beginnings of texts that decline; used only if there is no verdict."""
 CALLING = re.compile(
     r"\W*(?:tool.?calls?\b|python_tag\b|function(?:_call)?\s*=|\"?(?:name|function)\"\s*:)", re.IGNORECASE
 )
-"""How a text begins that is a call of a tool, which a server did not parse."""
+"""Beginnings of texts that are a tool call, which the server did not parse."""
 
 
 def why_silent(message: Mapping[str, Any], finish_reason: str | None) -> str:
-    """Why a chat message has no text to be read; empty where it has.
+    """Why a chat message has no readable text; empty if it has.
 
     Args:
         message: Of a choice of a chat completion.
-        finish_reason: Of the same choice. A text that was cut off is not read.
+        finish_reason: Of the same choice. A text that was cut off is not readable.
     """
     text = str(message.get("content") or "").strip()
     reasoning = message.get("reasoning_content") or message.get("reasoning")
@@ -52,11 +52,11 @@ def why_silent(message: Mapping[str, Any], finish_reason: str | None) -> str:
 
 
 def without_verdict(text: str, reasoning: bool) -> str:
-    """Why a text states no verdict, as far as its beginning tells.
+    """Why a text states no verdict, by its beginning.
 
     Args:
-        text: Of a reply, without its reasoning.
-        reasoning: Whether there was any.
+        text: A reply without its reasoning.
+        reasoning: Whether there was reasoning.
     """
     text = text.strip()
     if not text:

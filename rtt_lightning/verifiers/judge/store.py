@@ -1,4 +1,4 @@
-"""What a judge has said and cost, in one SQLite file that processes share: verdicts as JSON, and a counter."""
+"""A judge's verdicts, as JSON, and its costs, in one SQLite file that processes share."""
 
 import json
 import sqlite3
@@ -25,11 +25,11 @@ Value = TypeVar("Value")
 class Store:
     """Verdicts by key, and what was spent.
 
-    A file that cannot be used costs a warning, and verdicts are kept in memory; with a budget it ends the run, as
-    nobody would know any more what was spent. A damaged file is moved aside.
+    If the file cannot be used, it warns and keeps verdicts in memory; with a budget it ends the run instead, as
+    spending would be unknown. A damaged file is moved aside.
 
     Args:
-        path: The file; its folder is made. Null keeps all in memory.
+        path: The file; its folder is created. ``None`` keeps everything in memory.
         budget_tokens: Tokens, of prompts and replies together, that may be spent over all runs that share the file.
         budget_money: The same, in the currency of the prices.
     """
@@ -37,7 +37,7 @@ class Store:
     def __init__(self, path: Path | None, budget_tokens: int | None = None, budget_money: float | None = None) -> None:
         self.path, self.budget_tokens, self.budget_money = path, budget_tokens, budget_money
         self.remembered = 0
-        """Verdicts that were found so far."""
+        """Number of verdicts found so far."""
         self._forgetful = False
         self._inode = 0  # of the file that was opened
         try:
@@ -46,11 +46,11 @@ class Store:
             self._give_up(error)
 
     def forget(self) -> None:
-        """Neither find nor keep a verdict from now on; those in the file stay, for the runs that rest on them."""
+        """Neither find nor keep verdicts from now on; those in the file stay, for other runs."""
         self._forgetful = True
 
     def get(self, key: str) -> Opinion | None:
-        """The verdict of a key, if there is one."""
+        """The verdict of a key, if any."""
         if self._forgetful:
             return None
         row = self._do(lambda: self._file.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone())
@@ -70,10 +70,10 @@ class Store:
         self._do(lambda: self._file.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, text)))
 
     def reserve(self, prompt: int, completion: int, money: float) -> None:
-        """Count a call as if it cost the most that it can; `settle` corrects that afterwards.
+        """Count a call at the most that it can cost; `settle` corrects this afterwards.
 
         Raises:
-            OutsideFailure: If that is over the budget: the call must not be made.
+            OutsideFailure: If that exceeds the budget: the call must not be made.
         """
         statement = """UPDATE spent SET calls = calls + 1, prompt = prompt + :prompt,
             completion = completion + :completion, money = money + :money
@@ -85,12 +85,12 @@ class Store:
             raise OutsideFailure(self._over_budget())
 
     def settle(self, prompt: int, completion: int, money: float) -> None:
-        """Add to the counter what a call cost beyond what was reserved; less is negative."""
+        """Add what a call cost beyond what was reserved; negative if it cost less."""
         statement = "UPDATE spent SET prompt = prompt + ?, completion = completion + ?, money = money + ?"
         self._do(lambda: self._file.execute(statement, (prompt, completion, money)))
 
     def spent(self) -> dict[str, float]:
-        """What all runs that share the file have spent: calls, prompt_tokens, completion_tokens, money."""
+        """Total of all runs that share the file: calls, prompt_tokens, completion_tokens, money."""
         row = self._do(lambda: self._file.execute("SELECT calls, prompt, completion, money FROM spent").fetchone())
         return dict(zip(("calls", "prompt_tokens", "completion_tokens", "money"), map(float, row), strict=True))
 
@@ -113,9 +113,9 @@ class Store:
             )
             try:
                 self._file.execute("PRAGMA journal_mode = WAL")
-                self._file.execute("PRAGMA synchronous = NORMAL")  # without power the last verdicts may go, no others
+                self._file.execute("PRAGMA synchronous = NORMAL")  # a power failure may lose the last verdicts
                 self._file.executescript(TABLES)
-            except sqlite3.OperationalError as error:  # changing the mode does not wait for others that do so
+            except sqlite3.OperationalError as error:  # changing the mode does not wait for others
                 self._file.close()
                 if "locked" not in str(error) or time.monotonic() > ends:
                     raise
@@ -132,11 +132,11 @@ class Store:
             return work()
 
     def _give_up(self, error: sqlite3.Error | OSError) -> None:
-        """Go on without the file, or with a new one in place of a damaged one."""
+        """Continue without the file, or with a new one in place of a damaged one."""
         assert self.path is not None, "a database in memory does not fail"
         if self.budget_tokens is not None or self.budget_money is not None:
             raise OutsideFailure(
-                f"the judge's budget cannot be kept in {self.path}: {error}; mend it, or move it away to count from 0"
+                f"the judge's budget cannot be kept in {self.path}: {error}; fix it, or move it away to count from 0"
             ) from error
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             self._file.close()

@@ -29,35 +29,35 @@ from rtt_lightning.verifiers.judge.store import Store
 from rtt_lightning.verifiers.judge.votes import majority
 
 TRIAL = ("user: Write a sentence about tea.", "Tea warms cold hands.", ["Mention tea."])
-"""A conversation, an answer and its criteria that a judge is tried out with."""
+"""A conversation, an answer and criteria to try out a judge."""
 
 
 class LLMJudge(Verifier):
     """Asks a model on an OpenAI-compatible server, such as vLLM, about each criterion.
 
-    A reply that leaves a criterion open is asked for again, for this criterion alone; then it is unscorable, as it is
-    when the server fails. Verdicts are kept in a file: a run that ends goes on without asking twice.
+    If a reply leaves a criterion open, it is asked again about this criterion alone; then the criterion is unscorable,
+    as when the server fails. Verdicts are kept in a file: a resumed run does not ask twice.
 
     Args:
         model: Name of the model on the server.
         url: Of the server, up to ``/v1``; null for OpenAI's own.
-        key_variable: Environment variable with the key; null takes OPENAI_API_KEY for OpenAI's own server, and no key
-            for another.
-        template: File of the prompt; null for the built-in one.
+        key_variable: Environment variable with the key; null for OPENAI_API_KEY with OpenAI's own server, and no key
+            with another.
+        template: File with the prompt; null for the built-in one.
         criteria_per_call: Criteria that one call asks about.
-        votes: Opinions per criterion, of which the majority decides; a tie is unscorable. More than one need a
-            ``temperature`` above 0.
-        max_completion_tokens: Longest reply.
-        max_characters: Longest prompt, and longest response, that is shown whole; of longer ones the middle is left
-            out, and the verdict is flagged.
+        votes: Opinions per criterion; the majority decides, a tie is unscorable. More than one needs a ``temperature``
+            above 0.
+        max_completion_tokens: Most tokens of a reply.
+        max_characters: Longest prompt and longest response to show whole; longer ones lose their middle, and the
+            verdict is flagged.
         temperature: Of sampling the reply; null leaves it to the server.
-        structured: Have the server hold to a JSON schema where it can.
-        options: More fields of the request; null leaves one out that is sent otherwise. ``max_tokens`` in it is sent in
-            place of ``max_completion_tokens``, to a server that knows the former alone and does not say so.
+        structured: Ask the server to follow a JSON schema if it can.
+        options: More fields of the request; null leaves a field out. ``max_tokens`` here replaces
+            ``max_completion_tokens``, for a server that silently ignores the latter.
         limits: How hard the server may be asked.
         budget: What may be spent.
-        file: SQLite file of verdicts and of what was spent; null for neither. On a local disk.
-        failures_in_a_row: Calls that may fail one after the other; then the run ends.
+        file: SQLite file of verdicts and spending, on a local disk; null to keep neither.
+        failures_in_a_row: Failed calls in a row that end the run.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class LLMJudge(Verifier):
 
     @cached_property
     def _store(self) -> Store:
-        """Opened by the first verdict, not by whoever merely reads the configuration."""
+        """Opened for the first verdict, not when the configuration is read."""
         return Store(self._path, self._budget.tokens, self._budget.money)
 
     @asynccontextmanager
@@ -114,7 +114,7 @@ class LLMJudge(Verifier):
         return [replace(majority(votes), flags=cases[0].flags) for votes in zip(*opinions, strict=True)]
 
     async def _opinions(self, case: "_Case") -> "list[Opinion | str]":
-        """One per criterion, kept or asked for."""
+        """One per criterion, stored or new."""
         found: dict[int, Opinion | str] = {
             place: kept for place, key in enumerate(case.keys) if (kept := self._store.get(key)) is not None
         }
@@ -131,7 +131,7 @@ class LLMJudge(Verifier):
         return False
 
     def try_out(self, samples: Sequence[RubricSample]) -> list[str]:
-        """Have it judge one small answer, without keeping the verdict."""
+        """Judge one small answer, without keeping the verdict."""
         if not samples:
             return []
 
@@ -145,7 +145,7 @@ class LLMJudge(Verifier):
         except CallFailed as error:
             raise OutsideFailure(
                 f"the judge {self._endpoint.model!r} at {self._endpoint.url} was asked one question to try it out, and "
-                f"failed: {error}. Nothing was sampled; mend it, or start it, and run again"
+                f"failed: {error}. Nothing was sampled; fix it, or start it, and run again"
             ) from error
         finally:
             self._failures = 0
@@ -166,7 +166,7 @@ class LLMJudge(Verifier):
         return {f"judge_{name}": value for name, value in self._store.spent().items()}
 
     async def _ask(self, case: "_Case", places: Sequence[int], again: bool = False) -> dict[int, Opinion | str]:
-        """Opinions on some criteria by their places, or why there is none."""
+        """Opinions on some criteria by index, or why there is none."""
         try:
             reply = await self._call(
                 render(self._template, case.conversation, case.answer, [case.criteria[place] for place in places]),
@@ -206,14 +206,14 @@ class LLMJudge(Verifier):
     def _down(self, last: CallFailed) -> str:
         return (
             f"the judge failed {self._failures} times in a row, last: {last}. Its verdicts so far are kept in "
-            f"{self._path or 'no file'}, and none was made up: mend the judge, then resume with --ckpt_path"
+            f"{self._path or 'no file'}, and none was made up: fix the judge, then resume with --ckpt_path"
         )
 
     def _case(self, sample: RubricSample, answer: str, vote: int) -> "_Case":
         conversation = conversation_of(sample)
         long = max(len(conversation), len(answer)) > self._longest
         asked: Mapping[str, Any] = {
-            "model": self._endpoint.model,  # without the URL: a judge that was down may come back elsewhere
+            "model": self._endpoint.model,  # without the URL: a judge may come back at another one
             "template": self._template.version,
             "options": self._options,
             "longest": self._longest,
@@ -234,7 +234,7 @@ class LLMJudge(Verifier):
 
 @dataclass(frozen=True)
 class _Case:
-    """A response to judge, as it is shown, with the keys of its verdicts."""
+    """A response to judge, as shown to the judge, with the keys of its verdicts."""
 
     conversation: str
     answer: str

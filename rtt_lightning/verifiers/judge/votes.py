@@ -1,4 +1,4 @@
-"""Several opinions of a judge, and the verdict that they make."""
+"""The verdict from several opinions of a judge."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from rtt_lightning.verifiers.judge.replies import Opinion
 
 
 def majority(votes: Sequence[Opinion | str]) -> Verdict:
-    """Of the opinions that there are, with the share that agrees as confidence; unscorable without one, or on a tie."""
+    """The majority of the opinions, with their share as confidence; unscorable without opinions, or on a tie."""
     opinions = [vote for vote in votes if isinstance(vote, Opinion)]
     yes = sum(opinion.met for opinion in opinions)
     if not opinions:

@@ -1,7 +1,7 @@
 """Bounds in words: from "no more than 150 words" to a unit, a lowest and a highest count.
 
-Nothing is guessed. Each number must belong to a known phrase that stands at its unit, and each other word must be one
-that changes nothing; a description that holds anything else gives no bounds.
+Nothing is guessed. Each number must belong to a known phrase next to its unit, and every other word must be one that
+changes nothing; any other description gives no bounds.
 """
 
 import re
@@ -64,7 +64,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
 
 def read_bounds(description: str, *units: str, fillers: frozenset[str] = frozenset()) -> dict[str, int] | None:
-    """How many of a unit there may be, see `parse_bounds`; ``units`` are the words for one of it."""
+    """How many of a unit there may be, see `parse_bounds`; ``units`` are words for one of it."""
     found = parse_bounds(description, dict.fromkeys(units, ""), fillers)
     return found and found[1]
 
@@ -76,8 +76,8 @@ def parse_bounds(
 
     Args:
         description: Such as "The answer must be between 50 and 100 words long".
-        units: Names of units by the words for one of them, such as ``{"word": "words"}``; one may occur.
-        fillers: Words beside the usual ones that change nothing.
+        units: Names of units by words for one of them, such as ``{"word": "words"}``; one may occur.
+        fillers: More words that change nothing.
     """
     text = with_digits(" ".join(description.lower().replace(",", " , ").split()))
     words = "|".join(units)
@@ -109,7 +109,7 @@ def parse_bounds(
 
 
 def _phrase_at(text: str, position: int) -> tuple[int, str, list[int]]:
-    """Length, meaning and numbers of the phrase that begins here; length 0 where none does."""
+    """Length, meaning and numbers of the phrase that begins here; length 0 without one."""
     if position and text[position - 1].isalnum():
         return 0, "", []
     for pattern, meaning in _COMPILED:

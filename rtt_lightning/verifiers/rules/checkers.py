@@ -1,7 +1,6 @@
-"""One rule check: from a checker's id to a verdict, whatever the checker does.
+"""The known checkers: from an id to a verdict, whatever the checker does.
 
-Whether it can do its work is found out before a run is spent on it: is the checker known, do its arguments fit, is what
-it reads on this machine?
+Problems are found before a run: is the checker known, do its arguments fit, does this machine have what it reads?
 """
 
 import difflib
@@ -21,20 +20,20 @@ UNDECIDABLE = {
     JUDGE: "no rule decides this criterion; it needs a judge",
     CODE: "code that comes with data is not run outside a sandbox",
 }
-"""Why no rule decides the criteria of some ids."""
+"""Ids that no rule decides, and why."""
 TRIALS = (
     "An answer that is tried on each checker.\n\nIt has two paragraphs.",
     '# Tea\n\n"THE tea, 3 cups!" Why?\n\n- one\n- two\n\n1. three\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nP.S. <<Tea>>',
     '{"a": 1}',
 )
-"""Answers that lead most checkers to each of their arguments."""
+"""Answers with which most checkers use all of their arguments."""
 
 
 class Checkers:
-    """The checkers that are known, by id.
+    """The known checkers, by id.
 
     Args:
-        own: Checkers of a user, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
+        own: A user's own checkers, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
         official: Verdicts of IFEval and IFBench as their evaluators give them, see `ifeval_checkers`.
     """
 
@@ -48,13 +47,13 @@ class Checkers:
         return self._checkers.get(checker) or ifeval_checkers(self._official).get(checker)
 
     def decide(self, criterion: Criterion, answer: str) -> Verdict:
-        """A verdict, unscorable where the checker is unknown, raises, or returns anything else."""
+        """A verdict; unscorable if the checker is unknown, raises, or returns anything else."""
         checker = self.find(criterion.checker)
         if checker is None:
             return Verdict.unscorable(self._unknown(criterion.checker))
         try:
             verdict = checker(answer, **criterion.kwargs)
-        except Exception as error:  # checkers are other people's code: whatever one raises must not become a reward
+        except Exception as error:  # checkers may be users' code: an error must not become a reward
             return unscorable(f"{criterion.checker}: {type(error).__name__}: {error}")
         if not isinstance(verdict, Verdict):
             return unscorable(f"{criterion.checker} returned {type(verdict).__name__}, not a Verdict")
@@ -63,20 +62,20 @@ class Checkers:
         return verdict
 
     def decide_loosely(self, criterion: Criterion, answer: str) -> Verdict:
-        """Met if met by any variant of the answer; else, unscorable if unscorable for any."""
+        """Met if any variant of the answer meets it; else unscorable if any variant is unscorable."""
         strict = self.decide(criterion, answer)
         if strict.met:
             return strict
         others = [self.decide(criterion, variant) for variant in dict.fromkeys(variants(answer)) if variant != answer]
         undecided = [verdict for verdict in (strict, *others) if verdict.met is None]
         found = next((verdict for verdict in others if verdict.met), undecided[0] if undecided else strict)
-        return replace(found, spans=None)  # they would be those of a variant
+        return replace(found, spans=None)  # they would be a variant's
 
     def problem(self, criterion: Criterion) -> str:
-        """What is wrong with a criterion's checker or arguments, in words; empty where nothing is.
+        """What is wrong with a criterion's checker or arguments, in words; empty if nothing is.
 
-        Equal ones are tried once. A checker of a user's own is not called: it may do more than check, or fail on our
-        answers for a good reason; only whether it takes arguments of these names is looked at.
+        Equal criteria are tried once. A user's own checker is not called, as it may have side effects or fail on our
+        answers for a good reason: only the names of its arguments are checked.
         """
         key = criterion.checker, json.dumps(criterion.kwargs, sort_keys=True, default=repr)
         if key not in self._tried:
@@ -84,7 +83,7 @@ class Checkers:
         return self._tried[key]
 
     def lacking(self, criterion: Criterion) -> str:
-        """What a checker of a benchmark needs that this machine lacks, in words; empty where that is nothing."""
+        """What a benchmark's checker needs and this machine lacks, in words; empty if nothing."""
         official = criterion.checker not in self._checkers and self.find(criterion.checker)
         return self._lacking(criterion.checker) if official else ""
 
@@ -101,7 +100,7 @@ class Checkers:
         return ""
 
     def _unknown(self, checker: str) -> str:
-        """That a checker is unknown, and which one may be meant."""
+        """A message that a checker is unknown, and which one may be meant."""
         if checker in UNDECIDABLE:
             return UNDECIDABLE[checker]
         known = [*self._checkers, *ifeval_checkers()]
@@ -113,7 +112,7 @@ class Checkers:
 def _misfit(checker: Checker, criterion: Criterion) -> str:
     try:
         signature = inspect.signature(checker)
-    except ValueError:  # of a checker that is written in C
+    except ValueError:  # a checker written in C
         return ""
     try:
         signature.bind("", **criterion.kwargs)
@@ -125,8 +124,7 @@ def _misfit(checker: Checker, criterion: Criterion) -> str:
 def variants(answer: str) -> list[str]:
     """The answer, and without its first line, its last one or both; each also without asterisks.
 
-    By these IFEval evaluates loosely. The official evaluators try the eight in another order, and stop at the first
-    that is met.
+    IFEval's loose evaluation. The official evaluators try the eight in another order, up to the first that is met.
     """
     lines = answer.split("\n")
     cut = ["\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1])]

@@ -1,8 +1,8 @@
 """Rules of lengths: how many words, sentences or paragraphs an answer has.
 
 People count differently: is "well-known" one word, does a heading count as a paragraph? So each count is a range, from
-the lowest to the highest that a reasonable reader gets. The verdict is met where the whole range is allowed, not met
-where none of it is, and unscorable between: a reader's choice must not earn reward.
+the lowest to the highest that a reasonable reader gets. A criterion is met if the whole range is allowed, not met if
+none of it is, and unscorable otherwise: a reader's choice must not earn reward.
 """
 
 import random
@@ -16,14 +16,14 @@ from rtt_lightning.verifiers.rules.rule import Arguments, Phrasing, decide_lengt
 from rtt_lightning.verifiers.rules.text import CLOSERS, WORD, fences, is_rule
 
 CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Characters of Chinese and Japanese, each of which counts as a word."""
+"""Chinese and Japanese characters; each counts as a word."""
 MARKER = re.compile(r"^ *(?:[-*+•]|\d+[.)]|#{1,6}|>) +", re.MULTILINE)
 """What begins a list item, a heading or a quotation."""
 SENTENCE_END = re.compile(rf"(?<![.!?…])[.!?…]+[{CLOSERS}]*(?=\s|$)|[{END.strip('.!?')}]+[{CLOSERS}]*")
 JOINED_END = re.compile(r"(?<=[^\W\d_A-Z]{2})[.!?](?=[A-Z])")
-"""An end without a space behind, to some."""
+"""An end without a space after it, for some readers."""
 _LONGEST = 40
-"""Characters before an end that are looked at."""
+"""Most characters before an end that are read."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def distinct_words(answer: str, n: int) -> Verdict:
 
 @rule("global", read=lambda sentence: read_bounds(sentence, "sentence"))
 def count_sentences(answer: str, low: int = 0, high: int | None = None, finished: bool = False) -> Verdict:
-    """From ``low`` to ``high`` sentences, see `sentence_range`; with ``finished``, no unfinished one behind them."""
+    """From ``low`` to ``high`` sentences, see `sentence_range`; with ``finished``, no unfinished one after them."""
     counts = sentence_range(answer)
     if finished and not counts.finished:
         return decide_whole(answer, False, "the last sentence is not finished")
@@ -92,7 +92,7 @@ def _few(rng: random.Random, topic: str) -> Arguments:
     ),
 )
 def sentence_count(answer: str, low: int, high: int) -> Verdict:
-    """From ``low`` to ``high`` finished sentences, and no unfinished one behind them."""
+    """From ``low`` to ``high`` finished sentences, and no unfinished one after them."""
     return count_sentences.checker(answer, low, high, finished=True)
 
 
@@ -100,7 +100,7 @@ def sentence_count(answer: str, low: int, high: int) -> Verdict:
 def count_paragraphs(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     """From ``low`` to ``high`` paragraphs.
 
-    At least the blocks between blank lines that are more than a heading, without code in fences; at most all lines with
+    At least the blocks between blank lines that are more than a heading, without code in fences; at most all lines of
     text.
     """
     prose = answer
@@ -154,7 +154,7 @@ def sentence_range(text: str) -> Sentences:
 
 
 def _is_doubtful(line: str, end: int) -> bool:
-    """Whether a sentence may go on behind what looks like its end."""
+    """Whether a sentence may continue after what looks like its end."""
     following = re.compile(r" *(.)").match(line, end)
     if following and following[1].islower():
         return True

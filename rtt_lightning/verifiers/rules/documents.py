@@ -1,6 +1,6 @@
 """Rules of answers that are JSON or XML documents.
 
-Where readers differ (does one object nest one level or none? may other text stand beside it?) there is no verdict.
+Where readers differ (is one object one level or none? may other text accompany it?) there is no verdict.
 """
 
 import json
@@ -17,9 +17,9 @@ from rtt_lightning.verifiers.rules.rule import Arguments, decide_length, decide_
 from rtt_lightning.verifiers.rules.text import fences, plain
 
 KINDS = {"object": dict, "array": list}
-"""Types of JSON values by their names."""
+"""Types of JSON values by name."""
 DEEPEST = 100
-"""Levels of nesting that are followed."""
+"""Most levels of nesting that are followed."""
 _NESTING = frozenset("json object objects nesting depth nested structure format".split())
 """Words that change nothing about a number of levels."""
 
@@ -32,7 +32,7 @@ def _read_json(sentence: str) -> Arguments | None:
         return None
     if not re.search(r"\b(?:json|objects?)\b", sentence, re.IGNORECASE):
         return None  # lists and quotations nest as well
-    # "nesting levels must not exceed 3", without a unit behind the number
+    # "nesting levels must not exceed 3", without a unit after the number
     behind = re.sub(r"(\b(?:\d+|one|two|three|four|five))(?=\.?$)", r"\1 levels", sentence.strip())
     found = (read_bounds(text, "level", "layer", fillers=_NESTING) for text in (sentence, behind))
     return next(filter(None, found), None)
@@ -51,8 +51,8 @@ def _read_xml(sentence: str) -> Arguments | None:
 def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None = None) -> Verdict:
     """The answer is JSON, by itself or in one fence, with ``low`` to ``high`` levels of objects within each other.
 
-    One object counts as one level or none. JSON beside other text is doubtful. ``kind`` is "object" or "array" where it
-    must be that.
+    One object counts as one level or none. JSON beside other text is doubtful. ``kind``: "object" or "array", if it
+    must be one.
 
     Raises:
         ValueError: For another kind.
@@ -79,8 +79,7 @@ def is_json(answer: str, low: int = 0, high: int | None = None, kind: str | None
 def is_xml(answer: str, low: int = 0, high: int | None = None) -> Verdict:
     """The answer is well-formed XML, by itself or in one fence, with ``low`` to ``high`` attributes.
 
-    They may be counted per element or all together. XML beside other text is doubtful. Entities of its own are not
-    expanded.
+    They may be counted per element or in total. XML beside other text is doubtful. Its own entities are not expanded.
     """
     try:
         counts = _alone(answer, _attributes)
@@ -94,7 +93,7 @@ def is_xml(answer: str, low: int = 0, high: int | None = None) -> Verdict:
 
 
 def _fenced(answer: str) -> list[tuple[Span, str]]:
-    """Characters of each block of code, and what stands between its fences."""
+    """Characters of each block of code, and the text between its fences."""
     text = plain(answer)
     found = []
     for start, end in fences(text):
@@ -105,7 +104,7 @@ def _fenced(answer: str) -> list[tuple[Span, str]]:
 
 
 def _alone(answer: str, read: Callable[[str], Any]) -> Any:
-    """What the whole answer is, or what stands in the fence that is all of it.
+    """The value of the whole answer, or of the one fence that it consists of.
 
     Raises:
         ValueError, expat.ExpatError: If that cannot be read.
@@ -117,7 +116,7 @@ def _alone(answer: str, read: Callable[[str], Any]) -> Any:
 
 
 def _has(answer: str, read: Callable[[str], Any], opening: str, closing: str) -> bool:
-    """Whether some fence, or what stands between the first opening and the last closing bracket, can be read."""
+    """Whether some fence, or the text from the first opening to the last closing bracket, can be read."""
     first = min((place for bracket in opening if (place := answer.find(bracket)) >= 0), default=0)
     last = max(answer.rfind(bracket) for bracket in closing)
     for text in (*(text for _, text in _fenced(answer)), answer[first : last + 1]):
@@ -130,7 +129,7 @@ def _has(answer: str, read: Callable[[str], Any], opening: str, closing: str) ->
 
 
 def _attributes(text: str) -> list[int]:
-    """How many attributes each element of a document has."""
+    """The number of attributes of each element of a document."""
     counts: list[int] = []
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = lambda name, attributes: counts.append(len(attributes))
@@ -140,7 +139,7 @@ def _attributes(text: str) -> list[int]:
 
 
 def _depth(value: Any, depth: int = 0) -> int:
-    """Objects within each other; lists between them count as nothing."""
+    """Depth of nested objects; lists between them do not count."""
     if depth > DEEPEST or not isinstance(value, dict | list):
         return depth
     children, own = (value.values(), 1) if isinstance(value, dict) else (value, 0)

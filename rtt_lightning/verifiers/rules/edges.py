@@ -16,7 +16,7 @@ ENDINGS = (
 )  # fmt: skip
 
 QUOTES = '"“”„«»＂'
-"""Double quotation marks, for use within a class of characters."""
+"""Double quotation marks, for use in a character class."""
 
 
 @rule(
@@ -67,7 +67,7 @@ def end_with(answer: str, phrase: str) -> Verdict:
 def end_punctuation(answer: str) -> Verdict:
     """The last sentence is finished: by a full stop, an exclamation mark or a question mark.
 
-    An ellipsis, and symbols behind the mark such as an emoji, are doubtful; quotation marks and brackets are not.
+    An ellipsis, and symbols after the mark such as an emoji, are doubtful; quotation marks and brackets are not.
     """
     tail = last_marks(answer)
     ends = list(re.finditer(rf"[{END}…]+", tail))
@@ -87,7 +87,7 @@ def end_punctuation(answer: str) -> Verdict:
     ),
 )
 def quoted(answer: str) -> Verdict:
-    """The whole answer stands in double quotation marks; other ones inside, or symbols outside, are doubtful."""
+    """The whole answer is in double quotation marks; other ones inside, or symbols outside, are doubtful."""
     text, start = answer.strip(), len(answer) - len(answer.lstrip())
     inside = text[1:-1]
     if text[:1] in ('"', "“") and text[-1:] in ('"', "”") and not re.search(f"[{QUOTES}]", inside):
@@ -106,7 +106,7 @@ def quoted(answer: str) -> Verdict:
     ),
 )
 def postscript(answer: str) -> Verdict:
-    """A postscript "P.S." with text stands at the end: as a line or a sentence of the last paragraph, behind others.
+    """A postscript "P.S." with text is at the end: as a line or a sentence of the last paragraph, after others.
 
     Anywhere else, and in another form such as "PS:", it is doubtful.
     """
@@ -134,5 +134,5 @@ def title(answer: str) -> Verdict:
 
 
 def _goes_on(answer: str, end: int) -> bool:
-    """Whether a vowel sign or an accent makes another word of what ends here."""
+    """Whether a vowel sign or an accent continues the word that ends here."""
     return end < len(answer) and is_combining(answer[end])

@@ -1,4 +1,4 @@
-"""Pieces that constraints in words are read with, such as "The answer must not exceed 5 words"."""
+"""Patterns to read criteria in words, such as "The answer must not exceed 5 words"."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ SUBJECT = (
     r"(?:(?:the|your|this) (?:entire |whole |final |full )?(?:answer|response|output|reply|text) |it )?"
     r"(?:(?:must|should|shall|will|has to|needs to) )?(?:also )?"
 )
-"""The whole answer, or nothing, which means the same."""
+"""The whole answer, or nothing, with the same meaning."""
 WHOLE = r"(?:the|your) (?:answer|response|output|reply|text)"
 HAVE = r"(?:include|contain|use|have|mention|incorporate|feature)s?"
 NOT_HAVE = (
@@ -26,7 +26,7 @@ LIST_OR = rf"{QUOTED}(?:(?:, ?(?:and |or )?| and | or | nor ){QUOTED})*"
 
 
 def reads(*patterns: str, arguments: Callable[[re.Match[str]], Arguments | None] = lambda found: {}) -> Read:
-    """Reads sentences that fit one of the patterns as a whole; the arguments follow from what was matched."""
+    """Reads sentences that match one of the patterns completely; ``arguments`` makes arguments from the match."""
 
     def read(sentence: str) -> Arguments | None:
         found = fits(sentence, *patterns)
@@ -36,21 +36,21 @@ def reads(*patterns: str, arguments: Callable[[re.Match[str]], Arguments | None]
 
 
 def fits(description: str, *patterns: str) -> re.Match[str] | None:
-    """The first of the patterns that fits a whole description, whatever its case, spaces and last full stop."""
+    """The match of the first pattern for a whole description, regardless of case, spaces and final full stop."""
     text = " ".join(description.split()).removesuffix(".")
     found = (re.fullmatch(pattern, text, re.IGNORECASE) for pattern in patterns)
     return next((match for match in found if match), None)
 
 
 def read_quoted(text: str) -> list[str] | None:
-    """What stands in quotation marks; ``None`` where a mark at an end may or may not belong to it, as in 'tea.'"""
+    """Texts in quotation marks; ``None`` if a mark at an end may or may not belong to one, as in 'tea.'"""
     found = [piece[1:-1].strip() for piece in re.findall(QUOTED, text)]
     clear = all(piece and (piece[-1].isalnum() or piece[-1] not in ".,;:!?") for piece in found)
     return found if found and clear else None
 
 
 def bare(description: str) -> str:
-    """A description without what asks for nothing: "ensure that", and purposes such as "to maintain clarity"."""
+    """A description without parts that ask for nothing: "ensure that", or purposes such as "to maintain clarity"."""
     text = " ".join(description.split()).removesuffix(".")
     text = re.sub(_OPENINGS, "", text, flags=re.IGNORECASE)
     purpose = re.search(rf",? (?:in order )?to (?:{_PURPOSES})\b(.*)$", text, re.IGNORECASE)
@@ -62,11 +62,11 @@ def bare(description: str) -> str:
 _OPENINGS = (
     r"^(?:please )?(?:(?:ensure|ensuring|make sure)(?: that)?|it is (?:crucial|important|essential) (?:that|to)) "
 )
-_PURPOSES = "ensure|maintain|preserve|promote|enhance|improve|provide|meet"  # what "to highlight" names is a part
+_PURPOSES = "ensure|maintain|preserve|promote|enhance|improve|provide|meet"  # "to highlight" would name a part
 _DEMANDS = (
     r"[\d'\"‘“`;]|\b(?:must|should|with|without|includ\w+|contain\w*|use|using|avoid\w*|except\w*|exceed\w*|exclud\w+|"
     r"unless|if|when|where|in(?! (?:the|your) (?:answer|response|output|reply|text)\b)|only|but|no|not|never|most|"
     r"least|more|less|fewer|once|twice|each|every|per|all|titles?|headings?|sections?|paragraphs?|sentences?|"
     r"(?:key ?)?words?|terms?)\b"
 )
-"""What makes more of a purpose than one: another demand or number, an exception, a part of the answer."""
+"""What makes a purpose more than that: another demand or number, an exception, a part of the answer."""

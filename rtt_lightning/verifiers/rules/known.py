@@ -1,8 +1,8 @@
-"""All built-in rules by id, and what sentences ask for by them.
+"""All built-in rules by id, and how to find the rule that a sentence asks for.
 
-The scope of a rule says what is relevant to a criterion, by the paper's taxonomy: with a global one that is the whole
-answer, also where spans tell the places of what is counted. Spans are the characters that decide: all of them for a
-length; what satisfies a positive rule when it is met, and what violates a negative one when it is not; else none.
+The scope of a rule says what is relevant to a criterion, by the paper's taxonomy: the whole answer for a global one,
+even if spans tell the places of what is counted. Spans are the characters that decide: all for a length; what satisfies
+a positive rule that is met; what violates a negative one that is not; else none.
 """
 
 from rtt_lightning.verifiers.rules import counts, documents, edges, language, letters, marks, structure, tables, words
@@ -14,9 +14,9 @@ RULES = {rule.id: rule for family in FAMILIES for rule in vars(family).values() 
 
 
 def parse_description(description: str) -> tuple[str, Arguments] | None:
-    """The checker id and its arguments that a constraint in words asks for; ``None`` where no rule is certain.
+    """The checker id and arguments that a criterion in words asks for; ``None`` if no rule is certain.
 
-    A description is understood to the last word or not at all: what is left over goes to a judge, never to a guess.
+    A description is understood to the last word or not at all: the rest needs a judge, never a guess.
     """
     sentence = bare(description)
     for name, rule in RULES.items():

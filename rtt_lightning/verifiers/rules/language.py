@@ -1,4 +1,4 @@
-"""The rule of an answer's language: by script where that tells it, else by a detector, else no verdict."""
+"""The rule of an answer's language: by script if that decides, else by a detector, else no verdict."""
 
 import re
 
@@ -17,7 +17,7 @@ SCRIPTS = {
     "el": r"[\u0370-\u03ff]",
     "he": r"[\u0590-\u05ff]",
 }
-"""Characters of languages that their script tells from those in Latin letters."""
+"""Characters of languages whose script is not Latin."""
 LATIN = ("en", "fr", "de", "es", "it", "pt", "nl", "sv", "pl", "tr", "vi", "id")
 LATIN_LETTER = r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]"
 LACKED = {
@@ -27,10 +27,10 @@ LACKED = {
 }
 """Letters of other languages that share a script: of Ukrainian, of Persian and Urdu, of Marathi."""
 MOSTLY, HARDLY = 0.8, 0.2
-"""Shares of letters, or probabilities, above which an answer is in a language, and below which it is not."""
+"""Shares of letters, or probabilities: from the first on an answer is in a language, below the second it is not."""
 ENOUGH, PLENTY = 8, 20
-"""Words that tell a language in Latin letters: where it is the one asked for, and where it is not. Detectors are sure
-of short texts as well, and wrong: they find Italian in "Hello!".
+"""Words needed to tell a language in Latin letters: if it is the expected one, and if not. Detectors are also sure of
+short texts, and wrong: they find Italian in "Hello!".
 """
 
 
@@ -79,7 +79,7 @@ def language(answer: str, language: str) -> Verdict:
 
 
 def _share(answer: str, language: str) -> float:
-    """The share of the letters that are of the language's script, times the probability of a language in Latin ones."""
+    """The share of letters in the language's script; for Latin letters times the probability of the language."""
     if language in LATIN:
         return _in_script(answer, LATIN_LETTER) * _detected(answer).get(language, 0.0)
     if language not in SCRIPTS:
@@ -93,7 +93,7 @@ def _share(answer: str, language: str) -> float:
 
 
 def _of_the_same_script(answer: str, language: str) -> str:
-    """What speaks for another language in the same letters; empty if nothing does."""
+    """Evidence for another language of the same script; empty without any."""
     if re.search(LACKED[language], answer):
         return f"letters that {language} lacks"
     others = [other for other, probability in _detected(answer).items() if probability >= MOSTLY and other != language]
@@ -101,7 +101,7 @@ def _of_the_same_script(answer: str, language: str) -> str:
 
 
 def _in_script(answer: str, script: str) -> float:
-    """The share of an answer's letters, of which it has some."""
+    """The share of an answer's letters, at least one, in a script."""
     letters = [character for character in answer if character.isalpha()]
     return len(re.findall(script, "".join(letters))) / len(letters)
 
@@ -109,7 +109,7 @@ def _in_script(answer: str, script: str) -> float:
 def _detected(answer: str) -> dict[str, float]:
     from langdetect import DetectorFactory, LangDetectException, detect_langs
 
-    DetectorFactory.seed = 0  # unseeded, what is found for a short text changes from call to call
+    DetectorFactory.seed = 0  # unseeded, the language of a short text changes from call to call
     try:
         return {found.lang: found.prob for found in detect_langs(answer)}
     except LangDetectException:
@@ -117,7 +117,7 @@ def _detected(answer: str) -> dict[str, float]:
 
 
 def _chinese(answer: str, traditional: bool) -> Verdict:
-    """By characters that exist in one of the two scripts only."""
+    """By characters that exist in only one of the two scripts."""
     if (share := _share(answer, "zh")) < MOSTLY:
         return Verdict(False, f"{share:.2f} in zh", ((0, len(answer)),)) if share < HARDLY else _mixed()
     only = [(_in(c, "big5"), _in(c, "gb2312")) for c in re.findall(SCRIPTS["zh"], answer)]

@@ -1,4 +1,4 @@
-"""Rules of letter case: where scripts have none, nothing is decided."""
+"""Rules of letter case: no verdict for scripts without case."""
 
 import re
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from rtt_lightning.verifiers.rules.text import WORD, inside_word
 SMALL_WORDS = frozenset(
     "a an and as at but by for from in into nor of on or over per so the to up via with yet".split()
 )
-"""Words that many keep small in titles."""
+"""Words that many keep lowercase in titles."""
 _EACH = rf"(?:each|every) word(?: (?:of|in) {WHOLE})?"
 _CAPITAL = r"(?:capital|uppercase|capitali[sz]ed)"
 
 
 def _throughout(names: str) -> Read:
-    """Reads that all letters are to be of a case; "use capital letters" does not say for what."""
+    """Reads that all letters must be of a case; "use capital letters" does not say for what."""
     names, entirely = rf"(?:{names})(?: letters?| case)?", r"(?:all|only|entirely|completely|fully)"
     return reads(
         rf"{SUBJECT}{WRITTEN}(?:appear )?(?:{entirely} )?in (?:{entirely} )*{names}(?: only| throughout)?",
@@ -80,7 +80,7 @@ def capital_word(answer: str, n: int) -> Verdict:
 def capitalized(answer: str) -> Verdict:
     """Every word begins with a capital letter.
 
-    In small letters, small words of titles, later parts of joined words ("Well-known") and addresses are doubtful.
+    In lowercase, small words of titles, later parts of joined words ("Well-known") and addresses are doubtful.
     """
     words = [m for m in re.finditer(r"[^\W\d_]+(?:['’][^\W\d_]+)*", answer) if not inside_word(answer, m.start())]
     small = [m.span() for m in words if m[0][0].islower()]
@@ -90,7 +90,7 @@ def capitalized(answer: str) -> Verdict:
 
 
 def _may_be_small(answer: str, word: Span) -> bool:
-    """Whether a title may keep a word small: by itself, behind what it is joined to, or as part of an address."""
+    """Whether a title may keep a word lowercase: a small word, a later part of a joined one, or part of an address."""
     start, end = word
     joined = re.search(r"\S[-–/.:@'’]\Z", answer[max(start - 2, 0) : start])
     return answer[start:end] in SMALL_WORDS or bool(joined or re.match(r"\S*(?:://|@|\w\.\w)", answer[start:]))

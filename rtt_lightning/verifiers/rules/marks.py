@@ -1,6 +1,4 @@
-"""Rules of punctuation marks and numbers: those that every reader counts, and those that are part of something else to
-some.
-"""
+"""Rules of punctuation marks and numbers. Some readers see a mark as part of something else: it is then doubtful."""
 
 import re
 
@@ -11,9 +9,9 @@ from rtt_lightning.verifiers.rules.rule import Arguments, Occurrences, Phrasing,
 from rtt_lightning.verifiers.rules.text import ADDRESS, characters_of, last_marks, stands_alone
 
 OTHER_FORMS = {".": "。।۔．｡", "!": "！", "?": "？؟", ",": "，،、､", ";": "；؛", ":": "："}
-"""The same marks in Chinese, Japanese, Hindi, Arabic and Urdu, and as wide as those."""
+"""The same marks in Chinese, Japanese, Hindi, Arabic and Urdu, and full-width."""
 END = ".!?॥" + "".join(OTHER_FORMS[mark] for mark in ".!?")
-"""Marks that end a sentence; for use within a class of characters."""
+"""Marks that end a sentence; for use in a character class."""
 ELLIPSIS = "..."
 ABBREVIATION = re.compile(
     r"(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Rev|Gen|Capt|Lt|Mt|vs|etc|e\.g|i\.e|a\.m|p\.m|No|Vol|pp|cf|al|Inc|Ltd|Co|Corp|Fig|"
@@ -21,7 +19,7 @@ ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _LONGEST = 20
-"""Characters of an abbreviation that are looked at."""
+"""Most characters of an abbreviation that are read."""
 NAMES = {
     "period": ".", "full stop": ".", "question mark": "?", "exclamation mark": "!", "exclamation point": "!",
     "comma": ",", "semicolon": ";", "semi-colon": ";", "colon": ":", "ellipsis": "...", "ellipses": "...",
@@ -92,7 +90,7 @@ def no_commas(answer: str) -> Verdict:
     ),
 )
 def end_mark(answer: str, mark: str) -> Verdict:
-    """The answer ends with the punctuation mark; other marks beside it, and any symbols behind it, are doubtful."""
+    """The answer ends with the punctuation mark; other marks beside it, and any symbols after it, are doubtful."""
     if span := _end(answer, mark):
         return Verdict(True, "found", (span,))
     if _among_last_marks(answer, mark):
@@ -102,7 +100,7 @@ def end_mark(answer: str, mark: str) -> Verdict:
 
 @rule("local", Phrasing(("Include a number written in digits.", "Mention at least one number, such as 7.")))
 def include_number(answer: str) -> Verdict:
-    """A number in digits occurs; digits that number a list, stand within words or in addresses are doubtful."""
+    """A number in digits occurs; digits that number a list, or are in words or addresses, are doubtful."""
     hidden = characters_of(match.span() for match in ADDRESS.finditer(answer))
     found = [match.span() for match in re.finditer(r"\d+(?:[.,:]\d+)*", answer)]
     hidden |= characters_of(match.span(1) for match in re.finditer(r"^ *(\d+)[.)] ", answer, re.MULTILINE))
@@ -111,10 +109,10 @@ def include_number(answer: str) -> Verdict:
 
 
 def marks(answer: str, mark: str) -> Occurrences:
-    """Where a mark stands in a plain text.
+    """Occurrences of a mark in a plain text.
 
-    Readers differ on those inside numbers, times, links and abbreviations, behind the number of a list item, and on the
-    stops of an ellipsis.
+    Readers differ on those inside numbers, times, links and abbreviations, after the number of a list item, and in an
+    ellipsis.
     """
     if mark == ELLIPSIS:
         runs = [match.span() for match in re.finditer(r"\.{2,}|…+", answer)]
@@ -151,7 +149,7 @@ def _is_part(answer: str, span: Span) -> bool:
 
 
 def _end(answer: str, mark: str) -> Span | None:
-    """Where the mark stands that ends an answer, if no other one stands at it and nothing but space behind."""
+    """Characters of the mark that ends an answer, if no other mark is next to it and only space after it."""
     text = answer.rstrip()
     forms = _forms(mark)
     pattern = {ELLIPSIS: r"(?P<last>\.{3}|…+)", ".": f"(?P<last>{forms})"}.get(mark, f"{forms}*(?P<last>{forms})")
@@ -160,11 +158,11 @@ def _end(answer: str, mark: str) -> Span | None:
 
 
 def _among_last_marks(answer: str, mark: str) -> bool:
-    """Whether a mark stands among the marks behind the last word."""
+    """Whether a mark is among those after the last word."""
     pattern = {ELLIPSIS: r"\. ?\.|…", ".": f"{_forms(mark)}|…"}.get(mark, _forms(mark))
     return re.search(pattern, last_marks(answer)) is not None
 
 
 def _forms(mark: str) -> str:
-    """A pattern of a mark in all of its forms."""
+    """A pattern for a mark in all of its forms."""
     return f"[{re.escape(mark + OTHER_FORMS.get(mark, ''))}]"

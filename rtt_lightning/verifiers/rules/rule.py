@@ -1,5 +1,5 @@
-"""What a rule is: a checker, how it is asked for and how it is read from a sentence; and verdicts on what readers may
-count differently.
+"""The parts of a rule: its checker, sentences that ask for it, how it is read from a sentence; and verdicts on what
+readers may count differently.
 """
 
 import random
@@ -16,7 +16,7 @@ from rtt_lightning.verifiers.rules.text import is_blank, plain
 Spans = tuple[Span, ...]
 Arguments = dict[str, Any]
 Read = Callable[[str], Arguments | None]
-"""From a bare sentence to the arguments of the checker that it asks for; ``None`` where that is not certain."""
+"""From a bare sentence to the arguments of the checker that it asks for; ``None`` if not certain."""
 Draw = Callable[[random.Random, str], Arguments]
 """Draws a checker's arguments, given the topic of a prompt."""
 Group = Literal["length", "word", "case", "start", "end", "layout", "finish", "topic"]
@@ -24,12 +24,12 @@ Group = Literal["length", "word", "case", "start", "end", "layout", "finish", "t
 
 @dataclass(frozen=True)
 class Phrasing:
-    """How the built-in constraint sampler asks for a rule.
+    """How the built-in prompt sampler asks for a rule.
 
     Attributes:
         sentences: Fields in them stand for the checker's arguments.
         draw: Draws those arguments.
-        conflicts: Groups of rules of which a prompt holds at most one.
+        conflicts: Groups of rules; a prompt has at most one rule of each.
     """
 
     sentences: tuple[str, ...]
@@ -48,16 +48,16 @@ def choice(name: str, words: Sequence[str]) -> Draw:
 
 
 class Rule:
-    """A built-in checker, by the id ``rtt:<name of its function>``. It gets the answer as `plain` text, so that line
-    ends and kinds of spaces decide nothing, and its verdict gets its scope. A blank answer meets no criterion:
-    emptiness must not earn reward.
+    """A built-in checker with the id ``rtt:<name of its function>``. The function gets the answer as `plain` text, so
+    that line ends and kinds of spaces do not matter, and the verdict gets the rule's scope. A blank answer meets no
+    criterion: it must not earn reward.
 
     Args:
         checker: From an answer and arguments to a verdict.
-        scope: Whether the whole answer decides, or some of its characters, by the taxonomy of the paper.
-        phrasing: How the built-in sampler asks for it, if it does.
-        read: How it is read from a sentence, if it is.
-        as_it_is: Give it the answer unchanged, for formats in which spaces have a meaning of their own.
+        scope: Whether the whole answer decides, or some of its characters, by the paper's taxonomy.
+        phrasing: How the built-in sampler asks for it, if at all.
+        read: How it is read from a sentence, if at all.
+        as_it_is: Do not change the answer, for formats in which spaces have a meaning.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ def rule(
 
 @dataclass(frozen=True)
 class Occurrences:
-    """What a criterion counts, in an answer.
+    """What a criterion counts in an answer.
 
     Attributes:
-        certain: What every reader counts.
-        most: How many the most lenient reader counts, at least ``len(certain)``.
+        certain: Spans that every reader counts.
+        most: Number that the most lenient reader counts, at least ``len(certain)``.
     """
 
     certain: Spans
@@ -96,9 +96,9 @@ class Occurrences:
 
 
 def decide_count(found: Occurrences, low: int, high: int | None, what: str) -> Verdict:
-    """The verdict on what is to occur from ``low`` to ``high`` times: met or not where all readers agree.
+    """The verdict on what must occur from ``low`` to ``high`` times: met or not if all readers agree.
 
-    What occurs decides it where enough of it is there, or too much; else nothing does.
+    The occurrences decide it if there are enough or too many; else none does.
     """
     verdict = _decide_range(len(found.certain), found.most, low, high, what)
     if verdict.met is None:
@@ -107,13 +107,13 @@ def decide_count(found: Occurrences, low: int, high: int | None, what: str) -> V
 
 
 def decide_length(answer: str, least: int, most: int, low: int, high: int | None, unit: str) -> Verdict:
-    """The verdict on a length that readers put between ``least`` and ``most``; it is to be from ``low`` to ``high``."""
+    """The verdict on a length, between ``least`` and ``most`` for readers, that must be from ``low`` to ``high``."""
     verdict = _decide_range(least, most, low, high, unit)
     return verdict if verdict.met is None else decide_whole(answer, verdict.met, verdict.reason)
 
 
 def _decide_range(least: int, most: int, low: int, high: int | None, what: str) -> Verdict:
-    """Whether a number that readers put between ``least`` and ``most`` is one from ``low`` to ``high``."""
+    """Whether a number, between ``least`` and ``most`` for readers, is from ``low`` to ``high``."""
     highest = float("inf") if high is None else high
     count = f"{least} {what}" if least == most else f"{least} to {most} {what}"
     met = low <= least and most <= highest
@@ -123,10 +123,10 @@ def _decide_range(least: int, most: int, low: int, high: int | None, what: str) 
 
 
 def decide_whole(answer: str, met: bool, reason: str) -> Verdict:
-    """Every character decides."""
+    """A verdict that every character decides."""
     return Verdict(met, reason, ((0, len(answer)),))
 
 
 def decide_absent(doubtful: bool, reason: str) -> Verdict:
-    """Not met, where not even a lenient reader finds what is asked for."""
+    """Not met if not even a lenient reader finds what is asked for; else unscorable."""
     return Verdict.unscorable(f"{reason} for some readers") if doubtful else Verdict(False, reason, ())

@@ -1,7 +1,7 @@
 """Rules of structure: headings, lists and bold text.
 
 Where readers differ (is a list in a block of code a list?) a count is a range, as in
-`rtt_lightning.verifiers.rules.counts`: the criterion is met or not where all readers agree, else unscorable.
+`rtt_lightning.verifiers.rules.counts`: the criterion is met or not if all readers agree, else unscorable.
 """
 
 import re
@@ -57,7 +57,7 @@ def heading_levels(answer: str, low: int = 1, high: int = 6) -> Verdict:
         return Verdict(False, "a heading of another level", certain)
     right = tuple(span for span, _, _, doubtful in found if not doubtful)
     if wrong or not right:
-        return Verdict.unscorable("no certain heading, and the constraint does not say whether there must be one")
+        return Verdict.unscorable("no certain heading, and the criterion does not say whether there must be one")
     return Verdict(True, f"{len(right)} headings", right)
 
 
@@ -74,8 +74,8 @@ def _read_bullets(sentence: str) -> Arguments | None:
 def bullets(answer: str, low: int = 1, high: int | None = None, only: bool = False, strict: bool = False) -> Verdict:
     """From ``low`` to ``high`` list items that begin with "-", "*", "+" or "•"; numbered ones may count as well.
 
-    With ``only``, other text is doubtful, but for the indented lines by which an item goes on; where ``strict``, only
-    "-" and "*" begin an item.
+    With ``only``, other text is doubtful, except for indented lines that continue an item; with ``strict``, only "-"
+    and "*" begin an item.
     """
     marked = _items(answer, "-*" if strict else "-*+•")
     numbered = [] if strict else re.findall(r"^ *\d+[.)] +\S", answer, re.MULTILINE)
@@ -101,7 +101,7 @@ def bullet_list(answer: str, n: int) -> Verdict:
 
 @rule("local", read=reads(rf"{SUBJECT}{HAVE} bold(?: text| formatting| font)?"))
 def bold(answer: str) -> Verdict:
-    """Some text is in bold, as **this** or __this__; in code, in HTML or over the end of a line it is doubtful."""
+    """Some text is in bold, as **this** or __this__; in code, in HTML or across a line end it is doubtful."""
     code = characters_of([*fences(answer), *(m.span() for m in re.finditer(r"`[^`\n]+`", answer))])
     marked = re.finditer(r"(?P<stars>\*{2,3}|__)(?=[^\s*_])(?:(?!\*\*|__).)*(?<=\S)(?P=stars)", answer)
     spans = [m.span() for m in marked]

@@ -49,8 +49,8 @@ def table(
         high_rows: Most rows; null for no limit.
         low_columns: Fewest columns.
         high_columns: Most columns; null for no limit.
-        required: Whether an answer without a table is unmet; else it is unscorable: some take a limit on "any table" as
-            kept without one, some do not.
+        required: Whether an answer without a table is unmet; else it is unscorable: some readers say that it keeps a
+            limit on "any table", some do not.
     """
     found, doubtful = _tables(answer)
     if not found:
@@ -74,8 +74,8 @@ def table(
 
 
 def _tables(answer: str) -> tuple[list[Table], bool]:
-    """The tables of a plain text, and whether something else may be one: in a block of code, in HTML, or without a line
-    under its header.
+    """The tables of a plain text, and whether something else may be one: in code, in HTML, or without a line under its
+    header.
     """
     code, found = characters_of(fences(answer)), _marked(answer)
     certain = [table for table in found if table[0][0] not in code]
@@ -107,5 +107,5 @@ def _is_separator(line: str) -> bool:
 
 
 def _cells(line: str) -> list[str]:
-    """Of a row; its first and last pipe part nothing, nor do those behind a backslash."""
+    """The cells of a row; its first and last pipe, and those after a backslash, do not separate cells."""
     return re.split(r"(?<!\\)\|", re.sub(r"^\||(?<!\\)\|$", "", line.strip()))

@@ -1,4 +1,4 @@
-"""An answer as its readers see it: line ends, spaces, forms of characters, and lines with a meaning in Markdown."""
+"""An answer as readers see it: line ends, spaces, forms of characters, and Markdown."""
 
 import html
 import re
@@ -14,9 +14,9 @@ _SAME = str.maketrans("‘’ʼ‛“”„‟‐‑‒–—−", "''''\"\"\"\"
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 CLOSERS = "\"'”’»›)\\]}*_`~」』）】"
-"""What may stand behind the end of a sentence and belong to it; for use within a class of characters of a pattern."""
+"""Characters that may follow the end of a sentence and belong to it; for use in a character class."""
 ADDRESS = re.compile(r"\b(?:https?://|www\.)\S+|(?<!\S)(?:[^\s@]+@\w\S*|[\w.-]+\.\w+/\S*)|`[^`\n]+`")
-"""Links, mail addresses and code, whose characters are no punctuation and no words to many."""
+"""Links, mail addresses and code, whose characters many readers count neither as punctuation nor as words."""
 _FENCE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,})[^`\n]*\n.*?(?:^ {0,3}(?P=fence)[`~]* *$|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -25,7 +25,7 @@ _RULE = re.compile(r" *(?P<mark>[-*_])(?: *(?P=mark)){2,} *")
 
 
 def plain(text: str) -> str:
-    """The text with as many characters, where lines end by ``\\n`` and what is white space else is a space."""
+    """The text, of the same length, with lines that end in ``\\n`` and other white space as spaces."""
     return text.replace("\r\n", " \n").translate(_PLAIN)
 
 
@@ -35,8 +35,8 @@ def is_blank(text: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """The text for the most lenient reader: as it looks when Markdown and HTML are drawn, without letter case and
-    invisible characters, in one form of each character, be it full-width, composed or curly. Of another length.
+    """The text for the most lenient reader: as it looks when Markdown and HTML are rendered, without letter case and
+    invisible characters, with one form of each character (full-width, composed or curly). Its length may differ.
     """
     text = _MARKUP.sub("", html.unescape(text)).replace("_", " ").casefold()
     if not text.isascii():
@@ -46,7 +46,7 @@ def folded(text: str) -> str:
 
 
 def last_marks(text: str) -> str:
-    """What stands behind the last letter or digit."""
+    """The text after the last letter or digit."""
     match = re.search(r"[^\W_]", text[::-1])
     return text[len(text) - match.start() :] if match else text
 
@@ -57,17 +57,17 @@ def fences(text: str) -> list[Span]:
 
 
 def is_rule(line: str) -> bool:
-    """Whether Markdown draws a line across the page for it, such as ``---`` or ``* * *``."""
+    """Whether a line is a horizontal rule in Markdown, such as ``---`` or ``* * *``."""
     return _RULE.fullmatch(line) is not None
 
 
 def characters_of(spans: Iterable[Span]) -> frozenset[int]:
-    """All characters of the spans."""
+    """The positions of all characters of the spans."""
     return frozenset(place for start, end in spans for place in range(start, end))
 
 
 def inside_word(answer: str, position: int) -> bool:
-    """Whether the characters on both sides belong to a word; vowel signs and accents go with what they stand behind."""
+    """Whether the characters on both sides belong to one word; vowel signs and accents belong to what they follow."""
     if not 0 < position < len(answer):
         return False
     before = position - 1
@@ -77,10 +77,10 @@ def inside_word(answer: str, position: int) -> bool:
 
 
 def stands_alone(answer: str, span: Span) -> bool:
-    """Whether no word goes on at either end."""
+    """Whether a span is not part of a longer word."""
     return not any(inside_word(answer, end) for end in span)
 
 
 def is_combining(character: str) -> bool:
-    """But for selectors, which only say how an emoji is drawn."""
+    """Whether a character combines with the one before; not selectors, which only style emoji."""
     return unicodedata.category(character).startswith("M") and not "\ufe00" <= character <= "\ufe0f"

@@ -15,20 +15,20 @@ from rtt_lightning.verifiers.rules.workers import Workers
 
 
 class RuleVerifier(Verifier):
-    """Decides criteria by the built-in checkers and those of IFEval and IFBench, in processes beside this one.
+    """Decides criteria by the built-in checkers and those of IFEval and IFBench, in separate processes.
 
     Args:
-        checkers: Checkers of your own by id, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
-        workers: Processes that check; 0 checks in this one, where nothing ends a check that hangs.
+        checkers: Your own checkers by id, ``(answer, **kwargs) -> Verdict``; they win over built-in ones.
+        workers: Processes that check; with 0 this process checks, and nothing ends a check that hangs.
         deadline: Seconds that one check may take; then it is killed, and its criterion is unscorable.
-        official: For benchmarks: verdicts of the official evaluators, "main" or "pr34" (an open pull request of
+        official: For benchmarks, verdicts of the official evaluators: "main" or "pr34" (an open pull request of
             IFBench, see `rtt_lightning.verifiers.ifeval.official`); true means "main". They count an answer as met if
             no language can be detected in it; in training, where this is false, that would reward answers without
             words.
         scopes: Scopes other than the paper's, by checker id: its taxonomy makes counts global, so that the whole answer
             is relevant to "use the word 'tea' twice"; ``{"rtt:word_count": "local"}`` makes it the words counted.
-        undecidable: What to do with criteria that need a judge or run code from the data: refuse the data, or leave
-            them unscorable.
+        undecidable: What to do with criteria that need a judge or run code from the data: refuse the data (an error),
+            or leave them unscorable.
     """
 
     def __init__(

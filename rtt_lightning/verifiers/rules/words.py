@@ -1,7 +1,7 @@
 """Rules of words that a criterion names, and where they begin and end in a text.
 
-With ``inside``, a word that stands only within longer ones is doubtful: people who write a constraint in words may mean
-it. The prompts of the built-in sampler do not.
+With ``inside``, a word that occurs only in longer ones is doubtful: people who write criteria may mean it. The prompts
+of the built-in sampler do not.
 """
 
 import random
@@ -177,14 +177,14 @@ def no_repetition(answer: str, n: int) -> Verdict:
 
 
 _ALIKE = {"'": "['’]", "’": "['’]", '"': '["“”]', "“": '["“”]', "”": '["“”]', "-": "[-‐‑]", "…": r"(?:…|\.\.\.)"}
-"""Signs that are written in several ways."""
+"""Patterns of punctuation that is written in several ways."""
 
 
 def checked_words(words: Sequence[str]) -> Sequence[str]:
-    """The words, as given.
+    """The words, unless they are wrong.
 
     Raises:
-        TypeError: For a text, whose letters would be taken for words.
+        TypeError: For a text, whose letters would count as words.
         ValueError: If there are none.
     """
     if isinstance(words, str):
@@ -195,11 +195,11 @@ def checked_words(words: Sequence[str]) -> Sequence[str]:
 
 
 def literally(word: str) -> str:
-    """A pattern that matches a word or phrase in a plain text, its parts on one line or two, with accents as characters
-    of their own or not, and with straight or curly quotation marks.
+    """A pattern that matches a word or phrase in a plain text, on one line or two, with composed or separate accents,
+    and with straight or curly quotation marks.
 
     Raises:
-        ValueError: If it is empty, as it would occur everywhere.
+        ValueError: If it is empty, which would occur everywhere.
     """
     if not word.strip():
         raise ValueError(f"got an empty word {word!r}; write the word that is meant")
@@ -209,10 +209,10 @@ def literally(word: str) -> str:
 
 
 def occurrences(answer: str, word: str, inside: bool) -> Occurrences:
-    """Where a word stands by itself in a plain text, in any case.
+    """Occurrences of a word by itself in a plain text, in any case.
 
-    The most lenient reader finds it over blank lines, with invisible characters and in other forms of its characters
-    too; and ``inside`` longer words. Chinese and Japanese set no spaces between words.
+    The most lenient reader also finds it across blank lines, with invisible characters, in other forms of its
+    characters, and with ``inside`` in longer words. Chinese and Japanese have no spaces between words.
     """
     spaced = not re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", word)
     found: Spans = tuple(match.span() for match in re.finditer(literally(word), answer, re.IGNORECASE))
@@ -224,7 +224,7 @@ def occurrences(answer: str, word: str, inside: bool) -> Occurrences:
 
 
 def decide_all(found: Mapping[str, Occurrences]) -> Verdict:
-    """The verdict on words each of which is to occur."""
+    """The verdict on words that must all occur."""
     missing = [word for word, where in found.items() if not where.most]
     if missing:
         return Verdict(False, f"missing: {', '.join(missing)}", ())

@@ -1,7 +1,7 @@
-"""Rule checks in processes of their own: one that hangs or crashes is replaced, and costs its own verdict alone.
+"""Rule checks in separate processes: a process that hangs or crashes is replaced, and loses only one verdict.
 
 A worker imports neither torch nor the program that started it, and checks one answer per message. An alarm ends a check
-that takes too long, as regular expressions and Python code allow; what does not let itself be ended is killed.
+that takes too long, if Python can handle it; otherwise the process is killed.
 """
 
 import logging
@@ -28,14 +28,14 @@ from rtt_lightning.verifiers.rules.checkers import Checkers
 START_DEADLINE = 120.0
 """Seconds until a worker has imported its checkers."""
 GRACE = 1.0
-"""Seconds that a worker has to end an answer's checks by itself, beyond their deadlines."""
+"""Seconds beyond the deadlines for a worker to end an answer's checks by itself."""
 
 
 class Workers:
     """Checks answers in worker processes, which start with the first answer and end with this object.
 
     Args:
-        checkers: Checkers of a user by id; they must be importable functions.
+        checkers: A user's own checkers by id; they must be importable functions.
         official: As for `Checkers`.
         number: Processes.
         deadline: Seconds that one check may take; one that takes longer is killed, and unscorable.
@@ -63,11 +63,11 @@ class Workers:
 
 
 class _Lost(Exception):
-    """A process had to be replaced; says what one of the checks did."""
+    """A process had to be replaced, and why."""
 
 
 def _verdicts(worker: "_Worker", criteria: Sequence[Criterion], answer: str, loosely: bool) -> list[Verdict]:
-    """One verdict per criterion; where the process is lost, each is checked alone to find the one that did it."""
+    """One verdict per criterion; if the process is lost, each is decided alone, to find the one at fault."""
     try:
         return worker.decide(criteria, answer, loosely)
     except _Lost as lost:
@@ -77,7 +77,7 @@ def _verdicts(worker: "_Worker", criteria: Sequence[Criterion], answer: str, loo
 
 
 class _Worker:
-    """The near end of one worker process, and the process while there is one."""
+    """The near end of one worker process, which starts when needed."""
 
     def __init__(self, checkers: bytes, official: Official, deadline: float) -> None:
         self._checkers, self._official, self._deadline = checkers, official, deadline
@@ -114,7 +114,7 @@ class _Worker:
         self._connection = connection = Connection(near.detach())
         self._answers = select.poll()
         self._answers.register(connection.fileno(), select.POLLIN)
-        weakref.finalize(self, _kill, self._process)  # it also ends by itself when this end of the connection closes
+        weakref.finalize(self, _kill, self._process)  # it also ends when this end of the connection closes
         try:
             connection.send((sys.path, self._official, self._deadline))
             connection.send_bytes(self._checkers)
@@ -122,13 +122,13 @@ class _Worker:
         except (EOFError, OSError, TimeoutError) as error:
             code = self._end()
             raise OutsideFailure(
-                f"a process for rule checks did not start (exit code {code}); what it says stands above. Checkers of "
-                "your own must be functions of a module that can be imported without side effects"
+                f"a process for rule checks did not start (exit code {code}); its output is above. Your own "
+                "checkers must be functions of a module that can be imported without side effects"
             ) from error
         return connection
 
     def _end(self) -> int:
-        """End the process, whatever it does; returns its exit code."""
+        """End the process; returns its exit code."""
         _kill(self._process)
         if self._connection is not None:
             self._connection.close()
@@ -162,14 +162,14 @@ _NOT_IMPORTABLE = (
 
 
 def work(far: int) -> None:
-    """The far end: check what comes, until the near end closes."""
+    """The far end: decide what arrives, until the near end closes."""
     connection = Connection(far)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started us
     signal.signal(signal.SIGALRM, _ring)
     logging.disable()  # some checkers log the answers
     sys.path[:], official, deadline = connection.recv()
     checkers = Checkers(pickle.loads(connection.recv_bytes()), official)
-    sys.modules["datasets"] = MagicMock()  # the checkers' package imports it for nothing: seconds, and 100 MB
+    sys.modules["datasets"] = MagicMock()  # the checkers' package imports it without need: seconds, and 100 MB
     ifeval_checkers(official)
     del sys.modules["datasets"]
     connection.send(None)
@@ -195,7 +195,7 @@ def _decide_in_time(
 
 
 class _TooLong(BaseException):
-    """Passes through whatever a checker catches."""
+    """Not an Exception, so that checkers do not catch it."""
 
 
 def _ring(*_: Any) -> None:

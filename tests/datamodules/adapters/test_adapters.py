@@ -244,11 +244,11 @@ def test_advancedif(tmp_path: Path) -> None:
         (
             "weighted",
             {**RAR, "rubric": [{"description": "x", "weight": "Essential"}]},
-            "field `rubric[0].weight` must be a finite number, got Essential; say what number each word stands for",
+            "field `rubric[0].weight` must be a finite number, got Essential; say what weight each word means",
         ),
         ("weighted", {**RAR, "rubric": [{"description": "x", "weight": True}]}, "must be a finite number, got True"),
         ("verif", {**VERIF, "functions": ["", " "]}, "field `functions[1]` is empty: nothing can decide the rule"),
-        ("trl", {**TRL, "tools": [{"type": "function"}]}, "field `tools` holds tools, and calls of tools are not"),
+        ("trl", {**TRL, "tools": [{"type": "function"}]}, "field `tools` holds tools, and tool calls are not"),
         ("ifeval", {"prompt": "x", "ground_truth": "[1]"}, "field `ground_truth[0]` must be an object, got 1"),
         ("ifeval", {"prompt": "x", "ground_truth": "open('x')"}, "field `ground_truth` is not JSON of a list"),
         ("weighted", {**RAR, "rubric": [{"description": "x"}]}, "field `points or weight or score` is missing"),

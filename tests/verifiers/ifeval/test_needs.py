@@ -1,4 +1,4 @@
-"""Versions of packages by which verdicts change: named with the mend, and never silently used."""
+"""Versions of packages by which verdicts change: named with the fix, and never silently used."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def test_another_version_is_named_at_the_first_use_of_what_it_changes(
     done = subprocess.run([sys.executable, "-c", CHECK], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     name = package.replace("_", "-")
-    wrong = f"{name} {version} may judge otherwise than the official evaluators; pip install '{name}{COMPARED[name]}'"
+    wrong = f"{name} {version} may judge differently from the official evaluators; pip install '{name}{COMPARED[name]}'"
     found = done.stdout.splitlines()
     assert found[:unscorable] == [wrong] * unscorable
     assert wrong not in found[unscorable:]

@@ -63,7 +63,7 @@ def test_the_older_name_in_options_is_sent_in_its_place_until_a_server_wants_the
 def test_whatever_a_server_says_that_takes_no_schema_it_is_asked_without(status: int, words: str) -> None:
     with (
         judge_server(refuses=(FORMAT,), refusal=status, words=words) as url,
-        pytest.warns(UserWarning, match=r"takes no JSON schema .*; structured: false says so"),
+        pytest.warns(UserWarning, match=r"takes no JSON schema .*; structured: false does so"),
     ):
         met, _, bodies = judged(url, times=2)
     assert met == [True, True]
@@ -88,7 +88,7 @@ def test_two_things_that_a_server_does_not_take_are_left_out_in_one_call() -> No
 
 
 @pytest.mark.parametrize(
-    ("more", "field", "words", "mend"),
+    ("more", "field", "words", "fix"),
     [
         (
             {},
@@ -107,13 +107,13 @@ def test_two_things_that_a_server_does_not_take_are_left_out_in_one_call() -> No
     ],
 )
 def test_a_refusal_that_names_a_setting_comes_with_the_mend(
-    more: dict[str, Any], field: str, words: str, mend: str
+    more: dict[str, Any], field: str, words: str, fix: str
 ) -> None:
     with judge_server(refuses=(field,), words=words) as url:
         [met], reason, bodies = judged(url, **more)
     assert met is None
     assert reason.startswith("judge: the server refuses the call: ")
-    assert mend in reason
+    assert fix in reason
     assert all(FORMAT in body for body in bodies)  # the words name another reason
 
 
@@ -143,13 +143,13 @@ def test_a_server_that_only_fails_gets_a_hint_at_the_switch() -> None:
     with judge_server(status=500) as url:
         _, reason, _ = judged(url)
     assert reason.startswith("judge: HTTP status 500: no, ")
-    assert reason.endswith("if it cannot hold to a JSON schema, set the judge's structured: false")
+    assert reason.endswith("if it cannot follow a JSON schema, set the judge's structured: false")
 
 
 def test_hopeless_answers_end_the_run_with_the_server_s_words() -> None:
     quota = '{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}'
     for status, body, words in (
-        (429, quota, r"429: the account's quota is used up .*It says: You exceeded your current quota\. Mend"),
+        (429, quota, r"429: the account's quota is used up .*It says: You exceeded your current quota\. Fix"),
         (402, '{"error": {"message": "Insufficient Balance"}}', "402: the account cannot pay .*Insufficient Balance"),
         (404, "<html><title>Not here</title></html>", "404: the URL is no API .*a web page, 'Not here'"),
         (200, '{"error": {"message": "No credentials", "code": 401}}', "401: the key is refused .*No credentials"),

@@ -35,7 +35,7 @@ def test_half_characters_can_be_sent() -> None:
     ("text", "problem"),
     [
         ("no parts", r"must hold a line \[system\]"),
-        ("[system]\na\n[user]\n{{prompt}} {{response}}", r"behind them \{\{criteria\}\}, once each; it holds"),
+        ("[system]\na\n[user]\n{{prompt}} {{response}}", r"after them \{\{criteria\}\}, once each; it holds"),
         ("[system]\na\n[user]\n{{criteria}} {{prompt}} {{response}}", "it holds"),
         ("[system]\na\n[user]\n{{prompt}} {{response}} {{criteria}} {{other}}", "'other'"),
     ],

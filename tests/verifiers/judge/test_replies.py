@@ -55,7 +55,7 @@ def test_what_is_no_verdict_is_none(word: object) -> None:
         ("", 1, {}, "the judge's reply is empty"),
         ("I know it is not so: yes.", 1, {}, "the judge's reply holds no verdict"),
         (ONE[:-9], 1, {}, "the judge's reply holds no verdict"),
-        (f"<think>{ONE}", 1, {}, "the judge did not come to an end of its thinking"),
+        (f"<think>{ONE}", 1, {}, "the judge did not finish thinking"),
         (ONE, 2, {1: True}, "the judge's reply has no plain verdict on criterion 2"),
         (TWO, 1, {}, "the judge's reply has a verdict on criterion '2' of 1"),
         (

@@ -62,7 +62,7 @@ def test_a_call_beyond_the_budget_is_refused_before_it_is_made(file: Path) -> No
 def test_a_damaged_file_is_moved_aside(file: Path) -> None:
     first = Store(file)
     first.put("a", YES)
-    first._file.close()  # which empties the journal beside it; that would mend the damage
+    first._file.close()  # which empties the journal beside it; that would fix the damage
     file.write_bytes(b"what a full disk leaves" * 500)
     with pytest.warns(UserWarning, match=r"judge.sqlite is damaged .* it is now .*damaged-"):
         store = Store(file)
@@ -111,7 +111,7 @@ def test_a_file_that_another_holds_or_that_cannot_be_written_is_done_without(
 def test_with_a_budget_a_file_that_cannot_be_used_ends_the_run(file: Path) -> None:
     Store(file)._file.close()
     file.write_bytes(b"damaged" * 1000)
-    with pytest.raises(OutsideFailure, match=r"budget cannot be kept in .*; mend it, or move it away"):
+    with pytest.raises(OutsideFailure, match=r"budget cannot be kept in .*; fix it, or move it away"):
         Store(file, budget_money=5.0)
 
 
