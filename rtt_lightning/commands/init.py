@@ -34,7 +34,7 @@ rollout:
   output: {folder}/completions  # parquet, one file per window
 trainer:
   max_steps: 100
-  precision: bf16-mixed  # 32-true on a CPU that does not compute in bf16
+  precision: auto  # bf16-mixed on a device that computes in bf16, else 32-true
   accumulate_grad_batches: 1  # more: less memory
   gradient_clip_val: 1.0
   check_val_every_n_epoch: null

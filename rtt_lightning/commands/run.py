@@ -35,6 +35,7 @@ from rtt_lightning.runtime.checkpoints import read_run
 from rtt_lightning.runtime.history import continue_logs, write_each_row
 from rtt_lightning.runtime.resume import find_checkpoint
 from rtt_lightning.runtime.terminal import quieten
+from rtt_lightning.runtime.trainer import RubricTrainer
 from rtt_lightning.types.errors import UserError
 
 HELP = """Files compose: later ones and flags win, see --print_config; `rtt configs` lists
@@ -194,6 +195,7 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
     return command_line(
         LightningModule,
         RubricDataModule,
+        trainer_class=RubricTrainer,
         subclass_mode_model=True,
         save_config_callback=SaveConfigWithLogs,
         save_config_kwargs={"overwrite": True},

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.loading import merged_weights
 from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.lm.selfcheck import CheckedForward
@@ -31,6 +32,7 @@ class LoadedModel:
         chat_template_kwargs: TemplateArguments | None = None,
     ) -> None:
         self.model, self.tokenizer, self.chat_template_kwargs = model, tokenizer, chat_template_kwargs
+        use_segments(model)
         self._logprobs = CheckedForward(model, tokenizer)
 
     @classmethod

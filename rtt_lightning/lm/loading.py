@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
 from rtt_lightning.runtime.checkpoints import check_fits
 from rtt_lightning.runtime.hub import reading
@@ -103,6 +104,7 @@ def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_c
     for layer in reference.modules():
         if isinstance(layer, nn.Linear) and layer is not reference.get_output_embeddings():  # may be the embedding too
             layer.weight.data = layer.weight.data.to(dtype)
+    use_segments(reference)
     return reference.requires_grad_(False).eval()
 
 

@@ -40,7 +40,7 @@ def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:
     assert metrics["passed"] is True
     assert metrics["skipped"] == ["NCCL", "times"]
     assert [check["check"] for check in metrics["checks"] if not check["passed"]] == []
-    assert len(metrics["checks"]) == 9
+    assert len(metrics["checks"]) == 10
 
 
 def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,8 +30,7 @@ def plain(hidden, weight, targets, temperature):
 def test_values_and_gradients_equal_the_plain_way(
     rows: int, words: int, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BLOCK_NUMEL", 1)
-    monkeypatch.setattr(module, "BLOCK_WORDS", words)  # the vocabulary of 50 in blocks that fit and that do not
+    monkeypatch.setattr(module, "IN_CACHE", module.Tile(rows=128, words=words))  # of 300 and 50: they fit, or do not
     gradients = []
     for function in (token_logprobs, plain):
         given = inputs(rows)
@@ -64,8 +63,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_logits_of_the_whole_vocabulary_never_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_NUMEL", 1)
-    monkeypatch.setattr(module, "BLOCK_WORDS", 8)
+    monkeypatch.setattr(module, "IN_CACHE", module.Tile(rows=600, words=8))
     given = inputs(600)
     with LargestTensor() as largest:
         logprobs, entropy = token_logprobs(*given)

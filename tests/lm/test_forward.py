@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Lfm2Config, MistralConfig, PreTrainedConfig
 
-from rtt_lightning.lm import forward
+from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.forward import response_logprobs
 
 # Prompts A and B are of 3 and 2 tokens; rows A B A A B, with responses of 2, 3, 1, 0 and 3 tokens.
@@ -22,7 +22,9 @@ BATCH = {
 
 @pytest.fixture
 def model(tiny_model: str):
-    return AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    use_segments(model)
+    return model
 
 
 def alone(model, batch: Mapping[str, Tensor]) -> Tensor:
@@ -50,7 +52,7 @@ def computed(model, batch: Mapping[str, Tensor]) -> tuple[Tensor, torch.Size]:
 
 def test_a_prompt_is_computed_once_for_all_its_responses(model) -> None:
     logprobs, shape = computed(model, BATCH)
-    assert shape == (2, 8)  # B with 2 + 3 + 3 tokens is the longer one of the two
+    assert shape == (1, 14)  # A with 3 + 2 + 1 + 0 tokens, then B with 2 + 3 + 3
     torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-5, rtol=1e-5)
 
 
@@ -78,17 +80,10 @@ def test_what_stands_in_the_padding_does_not_matter(model) -> None:
     other["prompt_ids"][1, 2] = 77
     other["response_ids"][~other["response_mask"]] = 88
     assert torch.equal(computed(model, other)[0], computed(model, BATCH)[0])
-    assert computed(model, other)[1] == (2, 8)
+    assert computed(model, other)[1] == (1, 14)
 
 
-def test_long_sequences_are_not_shared(model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "LONGEST_SHARED", 7)
-    logprobs, shape = computed(model, BATCH)
-    assert shape == (5, 5)
-    torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-5, rtol=1e-5)
-
-
-def test_attention_that_takes_no_such_mask_reads_plain_rows(tiny_model: str) -> None:
+def test_attention_that_knows_no_segments_reads_plain_rows(tiny_model: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32, attn_implementation="eager")
     logprobs, shape = computed(model, BATCH)
     assert shape == (5, 5)
@@ -113,16 +108,20 @@ SIZES = {
     ],
     ids=["windowed", "convolutional"],
 )
-def test_layers_that_take_no_such_mask_read_plain_rows(config: PreTrainedConfig) -> None:
+def test_layers_that_know_no_segments_read_plain_rows(config: PreTrainedConfig) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
+    use_segments(model)
     logprobs, shape = computed(model, BATCH)
     assert shape == (5, 5)
     torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-4, rtol=1e-4)
 
 
-def test_prompts_with_one_response_each_are_plain_rows(model) -> None:
-    batch = {name: value[:2] for name, value in BATCH.items()}
-    logprobs, shape = computed(model, batch)
-    assert shape == (2, 5)
-    torch.testing.assert_close(logprobs, alone(model, batch), atol=1e-5, rtol=1e-5)
+def test_without_sharing_rows_are_padded(model) -> None:
+    shapes = []
+    model.base_model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    logprobs, _ = response_logprobs(model, BATCH, share=False)
+    assert shapes == [(5, 5)]
+    torch.testing.assert_close(logprobs, alone(model, BATCH), atol=1e-5, rtol=1e-5)

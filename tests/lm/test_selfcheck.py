@@ -20,6 +20,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
+from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.forward import may_share, response_logprobs
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations
 from rtt_lightning.lm.selfcheck import ForwardCheck, a_few_tokens, check_forward
@@ -57,7 +58,9 @@ def checked(model: Any) -> ForwardCheck:
 
 def made(kind: Any, config: Any) -> Any:
     torch.manual_seed(0)
-    return kind(config).eval()
+    model = kind(config).eval()
+    use_segments(model)
+    return model
 
 
 class CountsOnItsOwn(LlamaForCausalLM):

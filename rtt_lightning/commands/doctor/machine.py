@@ -20,6 +20,7 @@ from rtt_lightning.commands.doctor.budget import GIB
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.engines.vllm.engine import import_vllm
 from rtt_lightning.runtime.servers import by_proxy, unusable_proxy
+from rtt_lightning.runtime.trainer import computes_bf16
 from rtt_lightning.verifiers.ifeval.needs import NLTK_RESOURCES, has_nltk
 
 USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
@@ -130,7 +131,7 @@ def inspect_devices() -> list[Finding]:
     """Cores and memory of this machine, and its GPUs."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     bf16 = computes_bf16()
-    slow = "bf16 without its arithmetic is about 5 times slower than fp32: keep trainer.precision 32-true on the CPU"
+    slow = "bf16 without its arithmetic is about 5 times slower than fp32: trainer.precision auto takes 32-true there"
     found = [
         Finding("CPU", f"{cores} cores, {host_memory() / GIB:.1f} GiB of memory"),
         Finding("bf16 on the CPU", "in hardware" if bf16 else "not in hardware", bf16 or None, "" if bf16 else slow),
@@ -148,12 +149,6 @@ def host_memory() -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     limited = limit.read_text().strip() if limit.is_file() else "max"
     return min(total, int(limited)) if limited.isdigit() else total
-
-
-def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether Linux reports bf16 arithmetic of the CPU (AVX-512 BF16 or AMX)."""
-    flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
-    return bool({"avx512_bf16", "amx_bf16"} & flags)
 
 
 # -- optional parts ------------------------------------------------------------------------------------------------

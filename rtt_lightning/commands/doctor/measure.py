@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 
 from rtt_lightning.commands.doctor.imagined import Allocations, imagine
 from rtt_lightning.engines.base import Sampling
-from rtt_lightning.engines.embedded.attention import grouped_attention
 from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
-from rtt_lightning.lm.forward import layout_logprobs, layout_of, may_share
+from rtt_lightning.lm.forward import layout_logprobs, may_share
+from rtt_lightning.lm.layout import packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
@@ -66,12 +66,12 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
         "temperature": torch.ones(len(mask)),
     }
     causal: Any = without_adapters(network)
-    layout = layout_of(batch, may_share(causal))
+    layout = packed_row(batch) if may_share(causal) else padded_rows(batch)
 
     def forward() -> Tensor:
         # Made again, so that these are fake too.
-        read = replace(layout, ids=layout.ids.clone(), mask=layout.mask.clone())
-        return layout_logprobs(causal, read, mask.shape)[0]
+        reading = {name: told.clone() if isinstance(told, Tensor) else told for name, told in layout.reading.items()}
+        return layout_logprobs(causal, replace(layout, ids=layout.ids.clone(), reading=reading), mask.shape)[0]
 
     return forward, rows, layout.ids.shape
 
@@ -108,21 +108,20 @@ def sampling_memory(
     before = memory.peak = memory.live
     with in_bf16(bf16), in_evaluation(network), adapters_merged(network) if merges else nullcontext():
         merged = memory.live - before
-        with grouped_attention(network):
-            cache = growing_cache(network.config)
-            mask, uniforms = torch.ones(rows.groups, rows.prompt).long(), torch.zeros(several, dtype=torch.float64)
-            read = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
-            output = network(input_ids=mask, attention_mask=mask, position_ids=mask.cumsum(-1), **read)
-            each = torch.arange(several) // rows.n
-            cache.batch_select_indices(each)
-            logits = output.logits[each, -1]
-            _fill(cache, rows.response - 1)
-            tokens, _ = draw(logits, uniforms, settings)
-            mask = torch.ones(several, rows.prompt + rows.response).long()
-            output = network(input_ids=tokens[:, None], attention_mask=mask, position_ids=mask[:, -1:], **read)
-            layers: Any = cache.layers
-            kept = sum(s.untyped_storage().nbytes() for layer in layers for s in (layer.keys, layer.values))
-            draw(output.logits[:, -1], uniforms, settings)
+        cache = growing_cache(network.config)
+        mask, uniforms = torch.ones(rows.groups, rows.prompt).long(), torch.zeros(several, dtype=torch.float64)
+        read = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+        output = network(input_ids=mask, attention_mask=mask, position_ids=mask.cumsum(-1), **read)
+        each = torch.arange(several) // rows.n
+        cache.batch_select_indices(each)
+        logits = output.logits[each, -1]
+        _fill(cache, rows.response - 1)
+        tokens, _ = draw(logits, uniforms, settings)
+        mask = torch.ones(several, rows.prompt + rows.response).long()
+        output = network(input_ids=tokens[:, None], attention_mask=mask, position_ids=mask[:, -1:], **read)
+        layers: Any = cache.layers
+        kept = sum(s.untyped_storage().nbytes() for layer in layers for s in (layer.keys, layer.values))
+        draw(output.logits[:, -1], uniforms, settings)
     return {"merged weights": merged, "key-value cache": kept, "workspace": memory.peak - before - merged - kept}
 
 

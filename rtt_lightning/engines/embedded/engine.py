@@ -19,7 +19,6 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
-from rtt_lightning.engines.embedded.attention import grouped_attention
 from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.lm.mergeable import check_mergeable
 from rtt_lightning.lm.merging import LOST_IN_BF16, adapters_merged, merges_into_bf16
@@ -77,7 +76,7 @@ class TransformersEngine(RolloutEngine):
 
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
         merged = adapters_merged(self._model) if self._merges else nullcontext()
-        with in_evaluation(self._model), merged, grouped_attention(self._model):
+        with in_evaluation(self._model), merged:
             for batch in _batches(requests, self.batch_size):
                 for row in self._sample(batch, sampling):
                     logprobs = row.logprobs if sampling.full_vocabulary else None

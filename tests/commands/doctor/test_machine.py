@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer
 from rtt_lightning.cli import run
 from rtt_lightning.commands.doctor import dry_run, plans
 from rtt_lightning.commands.doctor.budget import GIB, judge_fit
-from rtt_lightning.commands.doctor.machine import NLTK_RESOURCES, computes_bf16, inspect_master
+from rtt_lightning.commands.doctor.machine import NLTK_RESOURCES, inspect_master
 from tests.conftest import ROOT
 from tests.families import saved
 from tests.modules.test_discriminator import discriminator_args
@@ -142,16 +142,6 @@ def test_missing_nltk_resources_are_noted_with_the_way_to_them(
     for path in NLTK_RESOURCES.values():
         (tmp_path / path).mkdir(parents=True, exist_ok=True)
     assert line_of(doctor()[1], "NLTK").split()[0] == "ok"
-
-
-@pytest.mark.parametrize(
-    ("cpu", "expected"),
-    [("flags : fpu avx512_bf16", True), ("flags : fpu amx_bf16 amx_tile", True), ("flags : fpu avx512f", False)],
-)
-def test_bf16_arithmetic_is_read_off_the_cpu(tmp_path: Path, cpu: str, expected: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"model name : x\n{cpu}\n")
-    assert computes_bf16(tmp_path / "cpuinfo") == expected
-    assert not computes_bf16(tmp_path / "none")
 
 
 def test_a_proxy_is_shown_and_one_that_cannot_be_used_is_noted(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +277,7 @@ def test_what_does_not_fit_says_which_phase_and_what_to_change(
     doctor: Doctor, policy_args, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "host_memory", lambda: GIB + 2**20)
-    code, output = doctor(*policy_args("fit", "--rollout.sampling.max_new_tokens=100")[1:])
+    code, output = doctor(*policy_args("fit", "--rollout.sampling.max_new_tokens=300")[1:])
     line = line_of(output, "memory")
     assert code == 1
     assert "it does not fit" in line
