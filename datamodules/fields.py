@@ -37,13 +37,13 @@ def refuse_unknown(row: Mapping[str, Any], known: Sequence[str], label: str, *, 
     """Raise for unknown keys; with ``others`` only for those that look like a known one misspelt.
 
     Raises:
-        UserError: Naming the key and the nearest known one.
+        UserError: Naming the key, and the nearest known one or else all.
     """
     for key in (str(key) for key in row if key not in known):
         nearest = get_close_matches(key, known, 1, cutoff=ALIKE if others else 0.5)
         if nearest or not others:
-            meant = f"; is `{nearest[0]}` meant?" if nearest else "."
-            raise UserError(f"{label} has the unknown key `{shown(key)}`{meant} Known are {', '.join(known)}")
+            fix = f"is `{nearest[0]}` meant?" if nearest else f"known are {', '.join(known)}"
+            raise UserError(f"{label} has the unknown key `{shown(key)}`; {fix}")
 
 
 def number(value: Any, label: str) -> float:

@@ -5,9 +5,10 @@ A record is a prompt with its rubric, and optionally one judged response to it:
     id        string, optional: defaults to "<file name>:<line>"
     messages  list of {"role", "content"} that ends with a user turn; or `prompt`, a string: a single user message
     task      string, optional: the bare task without its criteria
-    criteria  list of {"text", "checker", "kwargs"?, "weight"?, "hard"?, "met"?, "reason"?, "spans"?, "scope"?,
-              "flags"?, "value"?, "confidence"?}; in parquet also as JSON. `hard` is true or false where the data says
-              whether a criterion can be decided objectively
+    criteria  list of {"text", "checker"?, "kwargs"?, "weight"?, "hard"?, "met"?, "reason"?, "spans"?, "scope"?,
+              "flags"?, "value"?, "confidence"?}, or of texts; in parquet also as JSON. Without `checker` the text is
+              read: a rule decides it if it is understood to the last word, else a judge. `hard` is true or false
+              where the data says whether a criterion can be decided objectively
     response  string, optional; then every criterion has `met` (true, false or null), and may have `spans`: [start,
               end] pairs of its characters, end excluded; `scope` is "local", or "global" where all are relevant;
               `value`, to which degree it is met, and `confidence` are numbers in [0, 1]
@@ -16,26 +17,24 @@ The completions that `rtt validate` and `rtt predict` write follow it, so they c
 also hold the tokens of each response, see `rtt_lightning.types.JudgedRollout.to_row`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rtt_lightning.datamodules.adapters import FORMATS
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
-from rtt_lightning.datamodules.fields import arguments, number, refuse_unknown, text
-from rtt_lightning.datamodules.rows import Rows, Unreadable, parse_json, read_rows
+from rtt_lightning.datamodules.criteria import criteria_of, parse_criterion, parse_verdict
+from rtt_lightning.datamodules.fields import refuse_unknown, text
+from rtt_lightning.datamodules.rows import Rows, Unreadable, read_rows
 from rtt_lightning.runtime.terminal import listed
-from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
+from rtt_lightning.types import JudgedRollout, RubricSample
 from rtt_lightning.types.conversations import refuse_tools
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.types.response import RECORDED, SAMPLED
-from rtt_lightning.types.rubric import checked_share
 
-SHARES = ("value", "confidence")
-KEYS = ("id", "prompt", "messages", "criteria", "task", "response", *SAMPLED, *RECORDED)
-CRITERION_KEYS = ("text", "checker", "kwargs", "weight", "hard")
-VERDICT_KEYS = ("met", "reason", "spans", "flags", "scope", "loose", *SHARES)
+KEYS = ("id", "prompt", "messages", "criteria", "task", "response")
+"""Of rows that people write; those of sampled responses are `SAMPLED` and `RECORDED`."""
 NEW = ("group_id", "prompt_ids", "answer_span", "logprobs")
 """Fields of a sampled response that version 0.1.0 did not write; the last may be unknown."""
 
@@ -84,7 +83,7 @@ def parse_rows(rows: Rows, adapter: Adapter) -> list[Record]:
 def sift(rows: Rows, adapter: Adapter) -> tuple[list[Record], list[str], int]:
     """Records, problems of the other rows (each once, with its lines), and the number of those rows.
 
-    If a field is missing in all rows, the last problem says which fields they have, and which format reads them.
+    If a field is missing in all rows, the last problem says which fields they have, and which format has such ones.
     """
     records, lines, first = [], dict[str, list[int]](), dict[str, int]()
     advice = ""
@@ -117,20 +116,26 @@ def _numbered(lines: Sequence[int]) -> str:
 
 
 def _advice(row: Mapping[str, Any], line: int) -> str:
-    fits = [name for name, kind in FORMATS.items() if _reads(kind(), row)]
-    fix = (
-        f"format {' or '.join(fits)} reads them"
-        if fits
-        else "no shipped format reads them: an adapter of your own takes ten lines, see tutorials/03_your_own_data.py"
-    )
+    wrong = {name: _unreadable(kind(), row) for name, kind in FORMATS.items()}
+    fits, almost = [name for name, why in wrong.items() if why == ""], [name for name, why in wrong.items() if why]
+    if fits:
+        fix = f"format {' or '.join(fits)} reads them"
+    elif almost:
+        fix = f"they are those of format {' or '.join(almost)}, which says: {wrong[almost[0]]}"
+    else:
+        fix = "no shipped format reads them: an adapter of your own takes ten lines, see tutorials/03_your_own_data.py"
     return f"the fields of line {line} are {', '.join(map(str, row))[:300]}; {fix}"
 
 
-def _reads(adapter: Adapter, row: Mapping[str, Any]) -> bool:
+def _unreadable(adapter: Adapter, row: Mapping[str, Any]) -> str | None:
+    """What a format finds wrong with a row: nothing, an error about a value, or ``None`` if fields are missing."""
     try:
-        return bool(_adapted(row, adapter, "it"))
-    except (KeyError, ValueError):
-        return False
+        _adapted(row, adapter, "it")
+    except KeyError:
+        return None
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def parse_record(row: Any, default_id: str) -> Record:
@@ -145,17 +150,17 @@ def parse_record(row: Any, default_id: str) -> Record:
     if not isinstance(row, Mapping):
         raise UserError(f"expected an object with `prompt` or `messages` and `criteria`, got {type(row).__name__}")
     refuse_unknown(row, KEYS, "the row", others=True)  # the user may have more columns
-    entries = _criteria(row)
+    entries = criteria_of(row)
     sample = RubricSample(
         id=_id(row.get("id"), default_id),
         messages=_messages(row),
-        criteria=tuple(_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(entries)),
+        criteria=tuple(parse_criterion(entry, f"criteria[{i}]") for i, entry in enumerate(entries)),
         task=text(row, "task", optional=True),
     )
     response = text(row, "response", optional=True)
     if response is None:
         return Record(sample)
-    verdicts = [_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(entries)]
+    verdicts = [parse_verdict(entry, f"criteria[{i}]", len(response)) for i, entry in enumerate(entries)]
     known: dict[str, Any] = sample.to_row() | _tokens(row, response) | {"response": response}
     known["criteria"] = [criterion | said for criterion, said in zip(known["criteria"], verdicts, strict=True)]
     judged = JudgedRollout.from_row(known)
@@ -189,62 +194,3 @@ def _messages(row: Mapping[str, Any]) -> Any:
     if not prompt.strip():
         raise UserError("field `prompt` is empty; write what is asked")
     return ({"role": "user", "content": prompt},)
-
-
-def _criteria(row: Mapping[str, Any]) -> list[Any]:
-    criteria = row["criteria"]
-    if isinstance(criteria, str):
-        criteria = parse_json(criteria)
-    if not isinstance(criteria, list) or not criteria:
-        shown = criteria.reason if isinstance(criteria, Unreadable) else repr(criteria)[:80]
-        raise UserError(f"field `criteria` must be a list with at least one criterion, got {shown}")
-    return criteria
-
-
-def _criterion(entry: Any, where: str) -> Criterion:
-    if not isinstance(entry, Mapping):
-        raise UserError(f"field `{where}` must be an object with `text` and `checker`, got {str(entry)[:80]}")
-    refuse_unknown(entry, CRITERION_KEYS + VERDICT_KEYS, f"field `{where}`", others=False)
-    said, checker = text(entry, "text", where), text(entry, "checker", where)
-    kwargs, hard = arguments(entry.get("kwargs"), f"{where}.kwargs"), entry.get("hard")
-    weight = 1.0 if entry.get("weight") is None else number(entry["weight"], f"{where}.weight")
-    if not (hard is None or isinstance(hard, bool)):
-        raise UserError(f"field `{where}.hard` must be true, false or null, got {hard!r:.80}")
-    try:
-        return Criterion(str(said), str(checker), kwargs, weight, hard)
-    except ValueError as error:
-        raise UserError(f"field `{where}`: {error}") from error
-
-
-def _verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str, Any]:
-    """As `Verdict.from_row` reads it."""
-    met, spans, flags = entry.get("met"), entry.get("spans"), entry.get("flags") or ()
-    if "met" not in entry or not (met is None or isinstance(met, bool)):
-        raise UserError(f"field `{where}.met` must be true, false or null beside a `response`, got {met!r}")
-    if spans is not None and not _is_list(spans, lambda span: _is_span(span, length)):
-        raise UserError(
-            f"field `{where}.spans` must be a list of [start, end] pairs of integers within the {length} characters of "
-            f"`response`, 0 <= start <= end <= {length}, got {str(spans)[:80]}"
-        )
-    if not _is_list(flags, lambda flag: isinstance(flag, str)):
-        raise UserError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
-    scope = entry.get("scope") or "local"
-    if scope not in ("global", "local"):
-        raise UserError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
-    said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags, "scope": scope}
-    said |= {name: _share(entry[name], f"{where}.{name}") for name in SHARES if entry.get(name) is not None}
-    loose = entry.get("loose")
-    return said | {"loose": _verdict(loose, f"{where}.loose", length)} if isinstance(loose, Mapping) else said
-
-
-def _share(value: Any, label: str) -> float:
-    return checked_share(number(value, label), f"field `{label}`")
-
-
-def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list | tuple) and all(map(fits, value))
-
-
-def _is_span(value: Any, length: int) -> bool:
-    pair = _is_list(value, lambda bound: type(bound) is int) and len(value) == 2  # excludes bool
-    return pair and 0 <= value[0] <= value[1] <= length

@@ -18,7 +18,6 @@ from rtt_lightning.cli import answer
 from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules.adapters.base import Row
 from rtt_lightning.datamodules.records import read_records
-from rtt_lightning.verifiers.rules import parse_description
 
 # 1. Rows as a shop might have them: a question, and house rules in words.
 ROWS = [
@@ -28,17 +27,14 @@ ROWS = [
 
 
 # 2. An adapter: one row in, one record out. A rule in words becomes a check if it is understood to the last word; the
-#    others are for a judge. What an adapter gets wrong is reported with the line of the file.
+#    others are for a judge; a criterion may also name its checker, see docs/data.md. What an adapter gets wrong is
+#    reported with the line of the file.
 class HouseRules(Adapter):
     def __call__(self, row: Row) -> Row:
-        criteria = []
-        for rule in row["rules"]:
-            checker, kwargs = parse_description(rule) or ("judge", {})
-            criteria.append({"text": rule, "checker": checker, "kwargs": kwargs})
         return {
             "prompt": f"{row['question']} {'. '.join(row['rules'])}.",
             "task": row["question"],
-            "criteria": criteria,
+            "criteria": row["rules"],
         }
 
 

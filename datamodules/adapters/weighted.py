@@ -1,4 +1,4 @@
-"""Weighted criteria, as in RaR and HealthBench: a judge decides them, and negative ones are unwanted."""
+"""Weighted criteria, as in RaR and HealthBench: sentences without a checker, of which negative ones are unwanted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from rtt_lightning.datamodules.adapters.base import Adapter, Row, parsed_field
 from rtt_lightning.datamodules.fields import number
 from rtt_lightning.types.errors import UserError
-from rtt_lightning.verifiers.base import JUDGE
 
 PROMPTS = ("prompt", "question", "messages")
 RUBRICS = ("rubric", "rubrics", "criteria")
@@ -37,7 +36,7 @@ class Weighted(Adapter):
             name = _first(entry, WEIGHTS)
             weight = self._number(entry[name], f"{rubric}[{place}].{name}")
             if weight != 0:
-                criteria.append({"text": entry[_first(entry, TEXTS)], "checker": JUDGE, "weight": weight})
+                criteria.append({"text": entry[_first(entry, TEXTS)], "weight": weight})
         if criteria and not any(criterion["weight"] > 0 for criterion in criteria):
             raise UserError(f"field `{rubric}` has no positive weight, so that nothing would be rewarded; give one")
         turns = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}

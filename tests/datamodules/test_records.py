@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
+from rtt_lightning.datamodules.adapters import adapter_named
 from rtt_lightning.datamodules.records import read_judged, read_records
 from rtt_lightning.types import Criterion, Rollout, Verdict
 
@@ -59,7 +60,7 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
         {"prompt": "x"},
         {"prompt": "x", "criteria": []},
         "{not json",
-        {"prompt": "x", "criteria": [{"text": "t"}]},
+        {"prompt": "x", "criteria": [{"checker": "judge"}]},
         {"prompt": "x", "criteria": [{**GOOD["criteria"][0], "weight": 0}]},
         {"prompt": "x", "criteria": [{**GOOD["criteria"][0], "weight": float("nan")}]},
         {"prompt": 3, "criteria": GOOD["criteria"]},
@@ -73,7 +74,7 @@ def test_all_bad_rows_are_named_at_once(tmp_path: Path) -> None:
         "line 2: field `prompt`",
         "line 3: field `criteria`",
         "line 5: not JSON",
-        "line 6: field `criteria[0].checker` is missing",
+        "line 6: field `criteria[0].text` is missing",
         "line 7: field `criteria[0]`: criterion weight must be finite and not 0",
         "line 9: field `prompt` must be a string, got int",
         "line 10: field `criteria[0].met`",
@@ -120,18 +121,50 @@ def test_misspelt_keys_are_named_with_the_nearest_and_columns_of_the_users_own_s
         {**GOOD, "criteria": [{**criterion, "wieght": 2}]},
         {**GOOD, "criteria": [{**criterion, "zzz": 2}]},
         {**GOOD, "respons": "tea"},
-        {**GOOD, "source": "mine", "difficulty": 3},
+        {**GOOD, "source": "mine", "difficulty": 3, "offset": 2},
     ]
     path = write(tmp_path / "a.jsonl", *rows)
     with pytest.raises(ValueError, match="3 of 4 rows") as error:
         read_records(path)
     for text in (
-        "field `criteria[0]` has the unknown key `wieght`; is `weight` meant? Known are text, checker",
-        "field `criteria[0]` has the unknown key `zzz`. Known are",
+        "field `criteria[0]` has the unknown key `wieght`; is `weight` meant?\n",
+        "field `criteria[0]` has the unknown key `zzz`; known are text, checker, kwargs,",
         "the row has the unknown key `respons`; is `response` meant?",
     ):
         assert text in str(error.value)
     assert len(read_records(write(tmp_path / "b.jsonl", rows[-1]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        ("At most 50 words.", ("rtt:count_words", {"low": 0, "high": 50})),
+        ({"text": "At most 50 words.", "checker": None, "kwargs": {}}, ("rtt:count_words", {"low": 0, "high": 50})),
+        ({"text": "At most 50 words.", "checker": "judge"}, ("judge", {})),
+        ("At most 50 words, or so.", ("judge", {})),
+        ("[1] is cited", ("judge", {})),
+        ('{"text": "Tea.", "checker": "rtt:no_commas"}', ("rtt:no_commas", {})),
+    ],
+)
+def test_a_criterion_without_a_checker_is_read_or_left_to_a_judge(
+    tmp_path: Path, criterion: Any, expected: tuple[str, Any]
+) -> None:
+    [record] = read_records(write(tmp_path / "a.jsonl", {**GOOD, "criteria": [criterion]}))
+    [found] = record.sample.criteria
+    assert (found.checker, found.kwargs) == expected
+
+
+@pytest.mark.parametrize(
+    ("criterion", "problem"),
+    [
+        ({"text": "Short.", "kwargs": {"n": 5}}, "`criteria[0].kwargs` has arguments, but there is no `checker`"),
+        ("", "field `criteria[0]`: criterion text is empty"),
+        (3, "field `criteria[0]` must be a sentence, or an object with `text`, got 3"),
+    ],
+)
+def test_what_is_no_criterion_is_named(tmp_path: Path, criterion: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        read_records(write(tmp_path / "a.jsonl", {**GOOD, "criteria": [criterion]}))
 
 
 def test_spans_may_be_empty_and_reach_the_end_of_the_response(tmp_path: Path) -> None:
@@ -197,6 +230,13 @@ def test_a_format_that_fits_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 2: field") as error:  # the format is right, a row is not
         read_records(write(tmp_path / "a.jsonl", GOOD, row))
     assert "weighted" not in str(error.value)
+
+
+def test_a_format_that_has_the_fields_says_what_is_wrong_with_their_values(tmp_path: Path) -> None:
+    row = {**GOOD, "criteria": [{**GOOD["criteria"][0], "checkr": "judge"}]}
+    says = "prompt, criteria; they are those of format rtt or trl, which says: field `criteria[0]` has the unknown key"
+    with pytest.raises(ValueError, match=re.escape(says)):
+        read_records(write(tmp_path / "a.jsonl", row), adapter_named("muldimif"))
 
 
 @pytest.mark.parametrize(("weight", "expected"), [("2.5", 2.5), (None, 1.0), ("-1", -1.0), (3, 3.0)])

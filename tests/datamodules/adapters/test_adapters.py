@@ -169,6 +169,19 @@ def test_trl(tmp_path: Path) -> None:
     assert second.sample.criteria == (Criterion("No commas.", "rtt:no_commas"),)
 
 
+def test_a_sentence_without_a_checker_is_read_as_in_our_own_format(tmp_path: Path) -> None:
+    rows = {
+        "trl": {**TRL, "criteria": ["At most 50 words", "Greets."]},
+        "weighted": {**RAR, "rubric": [{"text": text, "weight": -1 + 3 * n} for n, text in
+                                       enumerate(("At most 50 words", "Greets."))]},
+        "rtt": {"prompt": "Hi.", "criteria": ["At most 50 words", {"text": "Greets."}]},
+    }  # fmt: skip
+    for format, row in rows.items():
+        [record] = read(tmp_path, format, row)
+        found = [(c.checker, dict(c.kwargs)) for c in record.sample.criteria]
+        assert found == [("rtt:count_words", {"low": 0, "high": 50}), ("judge", {})], format
+
+
 def test_verif(tmp_path: Path) -> None:
     unmarked = {
         "id": "NA",
