@@ -21,7 +21,7 @@ from rtt_lightning.verifiers.rules.words import FORBIDDEN, WORDS
 
 MANY = sample_prompts(3000, seed=0, kinds=tuple(KINDS))
 
-# Per kind: arguments, an answer that meets it with the characters that decide, and one that does not with those.
+# Per rule: arguments, an answer that meets it with the characters that decide, and one that does not with those.
 WHOLE = "the whole answer"
 EXAMPLES = {
     "rtt:include_word": ({"word": "tea"}, ("Hot tea.", "tea"), ("Hot teas.", "")),
@@ -46,6 +46,7 @@ EXAMPLES = {
     "rtt:postscript": ({}, ("Bye. P.S. Write soon", "P.S."), ("Bye. P.S.", "")),
     "rtt:title": ({}, ("<<Owls>> They fly.", "<<Owls>>"), ("<Owls> They fly.", "")),
     "rtt:lowercase": ({}, ("an owl", ""), ("An owl", "A")),
+    "rtt:paragraphs": ({"n": 2}, ("One.\n\nTwo.", WHOLE), ("One.", WHOLE)),
 }
 
 
@@ -71,7 +72,6 @@ def test_other_seeds_give_other_prompts() -> None:
 
 def test_prompts_are_varied() -> None:
     assert len(TRAIN_KINDS) >= 15
-    assert {*TRAIN_KINDS, *HELD_OUT_KINDS} <= {*EXAMPLES}
     assert len(set(TOPICS)) * len(set(TASKS)) >= 300
     assert len(set(TOPICS)) == len(TOPICS)
     assert len({sample.task for sample in MANY}) > 1000
@@ -149,6 +149,10 @@ def test_every_criterion_is_decided_on_any_text_or_says_how_readers_differ(answe
         assert verdict.spans is not None or verdict.met is None
         assert all(0 <= start < end <= len(answer) for start, end in verdict.spans or ())
         assert answer.strip() or not verdict.met
+
+
+def test_every_kind_has_an_example() -> None:
+    assert {*KINDS} <= {*EXAMPLES}, "add what meets the new rule, and what does not, to EXAMPLES"
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

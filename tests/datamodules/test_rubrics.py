@@ -106,7 +106,7 @@ def test_arguments_that_do_not_fit_their_checker_are_refused_before_anything_is_
     wrong = write(tmp_path / "wrong.jsonl", ["x", "y"], {**CRITERION, "kwargs": {"word": "tea", "n": 5}})
     right = write(tmp_path / "right.jsonl", ["x", "y"])
     source = f"{{class_path: rtt_lightning.RecordFiles, init_args: {{train: {right}, val: {wrong}}}}}"
-    with pytest.raises(ValueError, match=r"unexpected keyword argument 'n' \(2 criteria, first in prompt 'row 0'\)"):
+    with pytest.raises(ValueError, match=r"takes `word`, got `word`, `n` \(2 criteria, first in prompt 'row 0'\)"):
         main(policy_args(stage, f"--data.source={source}", "--trainer.limit_val_batches=1.0"))
     assert not (tmp_path / "completions").exists()
 

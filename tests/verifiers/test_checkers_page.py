@@ -3,12 +3,13 @@
 import html
 import json
 import re
-from inspect import Parameter, signature
+from inspect import signature
 from textwrap import shorten
 from typing import Any
 
 from rtt_lightning.verifiers.ifeval.checkers import describe, ifeval_checkers, without_nulls
 from rtt_lightning.verifiers.rules import RULES
+from rtt_lightning.verifiers.rules.arguments import listed_parameters
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/checkers.md"
@@ -27,11 +28,25 @@ def semicolons(answer: str, n: int) -> Verdict:
 ```
 
 `--rollout.verifier=RuleVerifier --rollout.verifier.checkers='{mine:semicolons: my_package.semicolons}'` makes it one.
-To add it to this library, put it into a family of `rtt_lightning/verifiers/rules/` under a line such as
-`@rule("local", Phrasing(("Use {n} semicolons or more.",), number(1, 3)), read)`: its scope, the sentences and arguments
-of the built-in sampler, and a function that reads the arguments from a sentence, if any; and add its test beside the
-family's. The first rule that reads a sentence gets it, in the order of the families. Prompts draw it where `kinds` of
-`ConstraintPrompts` names it, and by default once it is in `TRAIN_KINDS`.
+To add it to this library:
+
+1. Put it into a family of `rtt_lightning/verifiers/rules/` under a line such as
+   `@rule("local", Phrasing(("Use {n} semicolons or more.",), number(1, 3)), read)`: its scope, the sentences and
+   arguments of the built-in sampler, and what reads the arguments from a sentence; the last two may be left out.
+   Annotate the arguments: their kinds are checked, and numbers must be 0 or more.
+2. The scope is `"local"` where some characters decide, which the spans name: what satisfies a positive rule that is
+   met, or violates a negative one that is not. It is `"global"` where the whole answer does, as for counts, tone or
+   language.
+3. `conflicts` of a `Phrasing` are groups such as `"start"` or `"length"`, of each of which a prompt has one rule at
+   most. Prompts draw a rule where `kinds` of `ConstraintPrompts` names it, and by default once it is in
+   `TRAIN_KINDS`, which gives other prompts for every seed.
+4. A reading is `reads(pattern, arguments=...)` of `grammar.py`, with its parts such as `SUBJECT`, `HAVE` and
+   `QUOTED`, which must match the whole sentence; or `read_bounds(sentence, "semicolon")` of `bounds.py` for how many
+   there may be. It is `None` unless it is certain. The first rule that reads a sentence gets it, in the order of the
+   families.
+5. Add an answer that meets it and one that does not to `EXAMPLES` of `tests/datamodules/test_prompt_sampler.py`; and
+   for a reading a sentence to `DECIDED` of `tests/verifiers/rules/test_known.py` or `BOUNDS` of `test_bounds.py`,
+   answers on which readers differ to `DOUBTED`, and what must not be read to `LEFT`. The tests ask for the first two.
 
 ## Of this library
 
@@ -51,19 +66,14 @@ def row(name: str, arguments: str, sentence: str) -> str:
     return f"| `{name}` | {arguments} | {said} |\n"
 
 
-def argument(of: Parameter) -> str:
-    return f"`{of.name}`" if of.default is Parameter.empty else f"`{of.name}={of.default}`"
-
-
 def page() -> str:
     """Docstrings of ours say what is met; the benchmarks' classes say it of the arguments of a row in the assets."""
     rows = [json.loads(line) for line in (ROOT / "tests/assets/official_verdicts.jsonl").read_text().splitlines()]
     examples: dict[str, dict[str, Any]] = {each["id"]: without_nulls(each["kwargs"]) for each in reversed(rows)}
     text = ABOUT
     for name, checker in RULES.items():
-        _, *arguments = signature(checker).parameters.values()
         sentence = str(checker.__doc__).splitlines()[0].replace("``", "`").partition(";")[0].rstrip(".")
-        text += row(name, ", ".join(map(argument, arguments)), f"{sentence}.")
+        text += row(name, listed_parameters(signature(checker)), f"{sentence}.")
     text += BENCHMARKS
     for name in sorted(ifeval_checkers()):
         text += row(name, ", ".join(f"`{key}`" for key in examples[name]), describe(name, examples[name]))

@@ -52,7 +52,7 @@ _BETWEEN = re.compile(r"(?: ?[,;.)]*| U\b.*| (?:and|but|or)\b.*|[,;] .*|-U.*)$",
 _FILLERS = frozenset(
     "a also an and answer be but comprise composed consist consisting consists contain containing contains count does "
     "entire full have has in include includes including is it its keep length made must number of output overall reply "
-    "response shall should text the this to total use using whole will with write written your".split()
+    "respond response shall should text the this to total use using whole will with write written your".split()
 )
 _PUNCTUATION = frozenset(".,:;()-")
 _ONES: Sequence[str] = (

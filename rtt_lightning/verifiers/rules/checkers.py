@@ -4,7 +4,6 @@ Problems are found before a run: is the checker known, do its arguments fit, doe
 """
 
 import difflib
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,8 +11,10 @@ from functools import cache
 
 from rtt_lightning.types import Criterion, Verdict
 from rtt_lightning.verifiers.base import CODE, JUDGE, Checker, unscorable
-from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers
+from rtt_lightning.verifiers.ifeval import Official, ifeval_checkers, instruction_classes
+from rtt_lightning.verifiers.ifeval.checkers import without_nulls
 from rtt_lightning.verifiers.ifeval.needs import lacking
+from rtt_lightning.verifiers.rules.arguments import misfit, misnamed
 from rtt_lightning.verifiers.rules.known import RULES
 
 UNDECIDABLE = {
@@ -91,34 +92,29 @@ class Checkers:
         checker = self.find(criterion.checker)
         if checker is None:
             return self._unknown(criterion.checker)
-        if criterion.checker in self._own:
-            return _misfit(checker, criterion)
-        for answer in TRIALS:
+        if wrong := self._misfit(checker, criterion):
+            return f"wrong arguments: {criterion.checker} {wrong}"
+        for answer in () if criterion.checker in self._own else TRIALS:
             verdict = self.decide(criterion, answer)
             if verdict.met is None and verdict.reason.startswith(f"{criterion.checker}: "):
                 return f"wrong arguments: {verdict.reason}"
         return ""
 
+    def _misfit(self, checker: Checker, criterion: Criterion) -> str:
+        """What is wrong with the names of arguments, and for built-in rules with their values."""
+        name, kwargs = criterion.checker, criterion.kwargs
+        if name not in self._checkers:
+            checker, kwargs = instruction_classes()[name].build_description, without_nulls(kwargs)
+        return misnamed(checker, kwargs) or (misfit(checker, kwargs) if checker is RULES.get(name) else "")
+
     def _unknown(self, checker: str) -> str:
         """A message that a checker is unknown, and which one may be meant."""
         if checker in UNDECIDABLE:
             return UNDECIDABLE[checker]
-        known = [*self._checkers, *ifeval_checkers()]
+        known = [*UNDECIDABLE, *self._checkers, *ifeval_checkers()]
         close = difflib.get_close_matches(checker, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known are for example {known[:3]}"
         return f"unknown checker {checker!r}{hint}"
-
-
-def _misfit(checker: Checker, criterion: Criterion) -> str:
-    try:
-        signature = inspect.signature(checker)
-    except ValueError:  # a checker written in C
-        return ""
-    try:
-        signature.bind("", **criterion.kwargs)
-    except TypeError as error:
-        return f"wrong arguments: {criterion.checker}: {error}"
-    return ""
 
 
 def variants(answer: str) -> list[str]:

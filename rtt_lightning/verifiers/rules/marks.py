@@ -164,5 +164,11 @@ def _among_last_marks(answer: str, mark: str) -> bool:
 
 
 def _forms(mark: str) -> str:
-    """A pattern for a mark in all of its forms."""
+    """A pattern for a mark in all of its forms.
+
+    Raises:
+        ValueError: For a word, whose letters would count as marks.
+    """
+    if len(mark) != 1 and mark != ELLIPSIS:
+        raise ValueError(f"mark must be one character, such as ',', or '...', got {mark!r}")
     return f"[{re.escape(mark + OTHER_FORMS.get(mark, ''))}]"

@@ -36,6 +36,7 @@ BOUNDS = {  # at least 3 and at most 5 and the like, as (low, high)
     "Write 5 {u} or fewer.": (0, 5),
     "Answer in 5 {u} or less.": (0, 5),
     "The answer must be 5 {u} or fewer": (0, 5),
+    "Respond in 5 or fewer {u}.": (0, 5),
     "Write 5 {u} at most.": (0, 5),
     "Limit the answer to 5 {u}": (0, 5),
     "Limit your response to 5 {u}.": (0, 5),
@@ -117,11 +118,6 @@ def test_phrasings_of_lengths_are_decided_as_a_reader_would(phrasing: str, unit:
         assert RULES[check[0]](answer_of(unit, n), **check[1]).met is expected, (n, check)
 
 
-def test_the_table_is_as_long_as_promised() -> None:
-    assert len([bounds for bounds in BOUNDS.values() if bounds]) >= 60
-    assert len(LENGTHS) == 9
-
-
 @pytest.mark.parametrize(
     ("description", "bounds"),
     [
@@ -186,6 +182,13 @@ def test_numbers_in_words_and_with_separators(description: str, bounds: tuple[in
         "Write 20 different words or more.",
         "The introduction must be 20 words or fewer.",
         "Each sentence must be 20 words or fewer.",
+        "Every sentence is 20 words or fewer.",
+        "Every sentence is exactly 5 words.",
+        "All paragraphs must be 3 sentences or less.",
+        "The answer must not be 20 words or fewer.",
+        "The answer must be 20 words or fewer, each.",
+        "Answer in 20 words or fewer sentences.",
+        "Respond to the 3 sentences.",
         "must be of 50 words to a maximum of 100 words",
         "",
         "words",

@@ -10,6 +10,7 @@ from rtt_lightning.verifiers.rules.checkers import Checkers
 from rtt_lightning.verifiers.rules.known import FAMILIES
 from rtt_lightning.verifiers.rules.rule import Rule
 from tests.datamodules.test_prompt_sampler import EXAMPLES
+from tests.verifiers.rules.test_bounds import BOUNDS, UNITS
 
 CHECKERS = Checkers({})
 ASKED = [(name, phrasing) for name, rule in RULES.items() if rule.phrasing for phrasing in rule.phrasing.sentences]
@@ -165,6 +166,13 @@ LEFT = [
 def test_no_two_rules_share_an_id() -> None:
     ids = [rule.id for family in FAMILIES for rule in vars(family).values() if isinstance(rule, Rule)]
     assert len(ids) == len(RULES) > 40
+
+
+def test_every_rule_has_a_test_of_its_verdicts_and_of_its_reading() -> None:
+    sentences = [row[0] for row in DECIDED] + [phrasing.format(u=unit) for phrasing in BOUNDS for unit in UNITS]
+    read = {check[0] for sentence in sentences if (check := parse_description(sentence))}
+    assert {name for name, rule in RULES.items() if rule.read} == read, "add a sentence to DECIDED, or to BOUNDS"
+    assert {*RULES} == read | {*EXAMPLES}, "add what meets the new rule, and what does not, to EXAMPLES"
 
 
 def verdict_on(description: str, answer: str) -> bool | None:

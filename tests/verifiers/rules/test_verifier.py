@@ -126,6 +126,7 @@ def test_verify_never_raises(answer: str, caplog: pytest.LogCaptureFixture) -> N
         ("keywords:existance", "keywords:existence"),
         ("count:word_range", "count:word_count_range"),
         ("mine:firts", "mine:first"),
+        ("jugde", "judge"),
     ],
 )
 def test_an_unknown_checker_is_reported_with_the_closest_known_one(checker: str, close: str) -> None:
@@ -138,4 +139,4 @@ def test_an_unknown_checker_is_reported_with_the_closest_known_one(checker: str,
 
 def test_an_id_close_to_none_lists_examples() -> None:
     (problem,) = RuleVerifier().problems(sample_of(("zzzzzzzz", {})))
-    assert problem.startswith("unknown checker 'zzzzzzzz'; known are for example ['rtt:keyword_count'")
+    assert problem.startswith("unknown checker 'zzzzzzzz'; known are for example ['judge', 'code', 'rtt:keyword_count'")
