@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from jsonargparse import auto_cli
@@ -19,10 +20,13 @@ from rtt_lightning.runtime.terminal import counted, listed
 from rtt_lightning.types import Criterion, RubricSample
 from rtt_lightning.verifiers.base import CODE, JUDGE
 from rtt_lightning.verifiers.code import code_problem
+from rtt_lightning.verifiers.rules import parse_description
 from rtt_lightning.verifiers.rules.checkers import Checkers
 
 BINS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 """Upper ends of the histogram of prompt lengths."""
+LISTED = 20
+"""Most criteria that are listed with what decides them."""
 
 
 class Inspection(NamedTuple):
@@ -65,7 +69,8 @@ def check_data(file: str, format: Adapter | str = "rtt", val: str | None = None,
     for style, lines in (("yellow", found.notes), ("red", found.problems)):
         for line in lines:
             console.print(Text(line, style=style))
-    console.print(counted(len(found.problems), "problem") if found.problems else "nothing is wrong with it")
+    wrong = "something is wrong with it, see above; lines count from 1, entries in brackets from 0"
+    console.print(wrong if found.problems else "nothing is wrong with it")
     return 1 if found.problems else 0
 
 
@@ -125,21 +130,47 @@ def _lengths(found: Inspection, tokenizer: str | None) -> tuple[str, list[int]]:
 
 
 def _tables(samples: Sequence[RubricSample], measured: tuple[str, list[int]]) -> Iterator[tuple[str, Table]]:
-    kinds = Counter(criterion.checker for sample in samples for criterion in sample.criteria)
-    total, judged, code, checkers = kinds.total(), kinds[JUDGE], kinds[CODE], Checkers({})
+    criteria = [criterion for sample in samples for criterion in sample.criteria]
+    kinds, checkers = Counter(criterion.checker for criterion in criteria), Checkers({})
     rules = sum(count for name, count in kinds.items() if checkers.find(name))
-    unknown = total - rules - judged - code
-    title = (
-        f"{counted(len(samples), 'prompt')} with {total} criteria: {rules / total:.1%} decided by rule, {judged} by a "
-        f"judge, {code} by code{f', {unknown} by no known checker' if unknown else ''}"
+    by = {"rule": rules, "a judge": kinds[JUDGE], "code": kinds[CODE]}
+    by["no known checker"] = len(criteria) - sum(by.values())
+    shares = ", ".join(f"{count} by {name} ({count / len(criteria):.1%})" for name, count in by.items() if count)
+    yield (
+        f"{counted(len(samples), 'prompt')} with {len(criteria)} criteria: {shares}",
+        _table("checker", kinds.most_common()),
     )
-    yield title, _table("checker", kinds.most_common())
+    yield "what decides each criterion (*: as its sentence is read)", _deciders(criteria)
     numbers = Counter(len(sample.criteria) for sample in samples)
     yield "criteria per prompt", _table("criteria", sorted(numbers.items()))
     unit, lengths = measured
     bins = Counter(next((end for end in BINS if length <= end), float("inf")) for length in lengths)
     rows = [(f"up to {end:g}", count) for end, count in sorted(bins.items())]
     yield f"length of prompts: {min(lengths)} to {max(lengths)} {unit}", _table(unit, rows)
+
+
+def _deciders(criteria: Sequence[Criterion]) -> Table:
+    table = Table("criterion", "decided by")
+    table.add_column("times", justify="right")
+    found = {(criterion.text, _decider(criterion)): criterion for criterion in criteria}
+    counts = Counter((criterion.text, _decider(criterion)) for criterion in criteria)
+    for key, count in counts.most_common(LISTED):
+        sentence, decider = (shorten(text, 90, placeholder=" …") for text in key)
+        table.add_row(Text(sentence), Text(decider + " *" * _is_read(found[key])), str(count))
+    if len(counts) > LISTED:
+        table.add_row(f"and {len(counts) - LISTED} more")
+    return table
+
+
+def _decider(criterion: Criterion) -> str:
+    kwargs = {} if criterion.checker == CODE else criterion.kwargs
+    return " ".join((criterion.checker, *(f"{name}={value!r}" for name, value in kwargs.items())))
+
+
+def _is_read(criterion: Criterion) -> bool:
+    """Whether its sentence asks for just this; some of MulDimIF's do with their category."""
+    check = criterion.checker, dict(criterion.kwargs)
+    return any(parse_description(about + criterion.text) == check for about in ("", "JSON: ", "XML: "))
 
 
 def _table(name: str, rows: Sequence[tuple[object, int]]) -> Table:

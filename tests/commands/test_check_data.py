@@ -29,7 +29,7 @@ def of_criterion(**changes: Any) -> dict[str, Any]:
 def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_data(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "1 prompt with 5 criteria: 80.0% decided by rule, 1 by a judge, 0 by code" in shown
+    assert "1 prompt with 5 criteria: 4 by rule (80.0%), 1 by a judge (20.0%)" in shown
     assert "rtt:keywords" in shown
     assert "nothing is wrong with it" in shown
 
@@ -40,8 +40,8 @@ def test_a_good_file_is_described_and_ends_with_code_0(tmp_path: Path, capsys: p
         ([GOOD, '{"prompt": '], "rtt", "line 2: not JSON"),
         ([GOOD, {"prompt": "x"}], "rtt", "line 2: field `criteria` is missing"),
         ([of_criterion(checker="rtt:include_wrod")], "rtt", "unknown checker 'rtt:include_wrod'; did you mean"),
-        ([of_criterion(kwargs={})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
-        ([of_criterion(kwargs={"word": "tea", "x": 1})], "rtt", "wrong arguments: rtt:include_word: TypeError"),
+        ([of_criterion(kwargs={})], "rtt", "wrong arguments: rtt:include_word takes `word`, got none"),
+        ([of_criterion(kwargs={"word": "tea", "x": 1})], "rtt", "rtt:include_word takes `word`, got `word`, `x`"),
         ([of_criterion(checker="code", kwargs={"source": "def f(:"})], "rtt", "checker code: it does not compile"),
         ([of_criterion(checker="code")], "rtt", "checker code must be a text in `kwargs.source`, got NoneType"),
         ([of_criterion(checker="code", kwargs={"source": ["x = 1"]})], "rtt", "checker code must be a text in"),
@@ -65,7 +65,33 @@ def test_criteria_of_unknown_checkers_are_not_decided_by_rule(
     row = {"key": 1, "prompt": "Tea?", "instruction_id_list": ids, "kwargs": kwargs}
     assert check_data(write(tmp_path / "a.jsonl", row), "ifeval") == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "50.0% decided by rule, 0 by a judge, 0 by code, 1 by no known checker" in shown
+    assert "1 prompt with 2 criteria: 1 by rule (50.0%), 1 by no known checker (50.0%)" in shown
+
+
+def test_each_sentence_is_shown_with_what_decides_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commonest first, in 80 columns, and marked where it was read."""
+    code = {"text": "It runs.", "checker": "code", "kwargs": {"source": "def check(answer): return True"}}
+    common = [*GOOD["criteria"], "At most 50 words", "Be kind to whoever reads it. " * 9, code]
+    rows = [{"prompt": str(n), "criteria": [*common, f"Mention 'tea{n}'."]} for n in range(20)]
+    assert check_data(write(tmp_path / "a.jsonl", *rows)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    table = [row for row in cells if len(row) == 3]
+    assert ["Tea.", "rtt:include_word word='tea'", "20"] in table
+    assert ["At most 50 words", "rtt:count_words low=0 high=50 *", "20"] in table
+    assert ["It runs.", "code", "20"] in table
+    assert ["Mention 'tea0'.", "rtt:keywords words=['tea0'] *", "1"] in table
+    assert table[-1] == ["and 4 more", "", ""]
+
+
+def test_criteria_of_muldimif_that_are_read_with_their_category_are_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_data(write(tmp_path / "a.jsonl", MULDIMIF), "muldimif") == 0
+    shown = capsys.readouterr().out
+    assert "rtt:is_xml low=5 high=5 *" in shown
+    assert "rtt:is_json low=0 high=2 *" in shown
 
 
 def test_what_nltk_lacks_is_noted(
