@@ -140,6 +140,7 @@ def test_every_phrasing_states_all_arguments(kind: str) -> None:
 @given(answer=st.text(max_size=60), number=st.integers(0, len(MANY) - 1))
 @example(answer="", number=0)
 @example(answer="ݍ", number=next(n for n, s in enumerate(MANY) if "rtt:lowercase" in kinds_of(s)))
+@example(answer="!\x1b", number=next(n for n, s in enumerate(MANY) if "rtt:end_punctuation" in kinds_of(s)))
 @example(answer="👍🏽 “Ünï” ㊗️, P.S. <<é>>\n- x\u202e\x00", number=1)
 def test_every_criterion_is_decided_on_any_text_or_says_how_readers_differ(answer: str, number: int) -> None:
     verifier, sample = RuleVerifier(workers=0), MANY[number]

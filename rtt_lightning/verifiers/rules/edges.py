@@ -74,7 +74,7 @@ def end_punctuation(answer: str) -> Verdict:
     if not ends:
         return Verdict(False, "the last sentence is not finished", ())
     if re.search(r"…|\.\.", tail) or not re.fullmatch(rf"[\s{CLOSERS}{END}]*", tail[ends[0].end() :]):
-        return Verdict.unscorable(f"it ends with {tail.strip()!r}")
+        return Verdict.unscorable(f"unfinished for some readers: it ends with {tail.strip()!r}")
     first = len(answer) - len(tail)
     return Verdict(True, "found", ((first + ends[-1].start(), first + ends[-1].end()),))
 
