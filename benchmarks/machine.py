@@ -1,7 +1,6 @@
 """What a benchmark ran on."""
 
 import platform
-import resource
 from typing import Any
 
 import torch
@@ -22,10 +21,3 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-
-
-def peak_gib() -> float:
-    """Most memory so far: of the GPU, else resident in the process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

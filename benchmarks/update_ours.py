@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch import Trainer
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.machine import peak_gib
 from benchmarks.update import clock
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import PolicyModule
+from rtt_lightning.runtime.phases import peak_gib
 
 GPU = torch.cuda.is_available()
 

@@ -14,8 +14,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
-from benchmarks.machine import peak_gib
 from benchmarks.update import clock
+from rtt_lightning.runtime.phases import peak_gib
 
 GPU = torch.cuda.is_available()
 

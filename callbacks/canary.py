@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.engines.base import FEW_TOKENS, SampleRequest, Sampling
 from rtt_lightning.lm.sequences import on_device, sequences
+from rtt_lightning.runtime.phases import IDLE
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import OutsideFailure, Rollout
 from rtt_lightning.types.errors import UserError
@@ -49,7 +50,8 @@ class Canary(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.rollout.sampling.full_vocabulary:
             return  # the update compares all tokens
-        gap = self._new_weights(trainer, pl_module, self.rollout.sampling)
+        with self.rollout.phases.during(IDLE):
+            gap = self._new_weights(trainer, pl_module, self.rollout.sampling)
         if gap is not None:
             pl_module.log(FIRST_GAP, gap, batch_size=1)
             self._judge(gap, "Nothing was trained on its responses")

@@ -1,6 +1,5 @@
 """The rollout callback: collects responses, and fills the batches that the policy trains on."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,14 @@ from rtt_lightning.relevance import RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
 from rtt_lightning.reports.outputs import set_aside_later
+from rtt_lightning.reports.phases import phase_metrics
 from rtt_lightning.reports.rollout_metrics import rollout_metrics
 from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.rollout.experience import verdict_batch
 from rtt_lightning.rollout.window import Window, make_window
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import MetricLog
+from rtt_lightning.runtime.phases import IDLE, RELEVANCE, UPDATE, Phases
 from rtt_lightning.runtime.processes import gather, mean_over_ranks
 from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks
 from rtt_lightning.types.batches import PromptBatch
@@ -73,6 +74,8 @@ class RolloutCallback(Callback):
         """The latest responses of this process, for other callbacks."""
         self.credited: Credited | None = None
         """The credit of the latest training responses."""
+        self.phases = Phases()
+        """Seconds of the current window."""
         self._log_metrics = MetricLog()
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
@@ -91,6 +94,7 @@ class RolloutCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._window = Window.resumed(self._saved, trainer.global_rank, trainer.world_size)
         self._saved = []
+        self.phases = self.collector.phases = Phases()
         for sampling in (self.sampling, self.evaluation)[: 1 + trainer.enable_validation]:
             refuse_long(trainer, pl_module, sampling)
 
@@ -101,32 +105,35 @@ class RolloutCallback(Callback):
             self._window = self._collect_window(trainer, pl_module, batch)
         micro_batch = self._window.micro_batches[batch["micro_batch"]]
         batch |= on_device(micro_batch, pl_module.device) | {"full_vocabulary": self.sampling.full_vocabulary}
+        self.phases.switch(UPDATE)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.phases.switch(IDLE)
         if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
+            found = phase_metrics(self.phases.pop(), self._window.micro_batches, pl_module, str(trainer.precision))
+            self._log_metrics(pl_module, "time", mean_over_ranks(found, 1), batch_size=1)
             self._window = None  # done: a checkpoint taken now need not hold it
 
     def _collect_window(self, trainer: Trainer, policy: Any, batch: Any) -> Window:
-        started, number = time.monotonic(), batch["window"]
+        number = batch["window"]
         is_first = self.credited is None
         if is_first and self._folder and trainer.is_global_zero:  # the others wait for it below
             set_aside_later(self._folder, number, trainer.global_step)
         judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
-        sampled = time.monotonic()
-        experience = self.collector.experience(judged, policy)
-        credited = self.credited = policy.credit(experience)
+        with self.phases.during(RELEVANCE):
+            experience = self.collector.experience(judged, policy)
+            credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]
         parts = updates, trainer.accumulate_grad_batches
         window = make_window(number, experience, credited.advantages, policy.scheme, ids, *parts)
         if updates > 1:
-            with trainer.precision_plugin.train_step_context():
+            with trainer.precision_plugin.train_step_context(), self.phases.during(UPDATE):
                 window.anchor(policy)
         policy.report_nonfinite(f"window {number}", window.nonfinite(), allowed=policy.skip_nonfinite > 0)
-        seconds = {"seconds_sampling": sampled - started, "seconds_weighing": time.monotonic() - sampled}
         self._tokens_seen += sum(int(part["update_tokens"]) for part in window.micro_batches if part["last_of_update"])
-        metrics = {**rollout_metrics(experience, judged, credited), **self.collector.verifier.metrics(), **seconds}
+        metrics = {**rollout_metrics(experience, judged, credited), **self.collector.verifier.metrics()}
         metrics["tokens_seen"] = self._tokens_seen
         self._log_metrics(policy, "rollout", mean_over_ranks(metrics, len(judged)), batch_size=len(judged))
         self._show(trainer, number, experience, credited)
@@ -143,6 +150,7 @@ class RolloutCallback(Callback):
     # -- validation, test and predict ----------------------------------------------------------------------------
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.collector.phases = Phases()  # its sampling is no part of a window's
         refuse_long(trainer, pl_module, self.evaluation)
 
     def on_validation_batch_start(
@@ -157,7 +165,7 @@ class RolloutCallback(Callback):
         }
 
     def on_validation_end(self, trainer: Any, pl_module: LightningModule) -> None:
-        judged, self._evaluated = self._evaluated, []
+        judged, self._evaluated, self.collector.phases = self._evaluated, [], self.phases
         if trainer.sanity_checking or not isinstance(trainer.datamodule.view, PromptWindows):
             return
         everywhere = [item for items in gather(judged) for item in items]

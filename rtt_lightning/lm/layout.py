@@ -81,6 +81,15 @@ def packed_row(batch: Sequences) -> Layout:
     return Layout(ids, reading, *_responses(batch, row, token, (torch.zeros_like(before), before)))
 
 
+def tokens_read(batch: Sequences, share: bool) -> int:
+    """Tokens that the body reads of a batch, padding included: in one row (``share``) or in rows of their own."""
+    starts, lengths = batch["prompt_lengths"].tolist(), batch["response_mask"].sum(1).tolist()
+    if not share:
+        return len(starts) * max(map(sum, zip(starts, lengths, strict=True)), default=0)
+    rows = zip(batch["prompt_ids"].tolist(), starts, strict=True)
+    return sum(map(len, {tuple(prompt[:start]) for prompt, start in rows})) + sum(lengths)
+
+
 def _responses(
     batch: Sequences, row: Tensor, token: Tensor, predictors: tuple[Tensor, Tensor]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:

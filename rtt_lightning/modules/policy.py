@@ -161,6 +161,11 @@ class PolicyModule(TrainableModule):
         """Log-probs of the response tokens and entropies, ``[batch token]`` fp32, 0 outside ``response_mask``."""
         return self._logprobs(batch)
 
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether the training forward computes a prompt once for all of its responses."""
+        return self._logprobs.shares()
+
     @torch.no_grad()
     def reference_logprobs(self, batch: Sequences) -> Tensor:
         """Log-probs under the reference, ``[batch token]``: the adapters off, or a frozen copy of the start."""

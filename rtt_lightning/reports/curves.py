@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rtt_lightning.functional.accuracy import LOWER, UPPER, WHOLE
@@ -40,7 +40,7 @@ CURVES = {
 def curves_section(logs: Sequence[Path]) -> str:
     """A chart of each metric in the logs of a run, in order."""
     note = "Thin: every logged value. Thick: running mean. Point at the line for values."
-    points = _read_metrics(logs)
+    points = read_metrics(logs, CURVES)
     if points[f"rollout/{LOWER}"] == points[f"rollout/{UPPER}"]:  # all was decided
         points |= {f"rollout/{LOWER}": [], f"rollout/{UPPER}": []}
     else:
@@ -49,16 +49,16 @@ def curves_section(logs: Sequence[Path]) -> str:
     return section("Training", note, f'<div class="grid">{"".join(charts)}</div>' if charts else NOT_RECORDED)
 
 
-def _read_metrics(logs: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
+def read_metrics(logs: Sequence[Path], columns: Collection[str]) -> dict[str, list[tuple[float, float]]]:
     """(step, value) per column of `CSVLogger` files, whose rows are sparse, without non-finite values.
 
     A run that was killed and resumed has several, in order; if a step occurs twice, the later one counts.
     """
-    points: dict[str, dict[float, float]] = {column: {} for column in CURVES}
+    points: dict[str, dict[float, float]] = {column: {} for column in columns}
     for log in logs:
         with log.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
-                for column in CURVES:
+                for column in columns:
                     if row.get(column) and math.isfinite(value := float(row[column])):
                         points[column][float(row["step"])] = value
     return {column: sorted(values.items()) for column, values in points.items()}

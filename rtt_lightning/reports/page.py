@@ -19,6 +19,7 @@ from rtt_lightning.functional.accuracy import (
 )
 from rtt_lightning.reports.curves import curves_section
 from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_page, html_table, section
+from rtt_lightning.reports.phases import phases_section
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
 from rtt_lightning.types import JudgedRollout
@@ -74,14 +75,16 @@ def write_report(folder: Path) -> Path:
     results = _read_results(folder / "results.json")
     before, after = (read_judged(folder / name / "validate.parquet") for name in ("before", "after"))
     windows = sorted((folder / "rl/windows").glob("window-*.parquet"))
+    logs = sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)
     parts = [
         _headline(results),
         _comparison(results),
         _kinds(before, after),
-        curves_section(sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)),
+        curves_section(logs),
         tokens_section(windows[-1] if windows else None),
         samples_section(before, after),
         _discriminator(results.get("discriminator")),
+        phases_section(logs),
         _run(results),
     ]
     path = folder / "report.html"

@@ -10,6 +10,7 @@ from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRel
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse, refuse_repeated
 from rtt_lightning.runtime.finite import refuse_nonfinite, trained_weights
+from rtt_lightning.runtime.phases import JUDGING, RELEVANCE, SAMPLING, SYNC, Phases
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
@@ -50,6 +51,8 @@ class Collector:
         self.seed, self.mask_truncated, self.reasoning = seed, mask_truncated, checked_marks(reasoning)
         self.version: int | None = None
         """Version of the engine's weights; ``None`` before it has any, or to make it take them again."""
+        self.phases = Phases()
+        """Seconds that went into sampling and the like."""
         self._policy: Policy | None = None
 
     def sync(self, policy: Policy, version: int | None = None) -> None:
@@ -73,9 +76,10 @@ class Collector:
             version = 0 if self.version is None else self.version + 1
         if self.version == version:
             return
-        refuse_nonfinite(trained_weights(policy.model), "not handed to the engine: weights")
         known = self._policy is not None and self._policy.model is policy.model
-        (self.engine.sync if known else self.engine.start)(policy)
+        with self.phases.during(SYNC):
+            refuse_nonfinite(trained_weights(policy.model), "not handed to the engine: weights")
+            (self.engine.sync if known else self.engine.start)(policy)
         self._policy, self.version = policy, version
 
     def collect(
@@ -105,11 +109,12 @@ class Collector:
         refuse(samples, self.verifier.problems, *CHECKS)
         refuse_repeated(samples)
         requests = make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
-        rollouts = self.engine.generate(requests, sampling, self.version)
+        rollouts = self.phases.each(SAMPLING, self.engine.generate(requests, sampling, self.version))
         if rank() == 0:
             rollouts = announced(rollouts, sampling.n * len(requests), "responses")
         pairs = ((samples[row.group_id], row) for row in rollouts)
-        return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+        with self.phases.during(JUDGING):
+            return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
 
     def experience(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> Experience:
         """Weigh the tokens of judged responses. A collective if the relevance source asks the policy.
@@ -118,4 +123,5 @@ class Collector:
             judged: Responses of this process, if any.
             policy: For relevance sources that need it; by default the sampled one.
         """
-        return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks)
+        with self.phases.during(RELEVANCE):
+            return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks)

@@ -1,16 +1,20 @@
 """The rollout callback in real runs of the tiny policy: what it samples, judges, logs, writes and keeps."""
 
+import asyncio
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from transformers import AutoModelForCausalLM
 
 from rtt_lightning.commands.run import main
 from rtt_lightning.modules import PolicyModule
+from rtt_lightning.runtime.phases import PHASES
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.callbacks.ragged import ASKED, FP32_SGD, RAGGED, brief, rows_of
@@ -89,6 +93,57 @@ def test_the_window_is_written_with_the_advantages_that_train(policy_args, tmp_p
         assert {len(weights) for weights in row["relevance"]} == {len(row["advantages"])}
     trained = torch.cat([batch["advantages"][batch["response_mask"]] for batch in run.model.seen])
     assert trained.tolist() == pytest.approx([a for row in rows for a in row["advantages"]])
+
+
+class Slow(RuleVerifier):
+    """Takes half a second, for many responses at once."""
+
+    async def verify(self, sample: RubricSample, answer: str) -> list[Verdict]:
+        await asyncio.sleep(0.5)
+        return await super().verify(sample, answer)
+
+
+def test_the_seconds_of_phases_add_up_to_those_of_the_run(policy_args) -> None:
+    """Two windows, with an evaluation after each, which samples and judges too: that is idle."""
+    flags = (
+        "--data.view.init_args.updates=2",
+        "--trainer.max_steps=4",
+        "--trainer.check_val_every_n_epoch=null",
+        "--trainer.val_check_interval=4",
+        "--trainer.limit_val_batches=1",
+        "--rollout.evaluation={top_p: 1, top_k: 0, max_new_tokens: 8}",
+        "--trainer.callbacks=[tests.callbacks.test_rollout.Stopwatch]",
+    )
+    slow = ("--rollout.verifier=tests.callbacks.test_rollout.Slow", "--rollout.verifier.init_args.workers=0")
+    run = main(policy_args("fit", RAGGED, *flags, *slow))
+    [watch] = [callback for callback in run.trainer.callbacks if isinstance(callback, Stopwatch)]
+    assert len(watch.ends) - 1 == len(watch.logged) == 2
+    for since, until, seen in zip(watch.ends[:-1], watch.ends[1:], watch.logged, strict=True):
+        seconds = {phase: seen[f"time/{phase}"] for phase in PHASES}
+        assert sum(seconds.values()) == pytest.approx(until - since, abs=0.3)
+        assert 0.4 < seconds["judging"] < 0.9  # of the last responses
+        assert min(seconds["sampling"], seconds["update"]) > 0
+        tokens = sum(1 + (5 * group + 3 * sample) % 8 for group in range(2) for sample in range(3))
+        assert seen["time/sampled_tokens_per_second"] == pytest.approx(tokens / seconds["sampling"], rel=1e-4)
+        assert seen["time/trained_tokens_per_second"] == pytest.approx(tokens / seconds["update"], rel=1e-4)
+        assert seen["time/padding_efficiency"] == 1  # prompts are shared
+        assert 0.1 < seen["time/peak_gib"] < 64
+        assert "time/flops_utilisation" not in seen or torch.cuda.is_available()
+
+
+class Stopwatch(Callback):
+    """When training began and windows ended, and what was logged of them by then."""
+
+    def on_train_start(self, *_: Any) -> None:
+        self.ends, self.logged = [time.monotonic()], []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch["micro_batch"] == 3:
+            self.ends.append(time.monotonic())
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            self.logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
 # -- the loss ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 import csv
 import json
+import re
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from rtt_lightning.reports.comparison import compare
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.markup import merge_tokens, paint_tokens, round_ticks, running_mean
 from rtt_lightning.reports.page import write_report
+from rtt_lightning.runtime.phases import PHASES
 
+NAMES = ("epoch", "step", "rollout/reward", "train/kl", "train/entropy", "other")
 HOSTILE = "</style><script>alert('x')</script><img src=x onerror=\"alert(1)\"> & {body}"
 
 
@@ -73,16 +77,18 @@ def trained(folder, judge):
     write_completions(windows / "window-000001.parquet", [item], relevance[None], torch.tensor([[-1.5, 0.75, 0.0]]))
     killed = [{"step": 0, "rollout/reward": 0.125}, {"step": 0, "train/kl": "nan", "other": "text"}]
     write_log(folder, 0, [*killed, {"step": 1, "rollout/reward": 0.625}])
-    write_log(folder, 10, [{"step": 1, "rollout/reward": 0.375}])
+    slow = {"time/sampling": 6.0, "time/update": 1.0, "time/idle": 0.5}
+    fast = {"time/sampling": 2.0, "time/update": 1.0, "time/idle": 0.0}
+    write_log(folder, 10, [{"step": 1, "rollout/reward": 0.375} | slow, {"step": 3} | fast])
     return folder
 
 
-def write_log(folder: Path, version: int, rows: list[dict[str, object]]) -> None:
+def write_log(folder: Path, version: int, rows: Sequence[Mapping[str, object]]) -> None:
     """As `CSVLogger` does, a version for each part of a run that was resumed."""
     log = folder / f"rl/logs/version_{version}/metrics.csv"
     log.parent.mkdir(parents=True)
     with log.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, ["epoch", "step", "rollout/reward", "train/kl", "train/entropy", "other"])
+        writer = csv.DictWriter(lines, [*NAMES, *(f"time/{phase}" for phase in PHASES)])
         writer.writeheader()
         writer.writerows(rows)
 
@@ -101,6 +107,14 @@ def test_report_is_well_formed_and_holds_the_numbers(trained):
     assert "0.625" not in text  # a step taken again after a kill
     assert "not shown" not in text
     assert not list(trained.glob("*.partial"))
+
+
+def test_the_seconds_of_phases_are_means_over_windows(trained):
+    """Of 6 and 2, 1 and 1, 0.5 and 0 seconds; the sum of the means is 5.25."""
+    page = write_report(trained).read_text()
+    table = page.split("<h2>Time</h2>")[1].split("<table>")[1].split("</table>")[0]
+    rows = [row.split() for row in re.sub("<[^>]*>", " ", table).strip().splitlines()[1:]]
+    assert rows == [["sampling", "4.00", "76%"], ["update", "1.00", "19%"], ["idle", "0.25", "5%"]]
 
 
 def test_texts_of_models_and_data_stay_text(trained):
@@ -123,14 +137,14 @@ def test_tokens_carry_their_values(trained):
 
 def test_training_parts_are_optional(folder):
     text = Outline(write_report(folder).read_text()).text
-    assert text.count("not recorded") == 2
+    assert text.count("not recorded") == 3
 
 
 def test_discriminator_seconds_and_settings_are_optional(folder):
     results = json.loads((folder / "results.json").read_text())
     kept = {name: results[name] for name in ("before", "after", "difference")}
     (folder / "results.json").write_text(json.dumps(kept))
-    assert Outline(write_report(folder).read_text()).text.count("not recorded") == 4
+    assert Outline(write_report(folder).read_text()).text.count("not recorded") == 5
 
 
 @pytest.mark.parametrize("name", ["results.json", "before/validate.parquet", "after/validate.parquet"])
