@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from rtt_lightning.lm.loading import trainable_names
 from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.runtime.checkpoints import BASE_KEY, SAVED, check_fits, check_shapes
-from rtt_lightning.runtime.finite import refuse_nonfinite, shortened, tensors_in, trained_weights
+from rtt_lightning.runtime.finite import all_finite, refuse_nonfinite, shortened, tensors_in, trained_weights
 from rtt_lightning.runtime.history import HISTORY_KEY, log_places
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.runtime.settings import keep_settings, read_settings
@@ -102,7 +102,7 @@ class TrainableModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Check the losses and the gradient of the update: one wait for the device, one result on all processes."""
-        norm = full_tensor(get_total_norm([p.grad for p in self.parameters() if p.grad is not None])).to(self.device)
+        norm = full_tensor(get_total_norm([p.grad for p in _weights(optimizer) if p.grad is not None])).to(self.device)
         marked = any(batch.get("nonfinite") for batch in self._batches)
         bad_loss = ~torch.stack(self._losses).isfinite().all() | marked
         loss_is_bad, norm_is_bad = sum_over_ranks(torch.stack([bad_loss, ~norm.isfinite()]).float()).tolist()
@@ -159,7 +159,10 @@ class TrainableModule(LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        refuse_nonfinite(trained_weights(self), f"after update {self.trainer.global_step + 1} weights")
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        wrong = not all_finite(weight.detach() for weight in _weights(optimizer))
+        if sum_over_ranks(torch.tensor(float(wrong))) > 0:  # their names take longer than the check
+            refuse_nonfinite(trained_weights(self), f"after update {self.trainer.global_step + 1} weights")
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if not self.skipped_in_a_row:  # the scheduler does not count skipped updates
@@ -195,6 +198,11 @@ class TrainableModule(LightningModule):
                 "one that was saved in full"
             )
         self._skipped, self.skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
+
+
+def _weights(optimizer: Optimizer) -> list[Tensor]:
+    """What it trains; sooner said than by going through all modules, as `parameters()` does."""
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def _shown(what: str, value: Tensor | None) -> list[str]:
