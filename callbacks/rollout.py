@@ -171,7 +171,8 @@ class RolloutCallback(Callback):
         everywhere = [item for items in gather(judged) for item in items]
         if trainer.is_global_zero:
             stage = trainer.state.fn or TrainerFn.VALIDATING
-            name = f"val-{trainer.global_step:06d}" if stage == TrainerFn.FITTING else str(stage.value)
+            step, name = trainer.global_step, "val" if stage == TrainerFn.FITTING else str(stage.value)
+            name += f"-{step:06d}" if step else ""  # evaluations of several checkpoints stay apart
             metrics = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
             report(everywhere, name, self._folder, metrics)
 

@@ -53,12 +53,14 @@ def read_records(path: str | Path, adapter: Adapter | None = None) -> list[Recor
 
 
 def read_judged(path: str | Path) -> list[JudgedRollout]:
-    """The judged responses of a file, or of all parquet files of a folder, in order.
+    """The judged responses of a file, or of the parquet files of a folder, in order: of windows alone, if it holds any.
 
     Raises:
         UserError: If there are none, and as `parse_rows`.
     """
-    files = sorted(Path(path).glob("*.parquet")) if Path(path).is_dir() else [path]
+    folder = Path(path)
+    windows = sorted(folder.glob("window-*.parquet"))  # evaluations lie beside them
+    files = (windows or sorted(folder.glob("*.parquet"))) if folder.is_dir() else [path]
     judged = [record.judged for file in files for record in read_records(file) if record.judged]
     if not judged:
         raise UserError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")

@@ -198,6 +198,9 @@ class TrainableModule(LightningModule):
                 "one that was saved in full"
             )
         self._skipped, self.skipped_in_a_row = checkpoint.get(SKIPPED_KEY, [0, 0])
+        if self._trainer is not None and not resumes:  # an evaluation is logged under the step that it is of
+            self._trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+            self._trainer.fit_loop.epoch_loop._batches_that_stepped = checkpoint["global_step"]
 
 
 def _weights(optimizer: Optimizer) -> list[Tensor]:

@@ -1,10 +1,12 @@
 """Metrics of judged responses, and differences between two sets of them with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.accuracy import (
@@ -51,7 +53,8 @@ def summarize(judged: Sequence[JudgedRollout]) -> dict[str, float]:
 
 
 def compare(before: Path, after: Path) -> dict[str, dict[str, Any]]:
-    """Compare two completions files of the same prompts: ``before`` and ``after`` by `summarize`, and ``difference``.
+    """Compare completions of the same prompts, files or folders: ``before`` and ``after`` by `summarize`, and
+    ``difference``.
 
     ``difference`` holds `paired_difference` of each accuracy. At instruction level this is the accuracy itself if every
     criterion was decided in both files; else all three hold its bounds instead.
@@ -63,6 +66,18 @@ def compare(before: Path, after: Path) -> dict[str, dict[str, Any]]:
     found = {name: {k: v for k, v in metrics.items() if k not in unused} for name, metrics in found.items()}
     metrics = [name for name in METRICS if all(name in metrics for metrics in found.values())]
     return {**found, "difference": {metric: paired_difference(**judged, metric=metric) for metric in metrics}}
+
+
+def show_comparison(found: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """Print the result of `compare` as a table."""
+    table = Table(title=title, title_justify="left")
+    for column in ("metric", "before", "after", "difference (95 % interval)"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name in (name for name in found["before"] if name in found["after"]):
+        before, after, interval = found["before"][name], found["after"][name], found["difference"].get(name)
+        shown = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval) if interval else f"{after - before:+.3f}"
+        table.add_row(name, f"{before:.3f}", f"{after:.3f}", shown)
+    Console().print(table)
 
 
 def paired_difference(

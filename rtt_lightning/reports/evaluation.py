@@ -151,6 +151,7 @@ def verdict_row(item: JudgedRollout) -> dict[str, Any]:
         "prompt": messages[0]["content"] if len(messages) == 1 else list(messages),
         "sample_index": item.rollout.sample_index,
         "checkers": [criterion.checker for criterion in item.sample.criteria],
+        "weights": [criterion.weight for criterion in item.sample.criteria],
         "verdicts_strict": [verdict.met for verdict in item.verdicts],
         "verdicts_loose": None if item.loose is None else [verdict.met for verdict in item.loose],
     }

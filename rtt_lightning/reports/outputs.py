@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-NUMBERED = re.compile(r"(window|val)-(\d+)(-rank\d+)?\.(parquet|jsonl?)")
-"""Files of windows by number and process, and of evaluations during training by update."""
+NUMBERED = re.compile(r"(window|val|validate|test|predict)-(\d+)(-rank\d+)?\.(parquet|jsonl?)")
+"""Files of windows by number and process, and of evaluations by update."""
 
 
 def set_aside_later(folder: Path, window: int, update: int) -> None:

@@ -66,14 +66,14 @@ def write_report(folder: Path) -> Path:
     """Write ``report.html`` in a demo folder; training curves and windows may be missing, but nothing else.
 
     Args:
-        folder: With ``results.json``, ``before/validate.parquet`` and ``after/validate.parquet``, and perhaps
+        folder: With ``results.json``, completions in ``before`` and ``after``, and perhaps
             ``rl/logs/version_*/metrics.csv`` and ``rl/windows/window-*.parquet``.
 
     Raises:
         UserError: For a missing or incomplete file.
     """
     results = _read_results(folder / "results.json")
-    before, after = (read_judged(folder / name / "validate.parquet") for name in ("before", "after"))
+    before, after = (read_judged(folder / name) for name in ("before", "after"))
     windows = sorted((folder / "rl/windows").glob("window-*.parquet"))
     logs = sorted((folder / "rl/logs").glob("version_*/metrics.csv"), key=_version)
     parts = [

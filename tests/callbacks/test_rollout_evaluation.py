@@ -1,11 +1,13 @@
 """The rollout callback in validation and test runs of the tiny policy."""
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 
 from rtt_lightning.commands.run import main
+from rtt_lightning.datamodules.records import read_judged
 from tests.callbacks.ragged import FP32_SGD, rows_of
 
 
@@ -20,6 +22,20 @@ def test_two_validations_of_the_same_weights_are_equal(policy_args, tmp_path: Pa
     assert others == [first, first]
     metrics = [json.loads((tmp_path / f"completions/{name}.json").read_text()) for name in names]
     assert len({figure["val/rubric_accuracy"] for figure in metrics}) == 1
+
+
+def test_an_evaluation_of_a_checkpoint_has_its_step_in_files_and_logs(policy_args, tmp_path: Path) -> None:
+    """And lies beside windows without being mixed with them."""
+    run = main(policy_args("fit", "--trainer.max_steps=2"))
+    run.trainer.save_checkpoint(tmp_path / "policy.ckpt")
+    logger = f"{{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {{save_dir: {tmp_path}, name: logs}}}}"
+    flags = (f"--ckpt_path={tmp_path}/policy.ckpt", f"--trainer.logger={logger}", "--trainer.limit_val_batches=1.0")
+    main(policy_args("validate", *flags))
+    assert {row["policy_version"] for row in rows_of(tmp_path, "validate-000002")} == {2}
+    with (tmp_path / "logs/version_0/metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2"]
+    windows = [len(rows_of(tmp_path, f"window-00000{number}")) for number in range(2)]
+    assert len(read_judged(tmp_path / "completions")) == sum(windows)
 
 
 def test_test_scores_the_test_prompts(policy_args, tmp_path: Path) -> None:
@@ -40,8 +56,12 @@ def test_validate_takes_the_folder_of_a_trained_model(policy_args, tmp_path: Pat
     run.model.tokenizer.save_pretrained(tmp_path / "model")
     flags = ("--trainer.limit_val_batches=1.0", "--model.init_args.lora=null")
     said = []
-    for more in ((), (f"--ckpt_path={tmp_path}/policy.ckpt",), (f"--model.init_args.model={tmp_path}/model",)):
+    for name, *more in (
+        ("validate",),
+        ("validate-000001", f"--ckpt_path={tmp_path}/policy.ckpt"),
+        ("validate", f"--model.init_args.model={tmp_path}/model"),
+    ):
         main(policy_args("validate", *flags, *more))
-        said.append([row["response_ids"] for row in rows_of(tmp_path, "validate")])
+        said.append([row["response_ids"] for row in rows_of(tmp_path, name)])
     base, from_checkpoint, from_folder = said
     assert base != from_checkpoint == from_folder

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from rtt_lightning.cli import answer
 from rtt_lightning.metrics import Accuracy
 from rtt_lightning.reports.comparison import compare, paired_difference, summarize
 from rtt_lightning.reports.completions import write_completions
@@ -89,6 +90,17 @@ def test_where_all_is_decided_the_accuracy_is_compared(tmp_path, judge):
     assert (found["before"]["instruction_accuracy"], found["after"]["instruction_accuracy"]) == (0.5, 1.0)
     assert set(found["difference"]) == {"rubric_accuracy", "instruction_accuracy"}
     assert not any(name.endswith("_bound") for name in found["before"])
+
+
+def test_the_command_shows_differences_with_their_intervals(tmp_path, judge, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    files = [tmp_path / f"{name}.parquet" for name in ("validate", "validate-000002")]
+    for path, met in zip(files, (False, True), strict=True):
+        write_completions(path, [judge("a", "x", [met]), judge("b", "x", [True])])
+    answer(["compare", *map(str, files)])
+    shown = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "rubric_accuracy" in line]
+    assert [cell.strip() for cell in shown[0][:3]] == ["rubric_accuracy", "0.500", "1.000"]
+    assert shown[0][3].strip().startswith("+0.500 (")
 
 
 def test_errors_say_what_is_wrong(judge):

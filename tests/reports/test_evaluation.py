@@ -44,6 +44,7 @@ def test_what_is_not_known_is_a_dash_on_the_terminal_and_null_in_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report([judged("a", None)], "validate", tmp_path, {"val/kl": float("nan")})
+    assert json.loads((tmp_path / "validate.jsonl").read_text())["weights"] == [1.0]
     written = json.loads((tmp_path / "validate.json").read_text())
     assert written["rubric_accuracy_strict"] == {"mean": None, "low": None, "high": None}
     assert (written["val/kl"], written["prompts"], written["undecided"]) == (None, 1, 1)

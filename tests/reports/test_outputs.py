@@ -10,6 +10,8 @@ FILES = [
     "val-000004.json",
     "val-000004.jsonl",
     "val-000006.parquet",
+    "validate-000002.json",
+    "validate-000006.parquet",
     "validate.parquet",
     "window-000001.parquet",
     "window-000002-rank0.parquet",
@@ -23,7 +25,7 @@ FILES = [
     ("window", "update", "kept"),
     [
         (0, 0, {"validate.parquet", "windows.parquet"}),
-        (2, 4, {*FILES[:2], "validate.parquet", "window-000001.parquet", "windows.parquet"}),
+        (2, 4, {*FILES[:2], "validate-000002.json", "validate.parquet", "window-000001.parquet", "windows.parquet"}),
     ],
 )
 def test_what_is_no_past_of_this_run_is_set_aside(tmp_path: Path, window: int, update: int, kept: set[str]) -> None:

@@ -150,7 +150,7 @@ def test_discriminator_seconds_and_settings_are_optional(folder):
 @pytest.mark.parametrize("name", ["results.json", "before/validate.parquet", "after/validate.parquet"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=name.removesuffix("/validate.parquet")):
         write_report(folder)
     assert not (folder / "report.html").exists()
 

@@ -15,10 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from rtt_lightning.reports.comparison import compare
+from rtt_lightning.reports.comparison import compare, show_comparison
 from rtt_lightning.reports.page import write_report
 from tutorials.demo.model import FOLDER as MODEL
 
@@ -87,7 +84,7 @@ PHASES = (
     Phase(
         "after",
         "score the trained policy on the same prompts",
-        FOLDER / "after/validate.json",
+        FOLDER / "after/validate-000016.json",
         (*VALIDATE, "--rollout.output", f"{FOLDER}/after", "--ckpt_path", CHECKPOINTS),
         230,
     ),
@@ -137,9 +134,9 @@ def _description() -> str:
 
 def gather(folder: Path, seconds: Mapping[str, float]) -> dict:
     """Metrics of all phases, from the files that they left."""
-    found = compare(*(folder / name / "validate.parquet" for name in ("before", "after")))
+    found = compare(folder / "before", folder / "after")
     for name in ("before", "after"):
-        written = json.loads((folder / name / "validate.json").read_text())
+        written = json.loads(next((folder / name).glob("validate*.json")).read_text())
         found[name] |= {metric: written[f"val/{metric}"] for metric in DISTANCES if f"val/{metric}" in written}
     return {
         **found,
@@ -156,15 +153,7 @@ def _discriminator_figures(path: Path) -> dict[str, float]:
 
 
 def _show(results: Mapping[str, dict]) -> None:
-    table = Table(title="held-out prompts, before and after", title_justify="left")
-    for column in ("metric", "before", "after", "difference (95 % interval)"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in (name for name in results["before"] if name in results["after"]):
-        before, after = results["before"][name], results["after"][name]
-        interval = results["difference"].get(name)
-        shown = "{:+.3f} ({:+.3f} to {:+.3f})".format(*interval) if interval else f"{after - before:+.3f}"
-        table.add_row(name, f"{before:.3f}", f"{after:.3f}", shown)
-    Console().print(table)
+    show_comparison(results, "held-out prompts, before and after")
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in results["discriminator"].items())
     print(f"discriminator on held-out prompts: {metrics}")
     spent = ", ".join(f"{name} {value:.0f}" for name, value in results["seconds"].items())

@@ -5,6 +5,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
 
 from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.run import main
@@ -42,6 +43,8 @@ def test_its_commands_are_parsed_and_training_alone_names_a_method(monkeypatch: 
         command, *flags = [flag for flag in phase.command if flag not in ("--ckpt_path", demo.CHECKPOINTS)]
         config = main([command, *flags], ParsedOnly).config[command].model
         methods[phase.name] = config.init_args.get("algorithm", {}).get("class_path", "").rpartition(".")[2]
+    steps = yaml.safe_load(Path(demo.POLICY).read_text())["trainer"]["max_steps"]
+    assert demo.PHASES[-1].result.stem == f"validate-{steps:06d}"
     assert methods == {"responses": "GRPO", "discriminator": "", "before": "GRPO", "rl": "RTT", "after": "GRPO"}
 
 
