@@ -47,6 +47,19 @@ class Checkpoints(Checkpoint):
         self._should_stop = False
         self._received: set[int] = set()
 
+    def refuse_other_runs(self) -> None:
+        """Raise if the folder holds checkpoints: for a run that starts from the beginning they are of another one.
+
+        Raises:
+            UserError: With the newest of them.
+        """
+        if (found := checkpoints(self.folder)) and newest(self.folder):
+            raise UserError(
+                f"{self.folder} holds checkpoints of another run, up to {found[-1].name}; add "
+                f"--ckpt_path {self.folder} to go on with it, or give this run another folder "
+                "(--trainer.callbacks.folder NEW, if this callback is the last)"
+            )
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._updates = self._saved = trainer.global_step
         self._should_stop = False
@@ -58,13 +71,9 @@ class Checkpoints(Checkpoint):
             signal.signal(number, self._on_signal)
 
     def _set_aside_later_ones(self, step: int) -> None:
-        later = [path for path in checkpoints(self.folder) if path.name > _name(step)]
-        if later and not step and newest(self.folder):
-            raise UserError(
-                f"{self.folder} holds checkpoints of another run, up to {later[-1].name}; add "
-                f"--ckpt_path {self.folder} to go on with it, or give this run another folder"
-            )
-        for path in later:
+        if not step:
+            self.refuse_other_runs()
+        for path in (path for path in checkpoints(self.folder) if path.name > _name(step)):
             aside = path.with_name(f"{path.name}.abandoned")
             _delete(aside)
             path.rename(aside)

@@ -14,7 +14,7 @@ from rtt_lightning.types.errors import UserError
 LEGEND = """a line per update, of what is known: mean reward, rubric-level/instruction-level
 accuracy (bounds of the latter where criteria are undecided), tokens per
 response, KL to the reference in nats per response, share of live cells,
-seconds (time left)"""
+seconds (time left); docs/metrics.md explains each"""
 COLUMNS = (
     ("length", "rollout/length", ".0f"),
     ("KL", "train/kl_per_response", ".3g"),

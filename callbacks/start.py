@@ -113,7 +113,7 @@ def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, 
     kinds = Counter((criterion.checker, criterion.text) for criterion in criteria)
     number, total = sum(kinds[criterion.checker, criterion.text] for criterion in blind), kinds.total()
     return (
-        f"{number} of {total} criteria earn no token-level credit from {type(relevance).__name__}, such as "
-        f"{blind[0].text[:SHOWN]!r} ({blind[0].checker}): its relevance cannot vary within a response. Choose another "
-        "rollout.relevance, such as a discriminator that reads enough tokens"
+        f"{number} of {total} criteria are trained at response level only, such as {blind[0].text[:SHOWN]!r} "
+        f"({blind[0].checker}): the relevance of {type(relevance).__name__} cannot vary within a response to them. For "
+        "token-level credit choose another rollout.relevance, such as a discriminator with room for them (max_length)"
     )

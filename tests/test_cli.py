@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import huggingface_hub
 import pytest
@@ -17,6 +18,7 @@ from rtt_lightning.cli import COMMANDS, answer, run
 from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.given import SUBCOMMANDS
 from rtt_lightning.commands.run import main
+from rtt_lightning.runtime.checkpoints import point_to
 from rtt_lightning.types.errors import UserError
 from tests.processes import start
 
@@ -183,7 +185,26 @@ def test_a_mistake_ends_with_one_short_message_and_exit_code_2(
     with pytest.raises(SystemExit) as ended:
         run()
     assert ended.value.code == 2
-    assert expected in message_of(capsys.readouterr().err)
+    message = message_of(capsys.readouterr().err)
+    assert expected in message
+    assert "Union subtypes" not in message
+
+
+def test_a_folder_of_another_run_is_named_before_anything_is_loaded(policy_args, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "step-00000003.ckpt").touch()
+    point_to(folder / "step-00000003.ckpt")
+    flags = [f"--trainer.callbacks={{class_path: rtt_lightning.Checkpoints, init_args: {{folder: {folder}}}}}"]
+    flags.append("--trainer.enable_checkpointing=true")
+    with (
+        patch("rtt_lightning.callbacks.rollout.say_cost", side_effect=AssertionError("it began")),
+        pytest.raises(UserError, match=r"up to step-00000003.ckpt; add --ckpt_path .*--trainer.callbacks.folder NEW"),
+    ):
+        main(policy_args("fit", *flags))
+    run = main(policy_args("fit", *flags, f"--trainer.callbacks.folder={tmp_path}/new", "--trainer.max_steps=1"))
+    assert (tmp_path / "new/latest").is_file()
+    assert run.trainer.global_step == 1
 
 
 def test_a_wrong_command_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

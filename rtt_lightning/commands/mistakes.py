@@ -11,6 +11,7 @@ from rtt_lightning.names import did_you_mean
 WITHOUT_MEANING = re.compile(
     r"- Expected a path but .* either not accessible or invalid\n\s*- "
     r"|Type \S.* expects a function or a callable class: "
+    r"|^Does not validate against any of the Union subtypes\nSubtypes: .*\nErrors:\n\s*- "
 )
 PLACE = re.compile(r'Parser key "(.+?)"(?: element \d+)?:\s*')
 CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*")

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rtt_lightning
 from rtt_lightning import Canary, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback, RubricDataModule
-from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE
+from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE, Checkpoints
 from rtt_lightning.commands.given import (
     SUBCOMMANDS,
     as_arguments,
@@ -139,10 +139,14 @@ class RTTCommandLine(LightningCLI):
             self.model.accept_mismatch = self.config[self.config.subcommand].accept_mismatch
 
     def before_fit(self) -> None:
-        loggers = self.trainer.loggers
+        trainer: Any = self.trainer
+        loggers = trainer.loggers
         write_each_row(loggers)
         if path := self.config.fit.ckpt_path:
             continue_logs(loggers, read_run(Path(path)))
+        for callback in trainer.callbacks:  # before anything is loaded
+            if isinstance(callback, Checkpoints) and not (path or trainer.fast_dev_run):
+                callback.refuse_other_runs()
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:

@@ -13,7 +13,7 @@ from rtt_lightning.runtime.sharding import full_tensor, has_packed_weights, unpa
 
 LOST_IN_BF16 = (
     "samples come from adapters merged into bf16 weights: a change of less than 1/256 of a weight is not sampled from "
-    "until it has grown; {switch} avoids this"
+    "until it has grown. Nothing need be done while train/logprob_gap stays below 0.1; {switch} avoids it, more slowly"
 )
 
 

@@ -50,13 +50,16 @@ def template_and_targets(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -
     return {"chat_template": _digest(json.dumps(tokenizer.chat_template)), "targets": adapted_layers(model)}
 
 
-def check_origin(saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool) -> None:
+def check_origin(
+    saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool, flag: str = "--accept_mismatch true"
+) -> None:
     """Raise if a checkpoint continues something else; with ``accept``, only name the differences.
 
     Args:
         saved: From the checkpoint; missing parts are not compared.
         now: Of this run.
         accept: Warn only.
+        flag: What sets ``accept``, for the message.
 
     Raises:
         UserError: With each difference.
@@ -67,8 +70,7 @@ def check_origin(saved: Mapping[str, Any], now: Mapping[str, Any], accept: bool)
     message = f"the checkpoint continues something else than this run has: {'; '.join(found)}"
     if not accept:
         raise UserError(
-            f"{message}. Give the model and adapters that it was trained with, or accept the differences by "
-            "--accept_mismatch true (accept_mismatch of DiscriminatorRelevance)"
+            f"{message}. Give the model and adapters that it was trained with, or accept the differences by {flag}"
         )
     rank_zero_warn(message)
 

@@ -76,7 +76,7 @@ def print_completions(judged: Sequence[JudgedRollout], rewards: Tensor, advantag
         title: Printed first.
     """
     console = Console()
-    console.print(Text(title))
+    console.print(Text(f"{title}\n✓ as desired (of a negative weight: not met), ✗ not, ? undecided"))
     greatest = float(advantages.abs().max()) if advantages.numel() else 0.0
     both = zip(judged, rewards.tolist(), advantages.tolist(), strict=True)
     for _, group in groupby(both, key=lambda row: row[0].sample.id):

@@ -33,6 +33,8 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         if isinstance(error, ImportError) and not proxy:
             raise
         reason = f"{proxy}." if proxy else str(error).partition("\n")[0]
+        if "/" in model and not means_a_folder(model):
+            reason = f"there is no folder of that name in {Path.cwd()}, and as a name of the hub: {reason}"
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{model!r} comes with code of its own, which is run only if asked to: read it, then give "

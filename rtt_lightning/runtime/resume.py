@@ -40,7 +40,8 @@ def find_checkpoint(given: str | Path, begin: bool) -> str | None:
     found = _newest(path) if path.is_dir() else None
     if found is None and not begin:
         raise UserError(f"no checkpoint in {path}; {ADVICE}")
-    rank_zero_info(f"resuming from {found}" if found else f"no checkpoint in {path} yet: starting from the beginning")
+    said = f"{'resuming from' if begin else 'reading'} {found}"
+    rank_zero_info(said if found else f"no checkpoint in {path} yet: starting from the beginning")
     return None if found is None else str(found)
 
 

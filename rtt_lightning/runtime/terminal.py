@@ -6,13 +6,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
 MAX_LISTED = 20
+PACKAGE = Path(__file__).parents[1]
 EVERY_SECONDS = 60.0
 """Seconds between two lines about something slow."""
 CHATTER = ("💡 Tip", "GPU available", "TPU available", "Seed set to", "Failed to load CPU gemm_4bit_forward")
@@ -46,6 +49,13 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(_is_about_the_run)
     for message in ABOUT_LIBRARIES:
         warnings.filterwarnings("ignore", message=message)
+    warnings.formatwarning = partial(_formatted, warnings.formatwarning)
+
+
+def _formatted(usual: Callable[..., str], message: Warning | str, kind: type[Warning], file: str, *rest: Any) -> str:
+    """A warning of ours as its message alone: it is about the run, and no place of the code helps there."""
+    ours = kind is UserWarning and Path(file).is_relative_to(PACKAGE)
+    return f"warning: {message}\n" if ours else usual(message, kind, file, *rest)
 
 
 def endure() -> None:

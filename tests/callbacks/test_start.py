@@ -131,7 +131,9 @@ def test_criteria_that_no_span_can_be_had_of_are_counted() -> None:
     verifier, code = Router(judge=judge(DEAD), code=CodeVerifier()), Criterion("By code.", "code", {"source": "x"})
     samples = [with_rules(*sample("tea", "sea").criteria), with_rules(code), with_rules(*sample("tea").criteria)]
     said = without_credit(samples, RuleSpans(), verifier)
-    assert said.startswith("4 of 7 criteria earn no token-level credit from RuleSpans, such as 'Mention tea.' (judge)")
+    assert said.startswith(
+        "4 of 7 criteria are trained at response level only, such as 'Mention tea.' (judge): the rel"
+    )
     assert "RTT" not in said  # whatever the algorithm is
     assert without_credit([with_rules()], RuleSpans(), verifier) == ""
     assert without_credit(samples, UniformRelevance(), verifier).startswith("7 of 7 criteria")
@@ -143,15 +145,14 @@ def test_a_discriminator_is_blind_to_criteria_that_leave_it_no_room(tmp_path: Pa
     long = Criterion("Mention tea, " * 20, "judge")
     relevance = DiscriminatorRelevance(str(tmp_path / "it.ckpt"))
     said = without_credit([with_rules(long)], relevance, RuleVerifier())
-    assert said.startswith(
-        "1 of 2 criteria earn no token-level credit from DiscriminatorRelevance, such as 'Mention tea"
-    )
+    assert said.startswith("1 of 2 criteria are trained at response level only, such as 'Mention tea, Mention tea")
+    assert "relevance of DiscriminatorRelevance cannot vary" in said
 
 
 def test_it_is_said_of_schemes_alone_that_read_relevance(policy_args: Args, recwarn: pytest.WarningsRecorder) -> None:
     def warnings(*flags: str) -> list[str]:
         main([*policy_args("fit"), "--rollout.relevance=rtt_lightning.UniformRelevance", *flags])
-        return [str(w.message) for w in recwarn if "earn no token-level credit" in str(w.message)]
+        return [str(w.message) for w in recwarn if "at response level only" in str(w.message)]
 
     assert warnings("--model.init_args.algorithm=rtt_lightning.GRPO") == []
     assert len(warnings()) == 1

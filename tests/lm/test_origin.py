@@ -138,7 +138,7 @@ def test_a_discriminator_knows_its_body(tiny_model: str, tmp_path: Path) -> None
     (tmp_path / "body").rename(tmp_path / "moved")
     load(path, body=str(tmp_path / "moved"))
     one_number(copy(tiny_model, tmp_path / "body"))
-    with pytest.raises(ValueError, match=r"other base weights .*accept_mismatch of DiscriminatorRelevance"):
+    with pytest.raises(ValueError, match=r"other base weights .* by accept_mismatch of DiscriminatorRelevance"):
         load(path)
     with pytest.warns(UserWarning, match="other base weights"):
         load(path, accept_mismatch=True)

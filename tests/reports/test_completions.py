@@ -95,6 +95,7 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(
     shown = capsys.readouterr().out
     for text in (
         f"window {MARKUP}",
+        "✓ as desired (of a negative weight: not met), ✗ not, ? undecided",
         f"P {MARKUP}",
         f"  1 Criterion 0 of {MARKUP} (weight -0.5)",
         f"  2 Criterion 1 of {MARKUP} (weight 0.5)",

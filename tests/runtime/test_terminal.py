@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,15 @@ def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(terminal.announced("ab", 2, "responses")) == ["a", "b"]
     assert capsys.readouterr().out == ""
+
+
+def test_a_warning_of_ours_is_its_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with warnings.catch_warnings():
+        terminal.quieten()
+    ours, other = (str(terminal.PACKAGE / "callbacks/start.py"), "/somewhere/else.py")
+    assert warnings.formatwarning("slow", UserWarning, ours, 3) == "warning: slow\n"
+    assert warnings.formatwarning("slow", UserWarning, other, 3).startswith("/somewhere/else.py:3: UserWarning: slow")
 
 
 def test_one_is_no_plural_and_what_is_not_known_is_a_dash() -> None:

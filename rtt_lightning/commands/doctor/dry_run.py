@@ -176,6 +176,7 @@ def _outside(parts: Any, policy: PolicyModule, trainer: Trainer) -> list[Finding
             found += [Finding("cost", str(cost), None if cost.over else True) for cost in costs]
             doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
             found += [Finding(name, doubt, None) for doubt in doubts or ()]
+            found += [Finding(name, "was asked a question, and answers")] if costs and doubts == [] else []
     if policy.token_credit:
         train = [record.sample for record in data.records["train"]]
         said = _attempt(

@@ -71,7 +71,7 @@ def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch:
     """
     model = RelevanceModel(config)
     saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
-    check_origin(saved, asdict(config) | model.base(), accept_mismatch)
+    check_origin(saved, asdict(config) | model.base(), accept_mismatch, "accept_mismatch of DiscriminatorRelevance")
     fill_weights(model, state["state_dict"], PREFIX)
     return model
 

@@ -82,7 +82,7 @@ class Store:
         values = {"prompt": prompt, "completion": completion, "money": money}
         values |= {"tokens": self.budget_tokens, "most": self.budget_money}
         if not self._do(lambda: self._file.execute(statement, values).rowcount):
-            raise OutsideFailure(self._over_budget())
+            raise OutsideFailure(self._over_budget(prompt + completion, money))
 
     def settle(self, prompt: int, completion: int, money: float) -> None:
         """Add what a call cost beyond what was reserved; negative if it cost less."""
@@ -94,13 +94,21 @@ class Store:
         row = self._do(lambda: self._file.execute("SELECT calls, prompt, completion, money FROM spent").fetchone())
         return dict(zip(("calls", "prompt_tokens", "completion_tokens", "money"), map(float, row), strict=True))
 
-    def _over_budget(self) -> str:
-        spent, where = self.spent(), self.path or "memory"
-        tokens = spent["prompt_tokens"] + spent["completion_tokens"]
+    def _over_budget(self, tokens: int, money: float) -> str:
+        """The message about a call of up to so many tokens and so much money."""
+        spent = self.spent()
+        used = spent["prompt_tokens"] + spent["completion_tokens"]
+        limits = [
+            f"{what}: {most - was:.8g} left of {most:.8g}, and the next call may take up to {least:.8g}"
+            for what, was, most, least in (
+                ("tokens", used, self.budget_tokens, tokens),
+                ("money", spent["money"], self.budget_money, money),
+            )
+            if most is not None
+        ]
         return (
-            f"the judge's budget is spent: {tokens:.0f} tokens of {self.budget_tokens or 'any number'}, money "
-            f"{spent['money']:.4f} of {self.budget_money or 'any amount'} ({where}). Its verdicts are kept: raise the "
-            "budget, then resume with --ckpt_path"
+            f"the judge's budget does not cover another call ({'; '.join(limits)}), as {self.path or 'memory'} counts. "
+            "Its verdicts are kept: raise the budget and run again; a run that has checkpoints goes on with --ckpt_path"
         )
 
     def _open(self, path: Path | None) -> None:

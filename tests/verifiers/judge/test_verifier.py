@@ -199,7 +199,7 @@ def test_a_budget_ends_the_run_before_the_call_that_could_exceed_it(concurrency:
     budget = Budget(money=0.04, prompt_price=10.0, completion_price=20.0)
     with judge_server() as url:
         one = judge(url, budget=budget, limits=Limits(concurrency=concurrency), max_completion_tokens=100)
-        with pytest.raises(OutsideFailure, match=r"money 0\.\d+ of 0.04"):
+        with pytest.raises(OutsideFailure, match=r"money: 0\.\d+ left of 0.04"):
             one.verify_all(pairs)
         spent, has = one.metrics(), seen(url)
     # 100 prompt tokens and 10 of the reply cost 0.0012 a call; each is reserved as some 1,200 and 100, at 0.014.
