@@ -91,7 +91,8 @@ class RubricDataModule(LightningDataModule):
             return self._parsed(split)
         if self.source.rows("val"):
             raise UserError(
-                "data.val_share holds out training prompts, but the source has validation rows; set one of them"
+                f"data.val_share {self.val_share} holds out training prompts, but the source has validation rows: set "
+                "data.val_share 0 to use these"
             )
         records = self._parsed("train")
         kept = [r for r in records if held_out(r, self.val_share, self.view.held_out_seed) == (split == "val")]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.rows import read_rows
+from rtt_lightning.datamodules.sources import ConstraintPrompts
 from rtt_lightning.lm.reasoning import KNOWN, given_answer_span
 from rtt_lightning.runtime.terminal import listed
 from rtt_lightning.types import Marks, Message, Rollout, RubricSample
@@ -18,7 +19,7 @@ def answered(
     """The responses of a file, each with every rubric that the data holds for its prompt.
 
     Args:
-        data: With a val split.
+        data: With its records; of whichever split.
         reasoning: Marks that reasoning stands between; null for all that are known.
         file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several. Prompts
             may have lost or gained white space on the way, as long as one prompt of the data alone can be meant.
@@ -26,12 +27,14 @@ def answered(
     Raises:
         UserError: If rows are not such, or answer no prompt of the data.
     """
-    samples = [record.sample for record in data.records["val"]]
+    samples = data.samples()
     groups: defaultdict[str, list[int]] = defaultdict(list)  # a prompt may stand in the data with several rubrics
     for group, sample in enumerate(samples):
         groups[_key(sample.messages)].append(group)
     responses = _read(file)
-    prompts = _matches(groups, [prompt for prompt, _ in responses])
+    builtin = isinstance(data.source, ConstraintPrompts)  # the default
+    where = "built-in prompts (no data is named)" if builtin else "train and val data"
+    prompts = _matches(groups, [prompt for prompt, _ in responses], where)
     rows: list[tuple[RubricSample, Rollout]] = []
     counts: Counter[int] = Counter()
     for prompt, response in responses:
@@ -63,7 +66,7 @@ def _read(file: str) -> list[tuple[str, str]]:
     return found
 
 
-def _matches(known: Collection[str], asked: Sequence[str]) -> dict[str, str]:
+def _matches(known: Collection[str], asked: Sequence[str], where: str) -> dict[str, str]:
     """The prompt of the data for each that was answered: the same one, else the one that differs in white space."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for prompt in known:
@@ -72,8 +75,8 @@ def _matches(known: Collection[str], asked: Sequence[str]) -> dict[str, str]:
     unknown = [prompt for prompt in asked if not matches[prompt]]
     if unknown:
         raise UserError(
-            f"{len(unknown)} of {len(asked)} responses are to prompts that the data does not hold, such as "
-            f"{unknown[0][:80]!r}; are they to this benchmark?"
+            f"{len(unknown)} of {len(asked)} responses are to prompts that are not in the {where}, such as "
+            f"{unknown[0][:80]!r}; give the data with these prompts by --config or --data.source"
         )
     doubtful = [prompt for prompt in asked if len(matches[prompt]) > 1]
     if doubtful:

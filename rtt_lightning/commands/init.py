@@ -10,7 +10,8 @@ from rtt_lightning.types.errors import UserError
 RUN = """\
 # Look first:  rtt data check {data};  rtt doctor --config {file}   (memory, data, judge)
 # Run:         rtt fit --config {file}   (goes on from its last checkpoint with --ckpt_path {folder}/checkpoints)
-# Compare:     rtt validate --config {file}, before and with --ckpt_path after
+# Compare:     rtt validate --config {file} before, and with --ckpt_path {folder}/checkpoints after training;
+#              rtt compare {folder}/completions/validate.parquet {folder}/completions/validate-000100.parquet
 model:
   init_args:
     model: {model}  # folder or hub name of an instruct model
@@ -29,9 +30,9 @@ data:
     init_args: {{prompts: 4}}  # per update, each with sampling.n responses
 rollout:
   relevance: {{class_path: rtt_lightning.RuleSpans}}  # or a discriminator: methods/rtt.yaml
-{verifier}  sampling: {{n: 8, max_new_tokens: 256}}
+{verifier}  sampling: {{n: 8, max_new_tokens: 256, temperature: 1.0}}  # 0.8 for small models
   evaluation: {{n: 1, max_new_tokens: 256, temperature: 0.7, top_p: 0.8, top_k: 20}}
-  output: {folder}/completions  # parquet, one file per window
+  output: {folder}/completions  # parquet, one file per window and per evaluation
 trainer:
   max_steps: 100
   precision: auto  # bf16-mixed on a device that computes in bf16, else 32-true

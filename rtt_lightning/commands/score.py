@@ -33,12 +33,13 @@ from rtt_lightning.verifiers.judging import judge, judge_again
 MOST_ROWS = 20
 HELP = """Two kinds of files are scored, a .jsonl, .json or .parquet each:
 
-  responses    rows of `prompt` and `response` of any system, to the val
+  responses    rows of `prompt` and `response` of any system, to val or train
                prompts of the data (--config benchmarks/ifbench.yaml):
                accuracies, written to rollout.output
   completions  rows or a folder as `rtt fit`, `validate` and `predict` write
                them: judged again (--config judges/openai.yaml), and how far
-               the new verdicts agree with the saved ones
+               the new verdicts agree with the saved ones; of a folder with
+               windows these alone
 
 No model is loaded. Flags and files are those of `rtt validate`; what they say
 of model and trainer is not used."""
@@ -80,10 +81,10 @@ def command(name: str, args: Sequence[str]) -> None:
 
 
 def score(data: RubricDataModule, rollout: RolloutCallback, file: str, against: str | None, output: str | None) -> None:
-    """Judge the responses of a file to the validation prompts, as `rtt validate` judges those of a model.
+    """Judge the responses of a file to prompts of the data, as `rtt validate` judges those of a model.
 
     Args:
-        data: With a val split.
+        data: Without records yet.
         rollout: Whose verifier, ``loose`` and ``output`` are used.
         file: See `answered`.
         against: File of the same responses with verdicts to compare with, such as people's.
@@ -93,7 +94,7 @@ def score(data: RubricDataModule, rollout: RolloutCallback, file: str, against: 
         UserError: See `answered`; and if the verifier cannot decide the data's criteria.
     """
     data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
-    data.setup("validate")
+    data.setup("fit")  # train and val
     verifier = rollout.collector.verifier
     data.check_criteria(verifier.problems)
     rows = answered(data, rollout.collector.reasoning, file)
@@ -160,7 +161,7 @@ def _gold(saved: Sequence[JudgedRollout], file: str) -> list[JudgedRollout]:
     if missing:
         raise UserError(
             f"{file} lacks {len(missing)} of {len(saved)} responses, or some of their criteria, such as one to "
-            f"{missing[0]!r}"
+            f"{missing[0]!r}; `rtt compare` takes other responses to the same prompts"
         )
     return gold
 

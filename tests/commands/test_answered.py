@@ -10,6 +10,7 @@ import pytest
 from rtt_lightning.cli import answer
 from rtt_lightning.commands.score import command
 from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.types.errors import UserError
 
 ROWS = [
     {"key": key, "prompt": prompt, "instruction_id_list": names, "kwargs": [{}] * len(names)}
@@ -100,6 +101,16 @@ def test_an_answer_begins_behind_the_reasoning_and_its_blank_lines(
     assert [row["verdicts_strict"] for row in rows] == [[met] for met in judged_without.values()]
 
 
+def test_training_prompts_are_known_as_well_and_without_data_that_is_said(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", [{**ROWS[0], "key": 9, "prompt": "Nine."}])
+    responses = [*ANSWERS, {"prompt": "Nine.", "response": "no comma"}]
+    validate(tmp_path, f"--data.source.init_args.train={train}", responses=responses)
+    rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
+    assert [row["prompt"] for row in rows] == ["Nine.", "One.", "Two.", "Three."]
+    with pytest.raises(UserError, match=r"not in the built-in prompts \(no data is named\), .* by --config or --data"):
+        command("score", [str(tmp_path / "responses.jsonl")])
+
+
 def test_several_responses_to_a_prompt_are_samples_of_it(tmp_path: Path) -> None:
     responses = [*ANSWERS, {"prompt": "Three.", "response": "no comma"}, {"prompt": "Three.", "response": "a, b"}]
     validate(tmp_path, responses=responses)
@@ -152,7 +163,7 @@ def test_conversations_are_told_apart_by_all_their_turns(tmp_path: Path) -> None
     [
         (
             [{"prompt": "Four.", "response": "x"}],
-            "1 of 1 responses are to prompts that the data does not hold, such as 'Four.'",
+            "1 of 1 responses are to prompts that are not in the train and val data, such as 'Four.'; give the data",
         ),
         ([{"prompt": "One."}], r"each row needs `prompt` .* and `response` .*\n  line 1: {'prompt': 'One.'}"),
         ([{"prompt": "One.", "response": None}], "line 1: {'prompt': 'One.', 'response': None}"),

@@ -30,6 +30,11 @@ def test_a_run_begins_from_it(tiny_model: str, data: Path, tmp_path: Path, monke
     assert run.trainer.global_step == 1
     assert len(run.datamodule.records["val"]) > 0
     assert [*Path("runs/mine/completions").glob("*.parquet")]
+    after = run.trainer.checkpoint_callback.folder
+    assert f"--ckpt_path {after} after" in text
+    main(["validate", "--config", "mine.yaml", "--ckpt_path", str(after), *short])
+    main(["validate", "--config", "mine.yaml", *short])
+    answer(["compare", *(f"runs/mine/completions/validate{of}.parquet" for of in ("", "-000001"))])
 
 
 def test_a_judge_is_asked_where_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_share_outside_zero_to_one_is_refused(share: float) -> None:
 
 def test_a_share_beside_validation_rows_is_refused(tmp_path: Path) -> None:
     source = RecordFiles(*(write(tmp_path / name, ["x"]) for name in ("a.jsonl", "b.jsonl")))
-    with pytest.raises(ValueError, match="the source has validation rows; set one of them"):
+    with pytest.raises(ValueError, match=r"the source has validation rows: set data.val_share 0"):
         load(source, "train", val_share=0.1)
 
 
