@@ -46,3 +46,13 @@ def test_a_socks_proxy_before_the_hub_is_a_message_with_the_mend(
         raise OSError("no.")
     with pytest.raises(ImportError, match="another"), reading("it", str(tmp_path), "a file"):
         raise ImportError("another")
+
+
+def test_a_name_that_may_be_either_says_that_there_is_no_such_folder() -> None:
+    with (
+        pytest.raises(
+            ValueError, match=r"'owner/x': there is no folder of that name in .*, and as a name of the hub: no"
+        ),
+        reading("a model", "owner/x", "config.json"),
+    ):
+        raise OSError("no answer")
