@@ -51,6 +51,9 @@ def renamed(given: Sequence[Given]) -> tuple[list[Given], list[str]]:
     if model_class(given) not in OURS:
         algorithm = ""
     given = [_models(each, algorithm, said) for each in given]
+    weighed = [name for each in given for rollout in _rollouts(each.tree) if (name := class_of(rollout["relevance"]))]
+    if weighed and weighed[-1].endswith(".DiscriminatorRelevance"):
+        given = [_relevance(each, said) for each in given]
     changes = "; ".join(f"{old} is now {new}" for old, new in said.items())
     return given, [f"spelt as in version 0.1, which the next release will not read: {changes}"] if said else []
 
@@ -70,6 +73,24 @@ def _classes(each: Given, said: dict[str, str]) -> Given:
 
     value = new(each.value)
     return each if value == each.value else each.saying(each.flag, value)
+
+
+def _rollouts(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings that name a relevance source, or arguments of one."""
+    rollouts = (settings["rollout"] for settings in runs_in(tree, "rollout"))
+    return [rollout for rollout in rollouts if isinstance(rollout, dict) and "relevance" in rollout]
+
+
+def _relevance(each: Given, said: dict[str, str]) -> Given:
+    """Without the number of pairs that a discriminator read at a time."""
+    tree = deepcopy(each.tree)
+    for rollout in _rollouts(tree):
+        arguments = arguments_of(rollout["relevance"])
+        if arguments.pop("batch_size", None) is not None:
+            said["rollout.relevance.init_args.batch_size, of pairs,"] = "batch_tokens, by default what suits the device"
+            named = class_of(rollout["relevance"])
+            rollout["relevance"] = ({"class_path": named} if named else {}) | {"init_args": arguments}
+    return each if tree == each.tree else each.saying("--config", tree)
 
 
 def _models(each: Given, algorithm: str, said: dict[str, str]) -> Given:

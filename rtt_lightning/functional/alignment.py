@@ -14,6 +14,10 @@ from torch import Tensor
 from rtt_lightning.types import Span
 from rtt_lightning.types.axes import Bool, Float, Int
 
+Bounds = Int[Tensor, "token 2"]
+Offsets = Sequence[Span] | Bounds
+"""Where each token begins and ends."""
+
 
 def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
     """Text of a token sequence, and the characters that each token carries.
@@ -35,18 +39,18 @@ def decode_with_offsets(tokens: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]
     return text, tuple((start, min(end, len(text))) for start, end in offsets)
 
 
-def spans_to_tokens(spans: Sequence[Span], offsets: Sequence[Span]) -> Bool[Tensor, " token"]:
+def spans_to_tokens(spans: Sequence[Span], offsets: Offsets) -> Bool[Tensor, " token"]:
     """Tokens that carry at least one character of a span.
 
     Spans may overlap or be empty. Example: spans ((2, 5),), offsets ((0, 3), (3, 3), (3, 6), (6, 8)) ->
     (True, False, True, False).
     """
-    hit = [any(max(a, start) < min(b, end) for a, b in spans) for start, end in _whole(offsets)]
-    return torch.tensor(hit, dtype=torch.bool)
+    (first, last), (start, end) = bounds(spans).T[..., None], _whole(bounds(offsets)).T
+    return (first.maximum(start) < last.minimum(end)).any(0)
 
 
 def transfer(
-    values: Float[Tensor, "rubric source"], source: Sequence[Span], target: Sequence[Span]
+    values: Float[Tensor, "rubric source"], source: Offsets, target: Offsets
 ) -> Float[Tensor, "rubric target"]:
     """Transfer token values of one tokenizer to the tokens of another, by characters of the same text.
 
@@ -61,8 +65,8 @@ def transfer(
     Returns:
         Values, 0 for target tokens without a covered character.
     """
-    source = _whole(source)
-    length = max((end for _, end in (*source, *target)), default=0)
+    source, target = _whole(bounds(source)), bounds(target)
+    length = int(torch.cat([source, target]).amax()) if len(source) + len(target) else 0
     token, position = _characters(source)
     sharers = torch.zeros(length).index_add(0, position, torch.ones(len(position)))
     summed = values.new_zeros(len(values), length).index_add(1, position, values[:, token])
@@ -74,19 +78,21 @@ def transfer(
     return totals / counts.clamp(min=1)
 
 
-def _whole(offsets: Sequence[Span]) -> list[Span]:
+def bounds(spans: Offsets) -> Bounds:
+    """Where each begins and ends, as a tensor."""
+    return torch.as_tensor(spans, dtype=torch.long).reshape(-1, 2)
+
+
+def _whole(offsets: Bounds) -> Bounds:
     """Offsets extended by the characters between tokens, if any."""
-    found, last = [], 0
-    for start, end in offsets:
-        found.append((min(start, last), end))
-        last = max(last, end)
-    return found
+    start, end = offsets.T
+    last = torch.cat([end.new_zeros(1), end.cummax(0).values])[:-1]
+    return torch.stack([start.minimum(last), end], 1)
 
 
-def _characters(spans: Sequence[Span]) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+def _characters(spans: Bounds) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
     """Every (span index, character) pair of the spans."""
-    bounds = torch.tensor(spans, dtype=torch.long).reshape(-1, 2)
-    lengths = (bounds[:, 1] - bounds[:, 0]).clamp(min=0)
-    index = torch.repeat_interleave(torch.arange(len(bounds)), lengths)
+    lengths = (spans[:, 1] - spans[:, 0]).clamp(min=0)
+    index = torch.repeat_interleave(torch.arange(len(spans)), lengths)
     first = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
-    return index, torch.arange(len(index)) - first + bounds[index, 0]
+    return index, torch.arange(len(index)) - first + spans[index, 0]

@@ -45,15 +45,16 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
     if longest_rows(causal.config):
         refuse_long_rows(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
     layout = packed_row(batch) if share and may_share(causal) else padded_rows(batch)
-    return layout_logprobs(causal, layout, mask.shape)
+    return layout_logprobs(causal, layout, batch)
 
 
-def layout_logprobs(causal: Any, layout: Layout, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """The result of `response_logprobs`, of that ``shape``. Control flow here depends only on shapes."""
+def layout_logprobs(causal: Any, layout: Layout, batch: Sequences) -> tuple[Tensor, Tensor]:
+    """The result of `response_logprobs`. Control flow here depends only on shapes."""
     hidden = causal.base_model(input_ids=layout.ids, use_cache=False, **layout.reading).last_hidden_state
     head = causal.get_output_embeddings().weight
-    logprobs, entropy = token_logprobs(hidden[layout.predictors], head, layout.targets, layout.temperature)
-    zeros = torch.zeros(shape, device=hidden.device)
+    targets, temperature = batch["response_ids"][layout.cells], batch["temperature"][layout.cells[0]]
+    logprobs, entropy = token_logprobs(hidden[layout.predictors], head, targets, temperature)
+    zeros = torch.zeros(batch["response_ids"].shape, device=hidden.device)
     return zeros.index_put(layout.cells, logprobs), zeros.index_put(layout.cells, entropy)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.lm.attention import Segment, Segments
-from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.batches import TokenBatch
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,18 @@ class Layout:
         ids: ``[row position]`` tokens.
         reading: What the body is told beside them.
         cells: Row and column in the batch of each response token, ``[response token]`` each.
+        places: Row and position of the state of each of them, likewise.
         predictors: Row and position of the state that predicts each of them, likewise.
-        targets: ``[response token]``, these tokens.
-        temperature: ``[response token]``
     """
 
     ids: Tensor
     reading: dict[str, Tensor | Segments]
     cells: tuple[Tensor, Tensor]
+    places: tuple[Tensor, Tensor]
     predictors: tuple[Tensor, Tensor]
-    targets: Tensor
-    temperature: Tensor
 
 
-def padded_rows(batch: Sequences) -> Layout:
+def padded_rows(batch: TokenBatch) -> Layout:
     """Prompt and response of each row, right-padded. Positions are left to the model, which counts them itself."""
     starts, mask = batch["prompt_lengths"], batch["response_mask"]
     row, token = mask.nonzero(as_tuple=True)
@@ -41,10 +39,10 @@ def padded_rows(batch: Sequences) -> Layout:
     place = starts[row] + token
     ids[row, place] = batch["response_ids"][mask]
     seen = (torch.arange(ids.shape[1], device=starts.device) < total[:, None]).long()
-    return Layout(ids, {"attention_mask": seen}, *_responses(batch, row, token, (row, place - 1)))
+    return Layout(ids, {"attention_mask": seen}, (row, token), (row, place), (row, place - 1))
 
 
-def packed_row(batch: Sequences) -> Layout:
+def packed_row(batch: TokenBatch) -> Layout:
     """One row: each prompt, followed by the responses to it, which have the positions that they would have alone.
 
     ``attention_mask`` keeps the model from making one: the attention reads the segments.
@@ -78,19 +76,14 @@ def packed_row(batch: Sequences) -> Layout:
         "segments": Segments([segment for segment in segments if segment.length], device),
     }
     before = torch.where(token == 0, torch.tensor(ends, device=device)[row], place - 1)
-    return Layout(ids, reading, *_responses(batch, row, token, (torch.zeros_like(before), before)))
+    first_row = torch.zeros_like(row)
+    return Layout(ids, reading, (row, token), (first_row, place), (first_row, before))
 
 
-def tokens_read(batch: Sequences, share: bool) -> int:
+def tokens_read(batch: TokenBatch, share: bool) -> int:
     """Tokens that the body reads of a batch, padding included: in one row (``share``) or in rows of their own."""
     starts, lengths = batch["prompt_lengths"].tolist(), batch["response_mask"].sum(1).tolist()
     if not share:
         return len(starts) * max(map(sum, zip(starts, lengths, strict=True)), default=0)
     rows = zip(batch["prompt_ids"].tolist(), starts, strict=True)
     return sum(map(len, {tuple(prompt[:start]) for prompt, start in rows})) + sum(lengths)
-
-
-def _responses(
-    batch: Sequences, row: Tensor, token: Tensor, predictors: tuple[Tensor, Tensor]
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:
-    return (row, token), predictors, batch["response_ids"][batch["response_mask"]], batch["temperature"][row]

@@ -102,7 +102,7 @@ class CheckedForward:
         return {
             "model": type(causal).__name__,
             "attention": causal.config._attn_implementation,
-            "computes_in": str(_compute_dtype(causal)),
+            "computes_in": str(compute_dtype(causal)),
             "device": self.model.device.type,
             "recomputes": causal.is_gradient_checkpointing,
             "torch": str(torch.__version__),
@@ -222,21 +222,30 @@ def _own_logprobs(model: Any, batch: Sequences) -> tuple[Tensor, float]:
 def _rounding(causal: Any, logits: Tensor) -> float:
     """Nats between two computations of these logits ``[token vocabulary]`` that differ only in rounding.
 
+    That of states, relative to the spread of the logits over the vocabulary. The logits themselves are rounded by half
+    a unit in the last place of their size, on both sides.
+    """
+    dtype = compute_dtype(causal)
+    spread, size = logits.std(-1).mean(), logits.square().mean().sqrt()
+    return float(relative_rounding(causal, dtype) * spread + torch.finfo(dtype).eps * size)
+
+
+def relative_rounding(model: Any, dtype: torch.dtype) -> float:
+    """Relative error of states between two computations that differ only in rounding.
+
     A state of L layers is a sum of 2 L parts. Each is rounded by u, half a unit in the last place of the dtype, after
     products of d terms that are each rounded by v: independent relative errors of u + sqrt(d) v, together sqrt(2 L)
-    times that, relative to the spread of the logits over the vocabulary. Four times this is beyond chance. The logits
-    themselves are rounded by u of their size, on both sides.
+    times that. Four times this is beyond chance.
     """
-    layers = getattr(causal.config.get_text_config(decoder=True), "num_hidden_layers", 1)
-    width = causal.get_output_embeddings().weight.shape[-1]
-    u = torch.finfo(_compute_dtype(causal)).eps / 2
-    relative = u + width**0.5 * MATMUL_ROUNDING[torch.get_float32_matmul_precision()]
-    spread, size = logits.std(-1).mean(), logits.square().mean().sqrt()
-    return float(4 * (2 * layers) ** 0.5 * relative * spread + 2 * u * size)
+    layers = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", 1)
+    width = model.get_input_embeddings().weight.shape[-1]
+    u = torch.finfo(dtype).eps / 2
+    return 4 * (2 * layers) ** 0.5 * (u + width**0.5 * MATMUL_ROUNDING[torch.get_float32_matmul_precision()])
 
 
-def _compute_dtype(causal: Any) -> torch.dtype:
-    device = causal.device.type
+def compute_dtype(model: Any) -> torch.dtype:
+    """What a model computes in: that of autocast, else of its weights."""
+    device = model.device.type
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
-    return causal.get_output_embeddings().weight.dtype
+    return model.get_input_embeddings().weight.dtype

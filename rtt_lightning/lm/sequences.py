@@ -10,9 +10,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import Rollout
-from rtt_lightning.types.batches import Sequences
+from rtt_lightning.types.batches import Sequences, TokenBatch
 
-Tokens = TypeVar("Tokens", bound=Sequences)
+Tokens = TypeVar("Tokens", bound=TokenBatch)
 ROWS = 16
 """Responses per forward pass."""
 

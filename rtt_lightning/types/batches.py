@@ -24,17 +24,25 @@ class PromptBatch(TypedDict):
     updates: NotRequired[int]
 
 
-class Sequences(TypedDict):
-    """Prompts and responses in tokens, right-padded: what the forward reads.
+class TokenBatch(TypedDict):
+    """Prompts and responses in tokens, right-padded: what a body reads.
 
-    ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]``, ``response_mask [batch
-    token]`` bool, ``temperature [batch]``, and ``sampler_logprobs [batch token]``, NaN where the sampler gave none.
+    ``prompt_ids [batch prompt]``, ``prompt_lengths [batch]``, ``response_ids [batch token]`` and ``response_mask [batch
+    token]`` bool.
     """
 
     prompt_ids: Tensor
     prompt_lengths: Tensor
     response_ids: Tensor
     response_mask: Tensor
+
+
+class Sequences(TokenBatch):
+    """What the training forward of a policy reads.
+
+    Also ``temperature [batch]``, and ``sampler_logprobs [batch token]``, NaN where the sampler gave none.
+    """
+
     temperature: Tensor
     sampler_logprobs: Tensor
 

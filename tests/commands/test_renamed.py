@@ -18,6 +18,7 @@ OLD = ROOT / "tests/assets/v0.1.0/config.yaml"
 """What version 0.1.0 printed for `rtt fit --config configs/demo/policy.yaml`, as it saved it beside logs."""
 OLD_DISCRIMINATOR = "rtt_lightning.discriminator.DiscriminatorModule"
 NO_MODEL = "--model.init_args.model=none"
+SOURCE = "--rollout.relevance=rtt_lightning.DiscriminatorRelevance"
 
 
 def parsed(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[dict[str, Any], str]:
@@ -45,6 +46,7 @@ def test_an_old_saved_configuration_says_what_it_said(capsys: pytest.CaptureFixt
         text = yaml.safe_dump(before[group])
         for name, path in CLASSES.items():
             text = text.replace(name, path)
+        text = text.replace("batch_size: 64", "batch_tokens: null")
         assert now[group] == yaml.safe_load(text), group
     assert said.count("rtt: ") == 1
     assert "rtt_lightning.policy.RTT is now rtt_lightning.PolicyModule with rtt_lightning.RTT" in said
@@ -112,11 +114,23 @@ def test_a_method_that_is_named_later_takes_the_place_of_an_old_policy(
         ["--config", "demo/discriminator.yaml", "--model.init_args.lora.rank", "4"],
         ["--config", "methods/rtt.yaml", "--config", "demo/policy.yaml", "--responses", "x"],
         ["--config", "model: 3", "--model", "null", "--model.init_args", "text"],
+        [SOURCE, "--rollout.relevance=mine.Source", "--rollout.relevance.batch_size", "8"],
     ],
 )
 def test_what_is_no_old_spelling_is_left_as_it_is(args: list[str]) -> None:
     given = read_arguments(["fit", *args])
     assert renamed(given) == (given, [])
+
+
+@pytest.mark.parametrize("flag", ["init_args.batch_size=8", "batch_size=8", "init_args={batch_size: 8}"])
+def test_the_pairs_that_a_discriminator_read_at_a_time_are_no_longer_given(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = "--rollout.relevance.init_args.checkpoint=d.ckpt"
+    now, said = parsed(capsys, SOURCE, f"--rollout.relevance.{flag}", checkpoint, NO_MODEL)
+    expected = {"checkpoint": "d.ckpt", "batch_tokens": None, "model": None, "accept_mismatch": False}
+    assert now["rollout"]["relevance"]["init_args"] == expected
+    assert "rollout.relevance.init_args.batch_size, of pairs, is now batch_tokens, by default what suits" in said
 
 
 @pytest.mark.parametrize(("old", "new"), CLASSES.items())

@@ -105,12 +105,11 @@ def test_its_checkpoint_alone_makes_a_relevance_source(tmp_path: Path, tiny_mode
     source = DiscriminatorRelevance(str(path))
     loaded = load(source.checkpoint)
     assert loaded.config == run.model.config
-    pairs = [("Use tea.", "a cup of tea"), ("Use owl.", "no")]
-    run.model.relevance.eval()
-    again = relevance_of(run.model.relevance, pairs, 2)
-    for (one, spans), (other, _) in zip(relevance_of(loaded, pairs, 2), again, strict=True):
+    pairs = loaded.encode(["Use tea.", "Use owl."], ["a cup of tea", "no"])
+    again = relevance_of(run.model.relevance.eval(), pairs, 100)
+    for pair, one, other in zip(pairs, relevance_of(loaded, pairs, 100), again, strict=True):
         assert torch.equal(one, other)
-        assert len(one) == len(spans)
+        assert len(one) == len(pair.offsets)
 
 
 def test_accumulation_gives_the_mean_over_all_tokens_of_the_update(tmp_path: Path, tiny_model: str) -> None:
@@ -136,10 +135,12 @@ def test_each_pair_is_tokenised_once_an_epoch(tmp_path: Path, tiny_model: str, m
     run = fit(tmp_path, tiny_model, "--data.view.init_args.batch_size=4", *flags)
     pairs = len(run.datamodule.records["train"])
     assert run.trainer.global_step == 2 * -(-pairs // 8)
-    for start in ("We saw", "Identify which tokens"):
-        counts = Counter(text for text in texts if text.startswith(start))
-        assert sum(counts.values()) == 2 * pairs
-    assert set(Counter(text for text in texts if text.startswith("We saw")).values()) == {2}
+    responses, prefixes = (
+        Counter(text for text in texts if text.startswith(start)) for start in ("We saw", "Identify which tokens")
+    )
+    assert len(responses) == pairs
+    assert set(responses.values()) == {2}
+    assert 2 < max(prefixes.values()) <= run.trainer.global_step  # several pairs of an update have the same criterion
 
 
 def test_without_pairs_the_network_runs_and_nothing_moves(tiny_model: str) -> None:
@@ -154,12 +155,12 @@ def test_without_pairs_the_network_runs_and_nothing_moves(tiny_model: str) -> No
 def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model))
     [pair] = model.encode(["{criterion} {response}"], ["x"])
-    assert "{criterion} {response}" in model.tokenizer.decode(pair.ids)
+    assert "{criterion} {response}" in model.tokenizer.decode([*pair.prefix])
 
 
 def test_an_overlong_criterion_is_kept_and_the_cut_is_counted(tiny_model: str) -> None:
     model = RelevanceModel(RelevanceConfig(tiny_model, max_length=40))
     [pair] = model.encode(["Use tea."], ["word " * 60])
-    assert "Use tea." in model.tokenizer.decode(pair.ids)
+    assert "Use tea." in model.tokenizer.decode([*pair.prefix])
     assert pair.cut > 0
-    assert len(pair.offsets) + pair.start == len(pair.ids) == 40
+    assert len(pair.prefix) + len(pair.offsets) == len(pair.prefix) + len(pair.response) == 40

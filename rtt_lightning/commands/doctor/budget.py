@@ -24,7 +24,8 @@ MEASURES = {
     "gathered layers": "adapters, or a smaller model",
     "activations": "model.init_args.gradient_checkpointing true, a higher trainer.accumulate_grad_batches, a lower "
     "rollout.sampling.max_new_tokens; for a discriminator a lower data.view.init_args.batch_size",
-    "workspace": "a higher trainer.accumulate_grad_batches, a lower batch_size of rollout.engine and rollout.relevance",
+    "workspace": "a higher trainer.accumulate_grad_batches, a lower batch_size of rollout.engine, or batch_tokens of "
+    "rollout.relevance",
 }
 """How to reduce each holder of memory."""
 

@@ -20,11 +20,12 @@ from rtt_lightning.engines.base import Sampling
 from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
 from rtt_lightning.lm.forward import layout_logprobs, may_share
-from rtt_lightning.lm.layout import packed_row, padded_rows
+from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
-from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel
+from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel, token_batch
+from rtt_lightning.types.batches import TokenBatch
 
 Holders = dict[str, int]
 """Bytes by holder."""
@@ -65,21 +66,26 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
         "response_mask": mask,
         "temperature": torch.ones(len(mask)),
     }
-    causal: Any = without_adapters(network)
-    layout = packed_row(batch) if may_share(causal) else padded_rows(batch)
-
-    def forward() -> Tensor:
-        # Made again, so that these are fake too.
-        reading = {name: told.clone() if isinstance(told, Tensor) else told for name, told in layout.reading.items()}
-        return layout_logprobs(causal, replace(layout, ids=layout.ids.clone(), reading=reading), mask.shape)[0]
-
-    return forward, rows, layout.ids.shape
+    layout = _layout(network, batch)
+    return lambda: layout_logprobs(without_adapters(network), _fake(layout), batch)[0], rows, layout.ids.shape
 
 
-def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> Tensor:
-    """Forward of pairs of ``length`` tokens, all of the response."""
-    read = [EncodedPair([0] * size, 0, [(0, 0)] * size, 0) for size in [length] * (pairs - 1) + [length - (pairs > 1)]]
-    return network(read)[0]
+def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> tuple[Callable[[], Tensor], Rows, Any]:
+    """The same of pairs of ``length`` tokens, all of the response."""
+    tokens = torch.zeros(length, dtype=torch.long)
+    batch = token_batch([EncodedPair((), tokens[index > 0 :], (), 0) for index in range(pairs)])
+    layout = _layout(network.network, batch)
+    return lambda: network.logits(_fake(layout), batch), Rows(pairs, 1, 0, length), layout.ids.shape
+
+
+def _layout(network: nn.Module, batch: TokenBatch) -> Layout:
+    return packed_row(batch) if may_share(without_adapters(network)) else padded_rows(batch)
+
+
+def _fake(layout: Layout) -> Layout:
+    """Made again, so that what is read is fake too."""
+    reading = {name: told.clone() if isinstance(told, Tensor) else told for name, told in layout.reading.items()}
+    return replace(layout, ids=layout.ids.clone(), reading=reading)
 
 
 def training_memory(
@@ -126,12 +132,12 @@ def sampling_memory(
 
 
 @torch.no_grad()
-def relevance_memory(reader: RelevanceModel, pairs: int, length: int, memory: Allocations, bf16: bool) -> Holders:
+def relevance_memory(reader: RelevanceModel, forward: Callable[[], Tensor], memory: Allocations, bf16: bool) -> Holders:
     """Memory of a frozen discriminator, on the meta device, that reads pairs."""
     imagine(reader)
     before = memory.peak = memory.live
     with in_bf16(bf16):
-        discriminator_forward(reader, pairs, length)
+        forward()
     return {"workspace": memory.peak - before}
 
 

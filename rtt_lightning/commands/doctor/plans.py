@@ -204,9 +204,8 @@ def _policy_run(
             reader = RelevanceModel(config)
         held["discriminator"] = frozen_bytes(reader.requires_grad_(False), config.lora)
         length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
-        run.passes["weighing"] = partial(
-            relevance_memory, reader, collector.relevance.batch_size, length, bf16=place.gpu
-        )
+        forward, *_ = discriminator_forward(reader, max(1, collector.relevance.tokens(place.gpu) // length), length)
+        run.passes["weighing"] = partial(relevance_memory, reader, forward, bf16=place.gpu)
     return run
 
 
@@ -216,8 +215,7 @@ def _discriminator_run(module: DiscriminatorModule, data: RubricDataModule, view
         reader = RelevanceModel(config, place.dtype)
     texts = [config.template.replace("{criterion}", pair["criterion"]) + pair["response"] for pair in pairs]
     length = min(config.max_length, max(len(ids) for ids in reader.tokenizer(texts)["input_ids"]))
-    forward = partial(discriminator_forward, reader, view.batch_size, length)
-    return _Run(reader.network, config.lora, forward, Rows(view.batch_size, 1, 0, length), (view.batch_size, length))
+    return _Run(reader.network, config.lora, *discriminator_forward(reader, view.batch_size, length))
 
 
 def _numel(network: nn.Module, trained: bool = False) -> int:

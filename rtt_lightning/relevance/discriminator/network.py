@@ -11,11 +11,17 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForTokenClassification
 
+from rtt_lightning.lm.attention import use_segments
+from rtt_lightning.lm.forward import may_share
+from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora, add_adapters, load_model
+from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.lm.origin import adapted_layers, base_of
-from rtt_lightning.lm.sequences import padded
+from rtt_lightning.lm.selfcheck import a_few_tokens, compute_dtype, ordinary_words, relative_rounding
+from rtt_lightning.lm.sequences import on_device, padded
 from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
 from rtt_lightning.types import Span
+from rtt_lightning.types.batches import TokenBatch
 from rtt_lightning.types.errors import UserError
 
 TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\n\nCriteria: {criterion}\n\nResponse: "
@@ -56,16 +62,30 @@ class EncodedPair:
     """A (criterion, response) pair in tokens, cut to the longest input.
 
     Attributes:
-        ids: The prefix with the criterion, then the response.
-        start: Tokens of the whole prefix.
-        offsets: The characters that each response token carries.
+        prefix: Tokens before the response; pairs with the same ones may share the computation of them.
+        response: ``[token]``, those of the response that are read.
+        offsets: The characters that each of these carries.
         cut: Number of response tokens beyond ``max_length``.
     """
 
-    ids: list[int]
-    start: int
-    offsets: list[Span]
+    prefix: tuple[int, ...]
+    response: Tensor
+    offsets: Sequence[Span]
     cut: int
+
+
+NOTHING = EncodedPair((), torch.zeros(1, dtype=torch.long), ((0, 0),), 0)
+"""What the network reads where there is nothing to read."""
+
+
+def token_batch(pairs: Sequence[EncodedPair]) -> TokenBatch:
+    """Pairs as prompts and responses, on the CPU."""
+    return TokenBatch(
+        prompt_ids=padded([pair.prefix for pair in pairs], torch.long),
+        prompt_lengths=torch.tensor([len(pair.prefix) for pair in pairs]),
+        response_ids=padded([pair.response for pair in pairs], torch.long),
+        response_mask=padded([torch.ones_like(pair.response) for pair in pairs], torch.bool),
+    )
 
 
 class RelevanceModel(nn.Module):
@@ -86,27 +106,37 @@ class RelevanceModel(nn.Module):
         for module in body.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
+        body.config.use_cache = False
+        use_segments(body)
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
+        self._shares: bool | None = None
 
     def base(self) -> dict[str, Any]:
         """The model that its weights continue, as saved in a checkpoint."""
         return {**base_of(self.config.model, self.tokenizer), "targets": adapted_layers(self.network)}
 
     def encode(self, criteria: Sequence[str], responses: Sequence[str]) -> list[EncodedPair]:
-        """Pairs in tokens. Criterion and response are data: template marks in them are not expanded.
+        """Pairs in tokens; each text is tokenised once. Criterion and response are data: template marks in them are not
+        expanded.
 
         Raises:
             UserError: For a token beyond the embedding of the body.
         """
         if not criteria:
             return []
-        prefixes, longest = self.config.prefixes(self.tokenizer, criteria), self.config.max_length
-        encoded = self.tokenizer(list(responses), add_special_tokens=False, return_offsets_mapping=True)
+        longest, before, texts = self.config.max_length, dict.fromkeys(criteria), dict.fromkeys(responses)
+        prefixes = dict(zip(before, map(tuple, self.config.prefixes(self.tokenizer, [*before])), strict=True))
+        encoded = self.tokenizer([*texts], add_special_tokens=False, return_offsets_mapping=True)
+        ids = (torch.tensor(tokens, dtype=torch.long) for tokens in encoded["input_ids"])
+        tokens = dict(zip(texts, zip(ids, encoded["offset_mapping"], strict=True), strict=True))
         pairs = []
-        for prefix, ids, spans in zip(prefixes, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            read = spans[: max(0, longest - len(prefix))]
-            pairs.append(EncodedPair([*prefix, *ids][:longest], len(prefix), read, len(ids) - len(read)))
-        highest = max(token for pair in pairs for token in pair.ids)
+        for criterion, text in zip(criteria, responses, strict=True):
+            prefix, (response, spans) = prefixes[criterion], tokens[text]
+            room = max(0, longest - len(prefix))
+            cut = max(0, len(spans) - room)
+            pairs.append(EncodedPair(prefix[:longest], response[:room], spans[:room], cut))
+        read = (ids for pair in pairs for ids in (torch.tensor(pair.prefix), pair.response) if len(ids))
+        highest = max((int(ids.max()) for ids in read), default=0)
         if highest >= (rows := self.network.get_input_embeddings().weight.shape[0]):
             reason = without_embedding(self.tokenizer, highest, rows)
             raise UserError(f"the discriminator cannot read a token: {reason}")
@@ -115,16 +145,36 @@ class RelevanceModel(nn.Module):
     def forward(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         """Logits of the response tokens, fp32, 0 elsewhere, and their mask: both ``[batch token]``.
 
-        Without pairs the network still runs, so that every process takes part in its collectives.
+        Without anything to read the network still runs, so that every process takes part in its collectives.
         """
-        read, device = pairs or [EncodedPair([0], 1, [], 0)], self.network.device
-        ids = padded([pair.ids for pair in read], torch.long).to(device)
-        attention = padded([[1] * len(pair.ids) for pair in read], torch.long).to(device)
-        mask = padded([[True] * len(pair.offsets) for pair in read], torch.bool).to(device)
-        starts = torch.tensor([pair.start for pair in read], device=device)
-        logits = self.network(input_ids=ids, attention_mask=attention).logits[..., 0].float()
-        position = (starts[:, None] + torch.arange(mask.shape[1], device=device)).clamp(max=logits.shape[1] - 1)
-        return torch.where(mask, logits.gather(1, position), 0.0)[: len(pairs)], mask[: len(pairs)]
+        read = pairs if any(len(pair.response) for pair in pairs) else [*pairs, NOTHING]
+        batch = on_device(token_batch(read), self.network.device)
+        layout = packed_row(batch) if self.shares() else padded_rows(batch)
+        return self.logits(layout, batch)[: len(pairs)], batch["response_mask"][: len(pairs)]
+
+    def logits(self, layout: Layout, batch: TokenBatch) -> Tensor:
+        """``[batch token]``, see `forward`. Control flow here depends only on shapes."""
+        logits = self.network(input_ids=layout.ids, **layout.reading).logits[..., 0].float()
+        zeros = torch.zeros(batch["response_ids"].shape, device=logits.device)
+        return zeros.index_put(layout.cells, logits[layout.places])
+
+    def shares(self) -> bool:
+        """Whether pairs are read in one row, those of a criterion after one prefix: a body that reads to the right only
+        gives the same logits as for each alone. Found out the first time.
+        """
+        if self._shares is None:
+            self._shares = may_share(without_adapters(self.network)) and self._shares_exactly()
+        return self._shares
+
+    @torch.no_grad()
+    def _shares_exactly(self) -> bool:
+        """Whether two responses have the logits of rows of their own, but for rounding."""
+        batch = a_few_tokens(ordinary_words(self.tokenizer, self.network), self.network.device)
+        alone, mask = self.logits(padded_rows(batch), batch), batch["response_mask"]
+        gap = (self.logits(packed_row(batch), batch) - alone).abs()
+        body = without_adapters(self.network)
+        rounding = relative_rounding(body, compute_dtype(body)) * alone[mask].square().mean().sqrt()
+        return all(bool(row[read].median() <= rounding) for row, read in zip(gap, mask, strict=True))
 
 
 def _first_layers(model: str, layers: int) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """Relevance from a trained discriminator."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, islice
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.functional.alignment import spans_to_tokens, transfer
+from rtt_lightning.functional.alignment import bounds, spans_to_tokens, transfer
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceConfig, RelevanceModel
 from rtt_lightning.types import Criterion, JudgedRollout, Span
+from rtt_lightning.types.errors import UserError
+
+CPU_TOKENS, GPU_TOKENS = 2**11, 2**14
+"""Per forward pass: on a CPU, what stays in its cache; on a GPU, what keeps it busy."""
 
 
 class DiscriminatorRelevance(RelevanceSource):
@@ -21,15 +25,21 @@ class DiscriminatorRelevance(RelevanceSource):
 
     Args:
         checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, or a folder that `rtt export` made from one.
-        batch_size: Pairs per forward pass.
+        batch_tokens: Tokens per forward pass; null for what suits the device. A longer pair is read alone.
         model: Folder or hub name of the body of a ``.ckpt``, if it has moved; null if not.
         accept_mismatch: Use another body or tokenizer than in its training, and only name the differences.
     """
 
     def __init__(
-        self, checkpoint: str, batch_size: int = 64, model: str | None = None, accept_mismatch: bool = False
+        self,
+        checkpoint: str,
+        batch_tokens: int | None = None,
+        model: str | None = None,
+        accept_mismatch: bool = False,
     ) -> None:
-        self.checkpoint, self.batch_size = checkpoint, batch_size
+        if batch_tokens is not None and batch_tokens < 1:
+            raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}; null suits the device")
+        self.checkpoint, self.batch_tokens = checkpoint, batch_tokens
         self.body, self.accept_mismatch = model, accept_mismatch
         self._model: RelevanceModel | None = None
 
@@ -44,21 +54,34 @@ class DiscriminatorRelevance(RelevanceSource):
         prefixes = config.prefixes(load_tokenizer(config.model), [c.text for c in criteria])
         return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
 
+    def tokens(self, gpu: bool) -> int:
+        """Tokens per forward pass."""
+        return self.batch_tokens or (GPU_TOKENS if gpu else CPU_TOKENS)
+
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
-        """Relevance; 0 for tokens that cannot be read with every criterion that leaves room for any."""
+        """Relevance; 0 for criteria that are not decided, which are not read, and for tokens that cannot be read with
+        every criterion that leaves room for any.
+        """
         if self._model is None:
             # The device of this process: Lightning has chosen it by now.
             device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
             self._model = load(self.checkpoint, self.body, self.accept_mismatch).to(device)
-        pairs = [(c.text, item.rollout.answer) for item in judged for c in item.sample.criteria]
-        scored = iter(relevance_of(self._model, pairs, self.batch_size))
-        return [_on_policy_tokens(item, list(islice(scored, len(item.verdicts)))) for item in judged]
+        criteria = [criterion.text for item in judged for criterion in item.sample.criteria]
+        answers = [item.rollout.answer for item in judged for _ in item.sample.criteria]
+        pairs = self._model.encode(criteria, answers)
+        decided = [verdict.met is not None for item in judged for verdict in item.verdicts]
+        device = self._model.network.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):  # few CPUs compute in bf16
+            scored = iter(relevance_of(self._model, list(compress(pairs, decided)), self.tokens(device != "cpu")))
+        found = zip(pairs, decided, strict=True)
+        rows = ((next(scored) if known else torch.zeros(len(pair.offsets)), pair.offsets) for pair, known in found)
+        return [_on_policy_tokens(item, list(islice(rows, len(item.verdicts)))) for item in judged]
 
 
-def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Span]]]) -> Relevance:
+def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, Sequence[Span]]]) -> Relevance:
     """The relevance of the policy's tokens of an answer."""
     first = item.rollout.answer_span[0]
-    target = [(max(0, start - first), max(0, end - first)) for start, end in item.rollout.offsets]
+    target = (bounds(item.rollout.offsets) - first).clamp(min=0)
     for criterion, (_, spans) in zip(item.sample.criteria, rows, strict=True):
         if item.rollout.answer and not spans:
             warnings.warn(
@@ -73,19 +96,40 @@ def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, list[Spa
 
 
 @torch.no_grad()
-def relevance_of(
-    model: RelevanceModel, pairs: Sequence[tuple[str, str]], batch_size: int
-) -> list[tuple[Tensor, list[Span]]]:
-    """Relevance of every (criterion, response) pair: ``[token]`` on the CPU, and the characters of those tokens.
+def relevance_of(model: RelevanceModel, pairs: Sequence[EncodedPair], tokens: int) -> list[Tensor]:
+    """Relevance of the response tokens of each pair, ``[token]`` on the CPU.
 
-    Tokens beyond the length limit of the discriminator are missing.
+    Args:
+        model: A discriminator.
+        pairs: From its `encode`.
+        tokens: Per forward pass, padding included; a longer pair is read alone.
     """
-    device = next(model.parameters()).device
-    results = []
-    for start in range(0, len(pairs), batch_size):
-        criteria, responses = zip(*pairs[start : start + batch_size], strict=True)
-        encoded = model.encode(criteria, responses)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):  # few CPUs compute in bf16
-            p = model(encoded)[0].sigmoid().float().cpu()
-        results += [(row[: len(pair.offsets)], pair.offsets) for row, pair in zip(p, encoded, strict=True)]
-    return results
+    found = [torch.zeros(0)] * len(pairs)
+    for batch in _batches(pairs, tokens, model.shares()):
+        p = model([pairs[index] for index in batch])[0].sigmoid().cpu()
+        for index, row in zip(batch, p, strict=True):
+            found[index] = row[: len(pairs[index].response)]
+    return found
+
+
+def _batches(pairs: Sequence[EncodedPair], tokens: int, share: bool) -> Iterator[list[int]]:
+    """Numbers of pairs to read together: with ``share`` those of a criterion, which cost its prefix once; else those of
+    like length, each of which costs that of the longest. Pairs without a response to read are left out.
+    """
+
+    def length(index: int) -> int:
+        return len(pairs[index].prefix) + len(pairs[index].response)
+
+    read = [index for index, pair in enumerate(pairs) if len(pair.response)]
+    batch: list[int] = []
+    size = 0
+    for index in sorted(read, key=(lambda index: pairs[index].prefix) if share else length):
+        known = len(pairs[index].prefix) if batch and pairs[index].prefix == pairs[batch[-1]].prefix else 0
+        grown = size + length(index) - known if share else (len(batch) + 1) * length(index)
+        if batch and grown > tokens:
+            yield batch
+            batch, grown = [], length(index)
+        batch.append(index)
+        size = grown
+    if batch:
+        yield batch

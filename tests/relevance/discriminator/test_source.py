@@ -4,6 +4,7 @@ The discriminator here rates a token by its id alone, by construction: its layer
 token is +1 or -1 in its first dimension. So what it says of every character is known.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_
     item = judged(policy_tokenizer, f"an owl an owl{END}")
     [pair] = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
     # Room for "an" and " owl", not for " an" and the second " owl".
-    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=pair.start + 2)
+    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=len(pair.prefix) + 2)
     relevance = source.weigh([item])[0].p
     assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids)[5:8] == ["a", "nĠ", "o"]
     close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
@@ -160,7 +161,7 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
 ) -> None:
     short, long = "Use owl.", "Use owl, and speak of the birds of the night."
     model = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
-    starts = [pair.start for pair in model.encode([short, long], ["x", "x"])]
+    starts = [len(pair.prefix) for pair in model.encode([short, long], ["x", "x"])]
     item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
     source = by_token(
         tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
@@ -185,7 +186,7 @@ def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
 def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
     model = load(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
     pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
-    assert [len(pair.ids) for pair in pairs] == [8, 8]
+    assert [(len(pair.prefix), len(pair.response)) for pair in pairs] == [(8, 0)] * 2
     logits, mask = model(pairs)
     assert not mask.any()
     assert not logits.any()
@@ -218,20 +219,44 @@ def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -
     assert not torch.equal(relevance[0], relevance[1])  # the criterion is read
 
 
-def test_the_batch_size_does_not_change_relevance(untrained: str, policy_tokenizer) -> None:
-    """But for rounding: the network runs under bf16 autocast, which resolves 2^-8 = 0.004 below 1."""
+def test_the_tokens_of_a_batch_do_not_change_relevance(untrained: str, policy_tokenizer) -> None:
+    """But for rounding: on a GPU the network runs under bf16 autocast, which resolves 2^-8 = 0.004 below 1."""
     texts = ("we saw an owl by the sea", "an owl", "", "no", "a red map of the sky and the sea with an owl on it")
     items = [judged(policy_tokenizer, text + END, "Use owl.", "Write about the sea, please.") for text in texts]
-    expected = DiscriminatorRelevance(untrained, batch_size=64).weigh(items)
-    for batch_size in (1, 3):
-        for one, other in zip(DiscriminatorRelevance(untrained, batch_size).weigh(items), expected, strict=True):
+    expected = DiscriminatorRelevance(untrained).weigh(items)
+    for tokens in (1, 100):
+        for one, other in zip(DiscriminatorRelevance(untrained, tokens).weigh(items), expected, strict=True):
             torch.testing.assert_close(one.p, other.p, atol=2**-8, rtol=0)
+
+
+def test_an_undecided_criterion_is_not_read(untrained: str, policy_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = judged(policy_tokenizer, f"an owl{END}", "Use owl.", "Write at length about the sea.")
+    one = replace(item, verdicts=(Verdict(None, "the judge is down"), item.verdicts[1]))
+    none = replace(item, verdicts=(Verdict(None, "the judge is down"),) * 2)
+    source = DiscriminatorRelevance(untrained)
+    [whole] = source.weigh([item])
+    read: list[int] = []
+    forward = RelevanceModel.forward
+    monkeypatch.setattr(RelevanceModel, "forward", lambda self, pairs: read.append(len(pairs)) or forward(self, pairs))
+    [found] = source.weigh([one])
+    assert not found.p[0].any()
+    torch.testing.assert_close(found.p[1], whole.p[1])
+    torch.testing.assert_close(found.read, whole.read)
+    assert not source.weigh([none])[0].p.any()
+    assert read == [1]
+
+
+def test_no_tokens_at_a_time_are_refused() -> None:
+    with pytest.raises(ValueError, match="batch_tokens must be at least 1, got 0; null suits the device"):
+        DiscriminatorRelevance("d.ckpt", batch_tokens=0)
 
 
 def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_model: str) -> None:
     """With the discriminator's own tokenizer as the policy's, nothing is carried over: token by token the same."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
-    ((expected, spans),) = relevance_of(load(untrained), [("Use owl.", item.rollout.text)], batch_size=1)
-    assert tuple(spans) == item.rollout.offsets
+    model = load(untrained)
+    [pair] = model.encode(["Use owl."], [item.rollout.text])
+    assert tuple(pair.offsets) == item.rollout.offsets
+    [expected] = relevance_of(model, [pair], 1)
     torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected[None])
