@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from rtt_lightning.lm.single import attend_once
 
 NAME = "rtt"
 """Of this attention in the configuration of a model; without segments it computes what SDPA does."""
@@ -122,7 +123,7 @@ def attend(
         ``[row position head feature]``, and no attention weights.
     """
     if segments is None and query.shape[2] == 1 and kwargs.get("position_bias") is None:
-        return _single(query, key, value, attention_mask, scaling), None
+        return attend_once(query, key, value, attention_mask, scaling), None
     if segments is None or any(kwargs.get(name) is not None for name in ASKS_MORE):
         mask = attention_mask if segments is None else segments.mask
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)
@@ -132,18 +133,6 @@ def attend(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     path = _by_kernel if _has_kernel(query, value) else _by_tiles
     return path(query[0], key[0], value[0], segments, scale).transpose(0, 1)[None], None
-
-
-def _single(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None) -> Tensor:
-    """Of a single position, while a response is sampled, the heads of a group take the place of positions.
-
-    So they read their keys in place, which would be copied to each head otherwise; what that is worth:
-    `benchmarks/sampling.py`.
-    """
-    rows, heads, _, features = query.shape
-    groups = query.view(rows, key.shape[1], -1, features)
-    attended = scaled_dot_product_attention(groups, key, value, attn_mask=mask, scale=scaling)
-    return attended.reshape(rows, 1, heads, -1)
 
 
 # -- on a GPU, in half precision -------------------------------------------------------------------------------------

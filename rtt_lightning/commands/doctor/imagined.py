@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -25,21 +25,26 @@ class Allocations(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is torch.ops.aten._grouped_mm.default and args[0].dtype == torch.float32:
             result = _grouped_mm(*args, **(kwargs or {}))
+        elif function is torch.ops.mkldnn._reorder_linear_weight.default and isinstance(args[0], FakeTensor):
+            result = torch.empty_like(args[0])
         else:
             result = function(*args, **(kwargs or {}))
         if function.is_view or function.namespace == "prim":
             return result
         for tensor in result if isinstance(result, tuple | list) else [result]:
             if isinstance(tensor, Tensor):
-                self._add(tensor.untyped_storage())
+                self._add(tensor if tensor.is_mkldnn else tensor.untyped_storage())
         self.peak = max(self.peak, self.live)
         return result
 
-    def _add(self, storage: Any) -> None:
-        if storage not in self._known:
-            self._known.add(storage)
-            self.live += storage.nbytes()
-            weakref.finalize(storage, self._free, storage.nbytes())
+    def _add(self, held: Any) -> None:
+        """Count a storage, or a tensor in a layout of oneDNN, which has none and is made once."""
+        size = held.numel() * held.element_size() if isinstance(held, Tensor) else held.nbytes()
+        if isinstance(held, Tensor) or held not in self._known:
+            self.live += size
+            weakref.finalize(held, self._free, size)
+        if not isinstance(held, Tensor):
+            self._known.add(held)
 
     def _free(self, size: int) -> None:
         self.live -= size

@@ -6,7 +6,7 @@ those of the CPU.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from rtt_lightning.commands.doctor.imagined import Allocations, imagine
 from rtt_lightning.engines.base import Sampling
 from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
+from rtt_lightning.engines.embedded.packed import linears_packed
 from rtt_lightning.lm.forward import layout_logprobs, may_share
 from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora
@@ -108,12 +109,23 @@ def training_memory(
 
 @torch.no_grad()
 def sampling_memory(
-    network: Any, rows: Rows, several: int, settings: Sampling, memory: Allocations, bf16: bool, merges: bool
+    network: Any,
+    rows: Rows,
+    several: int,
+    settings: Sampling,
+    memory: Allocations,
+    bf16: bool,
+    merges: bool,
+    packs: bool,
 ) -> Holders:
     """Memory of the embedded engine for ``several`` of these responses: reading prompts, drawing, the last token."""
     before = memory.peak = memory.live
-    with in_bf16(bf16), in_evaluation(network), adapters_merged(network) if merges else nullcontext():
+    with ExitStack() as stack:
+        for state in (in_bf16(bf16), in_evaluation(network), adapters_merged(network) if merges else nullcontext()):
+            stack.enter_context(state)
         merged = memory.live - before
+        stack.enter_context(linears_packed(network) if packs else nullcontext())
+        packed = memory.live - before - merged
         cache = growing_cache(network.config)
         mask, uniforms = torch.ones(rows.groups, rows.prompt).long(), torch.zeros(several, dtype=torch.float64)
         read = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
@@ -128,7 +140,8 @@ def sampling_memory(
         layers: Any = cache.layers
         kept = sum(s.untyped_storage().nbytes() for layer in layers for s in (layer.keys, layer.values))
         draw(output.logits[:, -1], uniforms, settings)
-    return {"merged weights": merged, "key-value cache": kept, "workspace": memory.peak - before - merged - kept}
+    held = {"merged weights": merged, "packed weights": packed, "key-value cache": kept}
+    return held | {"workspace": memory.peak - before - sum(held.values())}
 
 
 @torch.no_grad()

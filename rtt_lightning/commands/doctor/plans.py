@@ -195,9 +195,8 @@ def _policy_run(
         tokens = max(settings.max_new_tokens, rollout.evaluation.max_new_tokens * validates)
         sampled = Rows(ceil(several / settings.n), settings.n, longest, tokens)
         merges = collector.engine.merge_adapters and place.shards == 1 and not (module.lora and module.lora.nf4)
-        run.passes["sampling"] = partial(
-            sampling_memory, network, sampled, several, settings, bf16=place.bf16, merges=merges
-        )
+        how = {"bf16": place.bf16, "merges": merges, "packs": not place.gpu and place.shards == 1}
+        run.passes["sampling"] = partial(sampling_memory, network, sampled, several, settings, **how)
     if isinstance(collector.relevance, DiscriminatorRelevance):
         config = collector.relevance.config
         with torch.device("meta"):

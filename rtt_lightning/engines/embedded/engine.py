@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from itertools import compress
 from math import isfinite
-from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from torch.nn.functional import pad
+from transformers import DynamicCache
 
 from rtt_lightning.engines.base import (
     PolicyWeights,
@@ -19,7 +20,8 @@ from rtt_lightning.engines.base import (
     Sampling,
     end_token_ids,
 )
-from rtt_lightning.engines.embedded.cache import growing_cache
+from rtt_lightning.engines.embedded.cache import growing_cache, keep_rows, remaining
+from rtt_lightning.engines.embedded.packed import linears_packed
 from rtt_lightning.lm.mergeable import check_mergeable
 from rtt_lightning.lm.merging import LOST_IN_BF16, adapters_merged, merges_into_bf16
 from rtt_lightning.lm.modes import in_evaluation
@@ -27,16 +29,8 @@ from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Rollout
 from rtt_lightning.types.errors import UserError
 
-
-@dataclass
-class _Row:
-    """A response being sampled."""
-
-    request: SampleRequest
-    sample_index: int
-    uniforms: Tensor
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+BLOCK = 128
+"""Tokens of the vocabulary in a block; most vocabularies are a multiple of it."""
 
 
 class TransformersEngine(RolloutEngine):
@@ -76,54 +70,59 @@ class TransformersEngine(RolloutEngine):
 
     def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
         merged = adapters_merged(self._model) if self._merges else nullcontext()
-        with in_evaluation(self._model), merged:
+        with in_evaluation(self._model), merged, nullcontext() if self._sharded else linears_packed(self._model):
             for batch in _batches(requests, self.batch_size):
-                for row in self._sample(batch, sampling):
-                    logprobs = row.logprobs if sampling.full_vocabulary else None
-                    yield self._build(row.request, row.sample_index, row.tokens, logprobs, sampling, policy_version)
+                for request, index, tokens, logprobs in self._sample(batch, sampling):
+                    if not isfinite(logprobs[-1]):
+                        raise FloatingPointError(
+                            f"the model's logits are not finite after prompt {request.prompt_id} and {len(tokens) - 1} "
+                            "tokens: weights in its folder are not, or it overflows in this precision"
+                        )
+                    known = logprobs if sampling.full_vocabulary else None
+                    yield self._build(request, index, tokens, known, sampling, policy_version)
             self._wait_in_step()
 
     @torch.no_grad()
-    def _sample(self, batch: "_Batch", sampling: Sampling) -> Iterator[_Row]:
-        """Decode a batch token by token; yields a row when it ends, and drops its cache."""
-        device = self._model.device
-        rows = [_Row(request, i, _uniforms(request.seeds[i], sampling.max_new_tokens)) for request, i in batch]
-        prompts = list(dict.fromkeys(row.request.prompt_ids for row in rows))
-        inputs, mask = _left_padded(prompts, device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        output = self._forward(inputs, mask, positions, growing_cache(self._model.config))
-        cache = output.past_key_values
-        # Each prompt is computed once; its cache is then copied to all of its responses.
-        keep = torch.tensor([prompts.index(row.request.prompt_ids) for row in rows], device=device)
-        cache.batch_select_indices(keep)
-        logits, mask, positions = output.logits[keep, -1], mask[keep], positions[keep]
-        for step in range(sampling.max_new_tokens):
-            uniforms = torch.stack([row.uniforms[step] for row in rows]).to(device)
-            tokens, logprobs = draw(logits, uniforms, sampling)
-            for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
-                if not isfinite(logprob):
-                    raise FloatingPointError(
-                        f"the model's logits are not finite after prompt {row.request.prompt_id} and {step} tokens: "
-                        "weights in its folder are not, or it overflows in this precision"
-                    )
-                row.tokens.append(token)
-                row.logprobs.append(logprob)
-            last = step + 1 == sampling.max_new_tokens
-            going = [not last and row.tokens[-1] not in self._build.end_ids for row in rows]
-            yield from (row for row, goes_on in zip(rows, going, strict=True) if not goes_on)
-            if not any(going):
-                return
-            if not all(going):
-                keep = torch.tensor(going, device=device).nonzero()[:, 0]
-                cache.batch_select_indices(keep)
-                rows = [row for row, goes_on in zip(rows, going, strict=True) if goes_on]
-                tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
+    def _sample(self, batch: "_Batch", sampling: Sampling) -> Iterator["_Finished"]:
+        """Decode a batch token by token; yields responses when they end, and drops their cache."""
+        rows, most, device = list(batch), sampling.max_new_tokens, self._model.device
+        cache, logits, mask = self._read(rows)
+        end_ids = torch.tensor(sorted(self._build.end_ids), dtype=torch.long, device=device)
+        uniforms = torch.stack([_uniforms(request.seeds[i], most) for request, i in rows]).to(device)
+        tokens, logprobs = uniforms.new_empty(uniforms.shape, dtype=torch.long), torch.empty_like(uniforms)
+        for step in range(most):
+            tokens[:, step], logprobs[:, step] = draw(logits, uniforms[:, step], sampling)
+            ended = torch.isin(tokens[:, step], end_ids) | ~logprobs[:, step].isfinite()
+            if step + 1 == most:
+                ended.fill_(True)
+            if ended.any():
+                found = tokens[ended, : step + 1].tolist(), logprobs[ended, : step + 1].tolist()
+                for (request, index), *drawn in zip(compress(rows, ended), *found, strict=True):
+                    yield request, index, *drawn
+                order = remaining((~ended).tolist())
+                if not order:
+                    return
+                keep_rows(cache, order, device)
+                rows = [rows[row] for row in order]
+                tokens, logprobs, uniforms, mask = (each[order] for each in (tokens, logprobs, uniforms, mask))
+            positions = mask.sum(-1, keepdim=True)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            positions = positions[:, -1:] + 1
-            output = self._forward(tokens[:, None], mask, positions, cache)
-            cache, logits = output.past_key_values, output.logits[:, -1]
+            logits = self._forward(tokens[:, step, None], mask, positions, cache)
 
-    def _forward(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Any:
+    def _read(self, rows: "_Batch") -> tuple[DynamicCache, Tensor, Tensor]:
+        """Cache, logits of the first token and mask of each row. Each prompt is computed once, and its cache copied."""
+        device = self._model.device
+        prompts = list(dict.fromkeys(request.prompt_ids for request, _ in rows))
+        inputs, mask = _left_padded(prompts, device)
+        cache = growing_cache(self._model.config)
+        logits = self._forward(inputs, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
+        places = {prompt: place for place, prompt in enumerate(prompts)}
+        keep = torch.tensor([places[request.prompt_ids] for request, _ in rows], device=device)
+        cache.batch_select_indices(keep)
+        return cache, logits[keep], mask[keep]
+
+    def _forward(self, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        """Logits of the last position, ``[row vocabulary]``; the cache grows by all."""
         if self._sharded:
             sum_over_ranks(torch.ones(1))  # tells waiting processes that another pass comes
         return self._model(
@@ -133,7 +132,7 @@ class TransformersEngine(RolloutEngine):
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-        )
+        ).logits[:, -1]
 
     @torch.no_grad()
     def _wait_in_step(self) -> None:
@@ -145,6 +144,8 @@ class TransformersEngine(RolloutEngine):
 
 _Batch = Sequence[tuple[SampleRequest, int]]
 """Responses to sample together, as (request, sample index)."""
+_Finished = tuple[SampleRequest, int, list[int], list[float]]
+"""A response that has ended: request, sample index, tokens and log-probs."""
 
 
 def _batches(requests: Sequence[SampleRequest], size: int) -> Iterator[_Batch]:
@@ -163,17 +164,35 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, 
     Returns:
         Token ids ``[row]``, and their log-probs ``[row]`` under the full softmax at ``sampling.logprob_temperature``.
     """
-    log_p = (logits.float() / sampling.logprob_temperature).log_softmax(-1)
+    p = (logits.float() / sampling.logprob_temperature).softmax(-1)
     if sampling.greedy:
-        likeliest = log_p.max(-1)
-        return likeliest.indices, likeliest.values
-    cumulative = _keep_most_likely(log_p.exp(), sampling).cumsum(-1, dtype=torch.float64)
+        likeliest = p.max(-1)
+        return likeliest.indices, likeliest.values.log()
+    tokens = _invert(_keep_most_likely(p, sampling), uniforms)
+    return tokens, p.gather(-1, tokens[:, None])[:, 0].log()
+
+
+def _invert(p: Tensor, uniforms: Tensor) -> Tensor:
+    """The first token of each row whose cumulative probability exceeds that share of the total.
+
+    Found first among blocks of the vocabulary, then among the tokens of one, which takes a fraction of the memory.
+    """
+    blocks = pad(p, (0, -p.shape[-1] % BLOCK)) if p.shape[-1] % BLOCK else p
+    blocks = blocks.view(len(p), -1, BLOCK)
+    block, share = _search(blocks.sum(-1), uniforms)
+    token, _ = _search(blocks[torch.arange(len(p), device=p.device), block], share)
+    return (block * BLOCK + token).clamp(max=p.shape[-1] - 1)  # for logits with NaN; their log-prob is NaN too
+
+
+def _search(p: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Column of each row at that share of its total, and the share of this column at which it lies, in [0, 1)."""
+    cumulative = p.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1]
-    # Stay below the total even if the product rounds up to it: the search must end at a token with some mass.
+    # Stay below the total even if the product rounds up to it: the search must end at a column with some mass.
     target = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
-    tokens = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-    tokens = tokens.clamp(max=logits.shape[-1] - 1)  # for logits with NaN; their log-prob is NaN too
-    return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
+    found = torch.searchsorted(cumulative, target[:, None], right=True).clamp(max=p.shape[-1] - 1)
+    left = (cumulative.gather(-1, found)[:, 0] - target) / p.gather(-1, found)[:, 0]
+    return found[:, 0], (1 - left).clamp(min=0)
 
 
 def _keep_most_likely(p: Tensor, sampling: Sampling) -> Tensor:

@@ -83,7 +83,7 @@ def test_sampling_takes_what_the_engine_takes(family: str, lora: Lora | None, bf
             network = build(family, lora, bf16=bf16)
         with imagined() as memory:
             imagine(network)
-            holders = sampling_memory(network, rows, several, settings, memory, bf16, merges=True)
+            holders = sampling_memory(network, rows, several, settings, memory, bf16, merges=True, packs=True)
         assert sum(holders.values()) == pytest.approx(real.peak, rel=0.05)
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from transformers import Lfm2Config, LlamaConfig, MistralConfig
+from transformers import DynamicCache, Lfm2Config, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from rtt_lightning.engines.embedded.cache import ROOM, GrowingLayer, growing_cache
+from rtt_lightning.engines.embedded.cache import ROOM, GrowingLayer, growing_cache, keep_rows, remaining
 
 
 def test_tokens_are_appended_and_rows_dropped_as_by_concatenation() -> None:
@@ -23,15 +23,27 @@ def test_tokens_are_appended_and_rows_dropped_as_by_concatenation() -> None:
     assert ours.get_seq_length() == theirs.get_seq_length() == 7 + 2 * ROOM + 2
 
 
-def test_states_already_returned_do_not_change_when_rows_are_dropped_and_others_written() -> None:
-    layer = GrowingLayer()
-    layer.update(torch.zeros(2, 1, 3, 1), torch.zeros(2, 1, 3, 1))
-    layer.update(torch.ones(2, 1, 1, 1), torch.ones(2, 1, 1, 1))
-    before = layer.keys
-    layer.batch_select_indices(torch.tensor([0]))
-    layer.update(torch.full((1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1), 2.0))
-    assert before[:, 0, :, 0].tolist() == [[0, 0, 0, 1], [0, 0, 0, 1]]
-    assert layer.keys[:, 0, :, 0].tolist() == [[0, 0, 0, 1, 2]]
+def test_rows_that_go_on_fill_the_places_of_those_that_ended() -> None:
+    assert remaining([True, True]) == [0, 1]
+    assert remaining([False, True, False, True, True]) == [3, 1, 4]  # one moves
+    assert remaining([True, False, False]) == [0]
+    assert remaining([False, False]) == []
+
+
+@pytest.mark.parametrize("going", [[0, 1, 0, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]])
+@pytest.mark.parametrize("window", [None, 4])
+def test_rows_leave_in_place_as_by_selection_and_the_others_go_on(going: list[int], window: int | None) -> None:
+    torch.manual_seed(0)
+    config = MistralConfig(num_hidden_layers=1, sliding_window=window)
+    cache, theirs = growing_cache(config), DynamicCache(config=config)
+    order = remaining([bool(each) for each in going])
+    for rows, tokens, leave in ((5, 7, 0), (5, 1, 0), (len(order), 1, 1), (len(order), ROOM, 0), (len(order), 1, 0)):
+        new = torch.randn(rows, 2, tokens, 4), torch.randn(rows, 2, tokens, 4)
+        if leave:
+            keep_rows(cache, order, torch.device("cpu"))
+            theirs.batch_select_indices(torch.tensor(order))
+        for got, expected in zip(cache.update(*new, 0), theirs.update(*new, 0), strict=True):
+            assert torch.equal(got, expected)
 
 
 def test_layers_with_an_attention_window_keep_their_own_cache() -> None:
