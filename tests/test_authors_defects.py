@@ -140,8 +140,8 @@ def test_an_overlong_input_of_the_discriminator_keeps_its_criterion(tiny_model: 
     """Defect: over-long inputs lose the criterion. Here the response is cut, which is counted."""
     model = RelevanceModel(RelevanceConfig(tiny_model, max_length=32))
     [pair] = model.encode(["Mention tea."], ["word " * 100])
-    assert "Criteria: Mention tea." in model.tokenizer.decode(pair.ids)
-    assert len(pair.ids) == 32
+    assert "Criteria: Mention tea." in model.tokenizer.decode(pair.prefix)
+    assert len(pair.prefix) + len(pair.response) == 32
     assert pair.cut == len(model.tokenizer("word " * 100)["input_ids"]) - len(pair.offsets) > 0
 
 

@@ -19,7 +19,7 @@ def answered(
     """The responses of a file, each with every rubric that the data holds for its prompt.
 
     Args:
-        data: With its records; of whichever split.
+        data: With its records. A prompt of train counts where val does not have it.
         reasoning: Marks that reasoning stands between; null for all that are known.
         file: Rows of ``prompt`` (a text, or a list of messages) and ``response``; a prompt may have several. Prompts
             may have lost or gained white space on the way, as long as one prompt of the data alone can be meant.
@@ -27,7 +27,9 @@ def answered(
     Raises:
         UserError: If rows are not such, or answer no prompt of the data.
     """
-    samples = data.samples()
+    val, train = ([record.sample for record in data.records.get(split, ())] for split in ("val", "train"))
+    held_out = {_key(sample.messages) for sample in val}
+    samples = val + [sample for sample in train if _key(sample.messages) not in held_out]
     groups: defaultdict[str, list[int]] = defaultdict(list)  # a prompt may stand in the data with several rubrics
     for group, sample in enumerate(samples):
         groups[_key(sample.messages)].append(group)
@@ -42,8 +44,8 @@ def answered(
         for group in groups[prompts[prompt]]:
             rows.append((samples[group], Rollout.of_text(samples[group].id, response, span, group, counts[group])))
             counts[group] += 1
-    if len(counts) < len(samples):
-        print(f"{len(samples) - len(counts)} of {len(samples)} prompts have no response in {file}: they are left out")
+    if 0 < (missing := sum(group not in counts for group in range(len(val)))) < len(val):
+        print(f"{missing} of {len(val)} held-out prompts have no response in {file}: they are left out")
     return rows
 
 

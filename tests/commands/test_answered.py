@@ -106,7 +106,7 @@ def test_training_prompts_are_known_as_well_and_without_data_that_is_said(tmp_pa
     responses = [*ANSWERS, {"prompt": "Nine.", "response": "no comma"}]
     validate(tmp_path, f"--data.source.init_args.train={train}", responses=responses)
     rows = [json.loads(line) for line in (tmp_path / "out/validate.jsonl").read_text().splitlines()]
-    assert [row["prompt"] for row in rows] == ["Nine.", "One.", "Two.", "Three."]
+    assert [row["prompt"] for row in rows] == ["One.", "Two.", "Three.", "Nine."]
     with pytest.raises(UserError, match=r"not in the built-in prompts \(no data is named\), .* by --config or --data"):
         command("score", [str(tmp_path / "responses.jsonl")])
 
@@ -137,7 +137,7 @@ def test_prompts_without_a_response_are_counted_and_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     validate(tmp_path, responses=ANSWERS[:1])
-    assert "2 of 3 prompts have no response" in capsys.readouterr().out
+    assert "2 of 3 held-out prompts have no response" in capsys.readouterr().out
     assert json.loads((tmp_path / "out/validate.json").read_text())["prompts"] == 1
 
 

@@ -112,7 +112,7 @@ def test_a_kl_is_called_one_where_samples_come_from_the_full_softmax(policy_args
     found = {name for name in metrics if "kl" in name or "reference_gap" in name}
     assert found == {*names, *(f"{name}_per_response" for name in names)}
     for name in names:  # every response has 1 to 8 tokens
-        assert 0 < metrics[name] <= metrics[f"{name}_per_response"] <= 8 * metrics[name]
+        assert 0 < metrics[name] <= metrics[f"{name}_per_response"] <= 8.001 * metrics[name]
 
 
 def test_a_checkpoint_holds_trained_weights_only_and_flags_win_over_it(policy_args, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rtt_lightning.commands.run import main
 
-OTHERWISE = ("rollout/seconds", "watch/")
+OTHERWISE = ("time/", "watch/")
 """Figures that depend on the machine, and those of the last look, which Lightning repeats until the next."""
 
 

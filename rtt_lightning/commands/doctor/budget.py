@@ -20,6 +20,7 @@ MEASURES = {
     "discriminator": "a discriminator of fewer layers",
     "engine": "a lower rollout.engine.init_args.gpu_memory_utilization, or a server on other devices",
     "merged weights": "rollout.engine.init_args.merge_adapters false",
+    "packed weights": "a sampler on other devices, such as a vLLM server",
     "key-value cache": "a lower rollout.engine.init_args.batch_size",
     "gathered layers": "adapters, or a smaller model",
     "activations": "model.init_args.gradient_checkpointing true, a higher trainer.accumulate_grad_batches, a lower "

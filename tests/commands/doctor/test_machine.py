@@ -277,7 +277,9 @@ def test_what_does_not_fit_says_which_phase_and_what_to_change(
     doctor: Doctor, policy_args, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "host_memory", lambda: GIB + 2**20)
-    code, output = doctor(*policy_args("fit", "--rollout.sampling.max_new_tokens=300")[1:])
+    code, output = doctor(
+        *policy_args("fit", "--rollout.sampling.max_new_tokens=300", "--rollout.engine.init_args.batch_size=1")[1:]
+    )
     line = line_of(output, "memory")
     assert code == 1
     assert "it does not fit" in line
