@@ -13,7 +13,7 @@ import ctypes
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -127,7 +127,8 @@ def seconds(works: dict[str, Callable[[], object]], fresh: bool) -> Iterator[tup
         yield name, time.perf_counter() - started
 
 
-def spread(values: list[float]) -> list[float]:
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, least and most."""
     return [round(value, 3) for value in (median(values), min(values), max(values))]
 
 

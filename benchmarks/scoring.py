@@ -12,13 +12,13 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
 
+from benchmarks.advantages import spread
 from benchmarks.machine import describe
 from benchmarks.update import clock
 from rtt_lightning.lm.sequences import padded
@@ -135,10 +135,6 @@ def timed(work: Callable[[], list[Tensor]]) -> tuple[float, list[Tensor]]:
     started = clock()
     found = work()
     return clock() - started, found
-
-
-def spread(values: Sequence[float]) -> list[float]:
-    return [round(value, 3) for value in (median(values), min(values), max(values))]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm import attention
-from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
+from rtt_lightning.lm.layout import Layout, layout_of
 from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.types.batches import Sequences
 from rtt_lightning.types.errors import UserError
@@ -44,7 +44,7 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
         return nothing, nothing
     if longest_rows(causal.config):
         refuse_long_rows(causal.config, int((batch["prompt_lengths"] + mask.sum(1)).max()))
-    layout = packed_row(batch) if share and may_share(causal) else padded_rows(batch)
+    layout = layout_of(batch, share and may_share(causal))
     return layout_logprobs(causal, layout, batch)
 
 

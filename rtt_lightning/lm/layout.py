@@ -28,6 +28,11 @@ class Layout:
     predictors: tuple[Tensor, Tensor]
 
 
+def layout_of(batch: TokenBatch, share: bool) -> Layout:
+    """One packed row if responses may ``share`` the computation of their prompt, else padded rows."""
+    return packed_row(batch) if share else padded_rows(batch)
+
+
 def padded_rows(batch: TokenBatch) -> Layout:
     """Prompt and response of each row, right-padded. Positions are left to the model, which counts them itself."""
     starts, mask = batch["prompt_lengths"], batch["response_mask"]

@@ -21,7 +21,7 @@ from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
 from rtt_lightning.engines.embedded.packed import linears_packed
 from rtt_lightning.lm.forward import layout_logprobs, may_share
-from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
+from rtt_lightning.lm.layout import Layout, layout_of
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
@@ -80,7 +80,7 @@ def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> t
 
 
 def _layout(network: nn.Module, batch: TokenBatch) -> Layout:
-    return packed_row(batch) if may_share(without_adapters(network)) else padded_rows(batch)
+    return layout_of(batch, may_share(without_adapters(network)))
 
 
 def _fake(layout: Layout) -> Layout:

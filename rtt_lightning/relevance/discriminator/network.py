@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification
 
 from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.forward import may_share
-from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
+from rtt_lightning.lm.layout import Layout, layout_of, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora, add_adapters, load_model
 from rtt_lightning.lm.merging import without_adapters
 from rtt_lightning.lm.origin import adapted_layers, base_of
@@ -149,7 +149,7 @@ class RelevanceModel(nn.Module):
         """
         read = pairs if any(len(pair.response) for pair in pairs) else [*pairs, NOTHING]
         batch = on_device(token_batch(read), self.network.device)
-        layout = packed_row(batch) if self.shares() else padded_rows(batch)
+        layout = layout_of(batch, self.shares())
         return self.logits(layout, batch)[: len(pairs)], batch["response_mask"][: len(pairs)]
 
     def logits(self, layout: Layout, batch: TokenBatch) -> Tensor:
