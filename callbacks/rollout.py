@@ -121,9 +121,10 @@ class RolloutCallback(Callback):
         is_first = self.credited is None
         if is_first and self._folder and trainer.is_global_zero:  # the others wait for it below
             set_aside_later(self._folder, number, trainer.global_step)
-        judged = self._collect(trainer, policy, batch, self.sampling, number, loose=False)
-        with self.phases.during(RELEVANCE):
+        judged = self._collect(trainer, policy, batch, self.sampling, number, weigh=True)
+        with trainer.precision_plugin.forward_context():
             experience = self.collector.experience(judged, policy)
+        with self.phases.during(RELEVANCE):
             credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]
         parts = updates, trainer.accumulate_grad_batches
@@ -158,7 +159,7 @@ class RolloutCallback(Callback):
     ) -> None:
         if "prompts" not in batch:
             return
-        judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW, self.loose)
+        judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW)
         self._evaluated += judged
         batch |= on_device(verdict_batch(judged), pl_module.device) | {
             "full_vocabulary": self.evaluation.full_vocabulary
@@ -183,7 +184,7 @@ class RolloutCallback(Callback):
     # -- shared --------------------------------------------------------------------------------------------------
 
     def _collect(
-        self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, loose: bool
+        self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, weigh: bool = False
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
         data = trainer.datamodule
@@ -192,7 +193,7 @@ class RolloutCallback(Callback):
         self.collector.sync(policy, trainer.global_step)
         samples = [data.records[batch["split"]][index].sample for index in batch["prompts"]]
         with trainer.precision_plugin.forward_context():
-            self.judged = self.collector.collect(samples, sampling, window, loose)
+            self.judged = self.collector.collect(samples, sampling, window, self.loose and not weigh, weigh)
         return self.judged
 
     def state_dict(self) -> dict[str, Any]:

@@ -106,6 +106,9 @@ class PolicyWeights(Protocol):
 class RolloutEngine(ABC):
     """Samples responses from the current weights of a policy."""
 
+    samples_elsewhere = False
+    """Whether responses are sampled on other devices than the policy's, from a copy of its weights."""
+
     @abstractmethod
     def start(self, policy: PolicyWeights) -> None:
         """Prepare to sample from this policy with its current weights; called once before the first `generate`."""

@@ -54,6 +54,13 @@ class RelevanceSource(ABC):
             policy: For a source that needs it; then all processes must ask it, also those without responses.
         """
 
+    def begin(self, sample: RubricSample, rollouts: Sequence[Rollout]) -> None:  # noqa: B027 - most need not
+        """Compute what needs no verdicts, and keep it for the next `weigh`; by default nothing.
+
+        Called during a window of training when all responses to a prompt have ended, while others are sampled or
+        judged.
+        """
+
     def problems(self, sample: RubricSample) -> list[str]:
         """Why responses to a sample cannot be weighed, in words; called before anything is sampled."""
         return []

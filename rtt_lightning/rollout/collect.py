@@ -1,6 +1,6 @@
 """From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from rtt_lightning.engines import RolloutEngine, Sampling, TransformersEngine
@@ -13,7 +13,7 @@ from rtt_lightning.runtime.finite import refuse_nonfinite, trained_weights
 from rtt_lightning.runtime.phases import JUDGING, RELEVANCE, SAMPLING, SYNC, Phases
 from rtt_lightning.runtime.processes import rank, sum_over_ranks
 from rtt_lightning.runtime.terminal import announced
-from rtt_lightning.types import Experience, JudgedRollout, Marks, RubricSample
+from rtt_lightning.types import Experience, JudgedRollout, Marks, Rollout, RubricSample
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judging import judge
@@ -88,6 +88,7 @@ class Collector:
         sampling: Sampling,
         window: int = 0,
         loose: bool = False,
+        weigh: bool = False,
     ) -> list[JudgedRollout]:
         """Sample responses and judge them, by prompt and sample index.
 
@@ -97,6 +98,7 @@ class Collector:
             window: Number that the seeds depend on, besides the run's seed, prompt id and sample index: another one
                 gives other responses.
             loose: Also give loose verdicts.
+            weigh: Begin to weigh the tokens meanwhile, as `experience` will be called.
 
         Raises:
             UserError: Without weights to sample from, for criteria that the verifier cannot decide, or for prompts
@@ -112,9 +114,32 @@ class Collector:
         rollouts = self.phases.each(SAMPLING, self.engine.generate(requests, sampling, self.version))
         if rank() == 0:
             rollouts = announced(rollouts, sampling.n * len(requests), "responses")
+        if weigh:
+            rollouts = self._begin_to_weigh(rollouts, samples, sampling.n)
         pairs = ((samples[row.group_id], row) for row in rollouts)
         with self.phases.during(JUDGING):
             return judge(self.verifier, pairs, loose=loose, mask_truncated=self.mask_truncated)
+
+    def _begin_to_weigh(
+        self, rollouts: Iterable[Rollout], samples: Sequence[RubricSample], n: int
+    ) -> Iterator[Rollout]:
+        """Pass responses on, and begin to weigh a group of ``n`` when its last response has ended.
+
+        On the device that samples, this would only delay the verdicts on the others: there it is done after the last
+        response, while verdicts are waited for.
+        """
+        groups: dict[int, list[Rollout]] = {number: [] for number in range(len(samples))}
+        for row in rollouts:
+            yield row
+            groups[row.group_id].append(row)
+            if self.engine.samples_elsewhere and len(groups[row.group_id]) == n:
+                self._begin(samples[row.group_id], groups.pop(row.group_id))
+        for number, rows in groups.items():
+            self._begin(samples[number], rows)
+
+    def _begin(self, sample: RubricSample, rows: Sequence[Rollout]) -> None:
+        with self.phases.during(RELEVANCE):
+            self.relevance.begin(sample, rows)
 
     def experience(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> Experience:
         """Weigh the tokens of judged responses. A collective if the relevance source asks the policy.

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -9,11 +10,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from rtt_lightning.algorithms import RTT
 from rtt_lightning.engines import ReplayEngine, Sampling, TransformersEngine
-from rtt_lightning.engines.base import PolicyWeights
+from rtt_lightning.engines.base import PolicyWeights, SampleRequest
 from rtt_lightning.lm.loaded import LoadedModel
 from rtt_lightning.relevance import RuleSpans
 from rtt_lightning.rollout.collect import Collector
-from rtt_lightning.types import Criterion, JudgedRollout, RubricSample
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 COMMAS, WORDS = Criterion("Use no commas.", "rtt:no_commas"), Criterion("At most 8 words.", "rtt:max_words", {"n": 8})
@@ -161,3 +162,39 @@ def test_folders_that_cannot_be_read_and_models_without_one_are_told(policy: Loa
     made = LoadedModel(LlamaForCausalLM(small), policy.tokenizer)
     with pytest.raises(ValueError, match=r"LlamaForCausalLM was made in memory.* save_pretrained"):
         _ = made.base_model
+
+
+class Noting(RuleSpans):
+    """Notes the groups that it is told to begin with, and how many responses had ended."""
+
+    def __init__(self, ended: list[int]) -> None:
+        self.ended = ended
+        self.begun: list[tuple[str, list[int], int]] = []
+
+    def begin(self, sample: RubricSample, rollouts: Sequence[Rollout]) -> None:
+        self.begun.append((sample.id, sorted(row.sample_index for row in rollouts), len(self.ended)))
+
+
+class InOrder(TransformersEngine):
+    """Gives the responses of one prompt after those of another, and notes each."""
+
+    def __init__(self, ended: list[int], samples_elsewhere: bool) -> None:
+        super().__init__()
+        self.ended, self.samples_elsewhere = ended, samples_elsewhere
+
+    def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
+        for row in sorted(super().generate(requests, sampling, policy_version), key=lambda row: row.group_id):
+            self.ended.append(row.group_id)
+            yield row
+
+
+@pytest.mark.parametrize(("samples_elsewhere", "ended"), [(True, [3, 6]), (False, [6, 6])])
+def test_weighing_begins_when_it_delays_nothing(policy: LoadedModel, samples_elsewhere: bool, ended: list[int]) -> None:
+    responses: list[int] = []
+    made = Collector(InOrder(responses, samples_elsewhere), RuleVerifier(workers=0), relevance := Noting(responses))
+    made.sync(policy)
+    made.collect(SAMPLES, FEW)
+    assert not relevance.begun
+    responses.clear()
+    assert len(made.collect(SAMPLES, FEW, weigh=True)) == 6
+    assert relevance.begun == [("tea", [0, 1, 2], ended[0]), ("owls", [0, 1, 2], ended[1])]

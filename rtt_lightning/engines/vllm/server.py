@@ -62,6 +62,8 @@ class VLLMServerEngine(RolloutEngine):
         gpu_memory_utilization: Share of the GPU's memory for a server started here.
     """
 
+    samples_elsewhere = True
+
     def __init__(
         self,
         urls: Sequence[str] = (),

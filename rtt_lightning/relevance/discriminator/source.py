@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import compress, islice
 
 import torch
@@ -13,11 +14,14 @@ from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
 from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceConfig, RelevanceModel
-from rtt_lightning.types import Criterion, JudgedRollout, Span
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Span
 from rtt_lightning.types.errors import UserError
 
 CPU_TOKENS, GPU_TOKENS = 2**11, 2**14
 """Per forward pass: on a CPU, what stays in its cache; on a GPU, what keeps it busy."""
+
+_Texts = tuple[str, str]
+"""A criterion and an answer."""
 
 
 class DiscriminatorRelevance(RelevanceSource):
@@ -41,7 +45,7 @@ class DiscriminatorRelevance(RelevanceSource):
             raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}; null suits the device")
         self.checkpoint, self.batch_tokens = checkpoint, batch_tokens
         self.body, self.accept_mismatch = model, accept_mismatch
-        self._model: RelevanceModel | None = None
+        self._known: dict[_Texts, tuple[Tensor, Sequence[Span]]] = {}
 
     @property
     def config(self) -> RelevanceConfig:
@@ -58,24 +62,41 @@ class DiscriminatorRelevance(RelevanceSource):
         """Tokens per forward pass."""
         return self.batch_tokens or (GPU_TOKENS if gpu else CPU_TOKENS)
 
+    def begin(self, sample: RubricSample, rollouts: Sequence[Rollout]) -> None:
+        """Relevance of responses to all criteria; if one is not decided later, that to it was for nothing."""
+        self._keep([(criterion.text, row.answer) for row in rollouts for criterion in sample.criteria], self._score)
+
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
         """Relevance; 0 for criteria that are not decided, which are not read, and for tokens that cannot be read with
-        every criterion that leaves room for any.
+        every criterion that leaves room for any. It is computed in the precision of the autocast around this call: in a
+        run that of the trainer.
         """
-        if self._model is None:
-            # The device of this process: Lightning has chosen it by now.
-            device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-            self._model = load(self.checkpoint, self.body, self.accept_mismatch).to(device)
-        criteria = [criterion.text for item in judged for criterion in item.sample.criteria]
-        answers = [item.rollout.answer for item in judged for _ in item.sample.criteria]
-        pairs = self._model.encode(criteria, answers)
+        texts = [(criterion.text, item.rollout.answer) for item in judged for criterion in item.sample.criteria]
         decided = [verdict.met is not None for item in judged for verdict in item.verdicts]
-        device = self._model.network.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):  # few CPUs compute in bf16
-            scored = iter(relevance_of(self._model, list(compress(pairs, decided)), self.tokens(device != "cpu")))
-        found = zip(pairs, decided, strict=True)
-        rows = ((next(scored) if known else torch.zeros(len(pair.offsets)), pair.offsets) for pair, known in found)
+        self._keep(list(compress(texts, decided)), self._score)
+        self._keep(texts, lambda pairs: [torch.zeros(len(pair.offsets)) for pair in pairs])
+        known, self._known = self._known, {}
+        rows = (
+            (known[key][0] * known_verdict, known[key][1]) for key, known_verdict in zip(texts, decided, strict=True)
+        )
         return [_on_policy_tokens(item, list(islice(rows, len(item.verdicts)))) for item in judged]
+
+    def _keep(self, texts: Sequence[_Texts], score: Callable[[Sequence[EncodedPair]], Sequence[Tensor]]) -> None:
+        """Keep scores, and the characters of their tokens, of what is not known yet."""
+        new = [key for key in dict.fromkeys(texts) if key not in self._known]
+        pairs = self._loaded.encode([criterion for criterion, _ in new], [answer for _, answer in new])
+        found = zip(new, score(pairs), pairs, strict=True)
+        self._known |= {key: (relevance, pair.offsets) for key, relevance, pair in found}
+
+    def _score(self, pairs: Sequence[EncodedPair]) -> list[Tensor]:
+        on_gpu = self._loaded.network.device.type != "cpu"
+        return relevance_of(self._loaded, pairs, self.tokens(on_gpu))
+
+    @cached_property
+    def _loaded(self) -> RelevanceModel:
+        # The device of this process: Lightning has chosen it when responses are weighed.
+        device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        return load(self.checkpoint, self.body, self.accept_mismatch).to(device)
 
 
 def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, Sequence[Span]]]) -> Relevance:

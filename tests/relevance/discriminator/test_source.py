@@ -220,13 +220,12 @@ def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -
 
 
 def test_the_tokens_of_a_batch_do_not_change_relevance(untrained: str, policy_tokenizer) -> None:
-    """But for rounding: on a GPU the network runs under bf16 autocast, which resolves 2^-8 = 0.004 below 1."""
     texts = ("we saw an owl by the sea", "an owl", "", "no", "a red map of the sky and the sea with an owl on it")
     items = [judged(policy_tokenizer, text + END, "Use owl.", "Write about the sea, please.") for text in texts]
     expected = DiscriminatorRelevance(untrained).weigh(items)
     for tokens in (1, 100):
         for one, other in zip(DiscriminatorRelevance(untrained, tokens).weigh(items), expected, strict=True):
-            torch.testing.assert_close(one.p, other.p, atol=2**-8, rtol=0)
+            torch.testing.assert_close(one.p, other.p)
 
 
 def test_an_undecided_criterion_is_not_read(untrained: str, policy_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +243,35 @@ def test_an_undecided_criterion_is_not_read(untrained: str, policy_tokenizer, mo
     torch.testing.assert_close(found.read, whole.read)
     assert not source.weigh([none])[0].p.any()
     assert read == [1]
+
+
+def test_what_was_begun_is_not_read_again(untrained: str, policy_tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [judged(policy_tokenizer, text + END, "Use owl.", "Write of the sea.") for text in ("an owl", "no", "no")]
+    undecided = replace(items[1], verdicts=(Verdict(None, "the judge is down"), items[1].verdicts[1]))
+    items[1] = undecided  # known too late: its relevance is there, and counts for the other answer only
+    expected = DiscriminatorRelevance(untrained).weigh(items)
+    source = DiscriminatorRelevance(untrained)
+    for item in items[:2]:
+        source.begin(item.sample, [item.rollout])
+    monkeypatch.setattr(RelevanceModel, "forward", None)
+    found = source.weigh(items)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.p, other.p)
+        torch.testing.assert_close(one.read, other.read)
+    assert not found[1].p[0].any()
+    assert found[2].p[0].any()
+    with pytest.raises(TypeError):
+        source.weigh(items)  # nothing is kept for another window
+
+
+def test_relevance_is_computed_in_the_precision_around_it(untrained: str, policy_tokenizer) -> None:
+    item = judged(policy_tokenizer, f"we saw an owl by the sea{END}", "Use owl.")
+    [exact] = DiscriminatorRelevance(untrained).weigh([item])
+    with torch.autocast("cpu", torch.bfloat16):
+        [rounded] = DiscriminatorRelevance(untrained).weigh([item])
+    assert not torch.equal(exact.p, rounded.p)
+    assert rounded.p.dtype == torch.float32
+    torch.testing.assert_close(exact.p, rounded.p, atol=0.02, rtol=0)
 
 
 def test_no_tokens_at_a_time_are_refused() -> None:
