@@ -109,7 +109,7 @@ class VLLMEngine(RolloutEngine):
         running: dict[str, tuple[SampleRequest, int]] = {}
         try:
             for request in requests:
-                for index, seed in enumerate(request.seeds):
+                for index, seed in enumerate(request.seeds):  # vLLM makes as many requests of one with n > 1, too
                     number = str(next(self._request_numbers))
                     prompt = self._vllm.TokensPrompt(prompt_token_ids=list(request.prompt_ids))
                     self._engine.add_request(number, prompt, self._params(sampling, seed))
@@ -128,6 +128,7 @@ class VLLMEngine(RolloutEngine):
         return self._vllm.SamplingParams(
             **sampling_arguments(sampling, seed, self._build.end_ids),
             output_kind=importlib.import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY,
+            flat_logprobs=True,  # lists of numbers, where each token would have an object
         )
 
 
@@ -179,7 +180,9 @@ def _completion(output: Any) -> tuple[list[int], list[float] | None]:
     tokens = list(completion.token_ids)
     if completion.logprobs is None:
         return tokens, None
-    return tokens, [step[token].logprob for step, token in zip(completion.logprobs, tokens, strict=True)]
+    flat = completion.logprobs
+    assert tokens == [flat.token_ids[first] for first in flat.start_indices]
+    return tokens, [flat.logprobs[first] for first in flat.start_indices]
 
 
 def import_vllm() -> Any:
