@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.loading import merged_weights
 from rtt_lightning.lm.modes import in_evaluation
+from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.lm.selfcheck import CheckedForward
 from rtt_lightning.lm.sequences import logprobs_after
 from rtt_lightning.lm.tokenizers import TemplateArguments, load_tokenizer, render_prompt
@@ -33,6 +34,7 @@ class LoadedModel:
     ) -> None:
         self.model, self.tokenizer, self.chat_template_kwargs = model, tokenizer, chat_template_kwargs
         use_segments(model)
+        use_rms_norm(model)
         self._logprobs = CheckedForward(model, tokenizer)
 
     @classmethod

@@ -14,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
+from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.runtime.checkpoints import check_fits
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types.errors import UserError
@@ -105,6 +106,7 @@ def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_c
         if isinstance(layer, nn.Linear) and layer is not reference.get_output_embeddings():  # may be the embedding too
             layer.weight.data = layer.weight.data.to(dtype)
     use_segments(reference)
+    use_rms_norm(reference)
     return reference.requires_grad_(False).eval()
 
 
@@ -135,6 +137,8 @@ def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
     """Wrap a model with fp32 LoRA adapters on the linear layers of its body; a new head trains in full."""
     from peft import LoraConfig, get_peft_model  # slow, see `is_wrapped`
 
+    from rtt_lightning.lm.adapters import use_few_operations
+
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]
@@ -144,6 +148,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, task: str) -> Any:
         task_type=task,
     )
     adapted = get_peft_model(model, config)
+    use_few_operations(adapted)
     for parameter in adapted.parameters():
         if parameter.requires_grad:  # a new head came in the dtype of the frozen base
             parameter.data = parameter.data.float()

@@ -194,7 +194,7 @@ def _policy_run(
         several = min(collector.engine.batch_size, max(prompts * settings.n, evaluated))
         tokens = max(settings.max_new_tokens, rollout.evaluation.max_new_tokens * validates)
         sampled = Rows(ceil(several / settings.n), settings.n, longest, tokens)
-        merges = collector.engine.merge_adapters and place.shards == 1 and not (module.lora and module.lora.nf4)
+        merges = collector.engine.merges(network) and place.shards == 1 and not (module.lora and module.lora.nf4)
         how = {"bf16": place.bf16, "merges": merges, "packs": not place.gpu and place.shards == 1}
         run.passes["sampling"] = partial(sampling_memory, network, sampled, several, settings, **how)
     if isinstance(collector.relevance, DiscriminatorRelevance):

@@ -7,7 +7,7 @@ from math import isfinite
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import pad
 from transformers import DynamicCache
@@ -41,11 +41,12 @@ class TransformersEngine(RolloutEngine):
 
     Args:
         batch_size: Responses sampled at a time. Memory grows with it; finished rows leave the batch.
-        merge_adapters: Sample from weights with merged adapters: twice as fast, with memory for a second copy of the
-            adapted weights while sampling. A sharded model keeps its adapters apart.
+        merge_adapters: Sample from weights with merged adapters: a few per cent faster, with memory for a second copy
+            of the adapted weights while sampling. null merges where that rounds nothing away: not into bf16. A sharded
+            model keeps its adapters apart.
     """
 
-    def __init__(self, batch_size: int = 64, merge_adapters: bool = True) -> None:
+    def __init__(self, batch_size: int = 64, merge_adapters: bool | None = None) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
         self.batch_size, self.merge_adapters = batch_size, merge_adapters
@@ -58,12 +59,16 @@ class TransformersEngine(RolloutEngine):
         """
         self._model = policy.model
         self._sharded = isinstance(policy.model, FSDPModule)
-        self._merges = self.merge_adapters and not self._sharded
+        self._merges = self.merges(policy.model) and not self._sharded
         if self._merges:
             check_mergeable(self._model)
             if merges_into_bf16(self._model):
                 rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.merge_adapters false"))
         self._build = RolloutBuilder(policy.tokenizer, end_token_ids(policy.model, policy.tokenizer))
+
+    def merges(self, model: nn.Module) -> bool:
+        """Whether it samples a model that is not sharded from merged weights."""
+        return not merges_into_bf16(model) if self.merge_adapters is None else self.merge_adapters
 
     def sync(self, policy: PolicyWeights) -> None:
         """Nothing to do: the weights are shared."""

@@ -16,6 +16,7 @@ from rtt_lightning.lm.forward import may_share
 from rtt_lightning.lm.layout import Layout, layout_of, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora, add_adapters, load_model
 from rtt_lightning.lm.merging import without_adapters
+from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.lm.origin import adapted_layers, base_of
 from rtt_lightning.lm.selfcheck import a_few_tokens, compute_dtype, ordinary_words, relative_rounding
 from rtt_lightning.lm.sequences import on_device, padded
@@ -108,6 +109,7 @@ class RelevanceModel(nn.Module):
                 module.p = 0.0
         body.config.use_cache = False
         use_segments(body)
+        use_rms_norm(body)
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
         self._shares: bool | None = None
 

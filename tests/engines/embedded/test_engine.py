@@ -50,7 +50,7 @@ def made(model: str, lora: Lora | None) -> PolicyModule:
     return policy
 
 
-def started(policy: PolicyModule, batch_size: int = 64, merge_adapters: bool = True) -> TransformersEngine:
+def started(policy: PolicyModule, batch_size: int = 64, merge_adapters: bool | None = None) -> TransformersEngine:
     engine = TransformersEngine(batch_size, merge_adapters)
     engine.start(policy)
     engine.sync(policy)
@@ -176,7 +176,7 @@ def test_sampling_leaves_weights_and_adapters_bit_identical(tiny_model: str, ear
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
-    rows = started(policy, batch_size=2).generate(ask(policy, "Tea?"), SAMPLING, 0)
+    rows = started(policy, batch_size=2, merge_adapters=True).generate(ask(policy, "Tea?"), SAMPLING, 0)
     next(rows)
     changed = [n for n, p in policy.model.named_parameters() if not torch.equal(p, before[n])]
     assert len(changed) == 14  # merged while sampling: 2 layers with q, k, v, o, gate, up, down
@@ -187,6 +187,13 @@ def test_sampling_leaves_weights_and_adapters_bit_identical(tiny_model: str, ear
     assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
     assert policy.model.active_adapters == ["default"]
     assert logprob_gap(policy, sample(started(policy), ask(policy, "Tea?"), SAMPLING)).mean() < 0.05
+
+
+def test_adapters_are_merged_where_that_rounds_nothing_away(tiny_model: str, adapted: PolicyModule) -> None:
+    assert TransformersEngine().merges(adapted.model)  # in fp32
+    low = made(tiny_model, Lora(rank=4, alpha=8.0))
+    assert not TransformersEngine().merges(low.model)
+    assert TransformersEngine(merge_adapters=True).merges(low.model)
 
 
 def test_responses_draw_from_their_own_seeds(policy: PolicyModule) -> None:
