@@ -57,6 +57,20 @@ def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credit
     return Credited(advantages, rewards, known, metrics)
 
 
+def refuse_without_logprobs(experience: Experience) -> None:
+    """Raise if the sampler gave no log-probs for a response: its importance weights are unknown, not 1.
+
+    Raises:
+        UserError: If one has none.
+    """
+    without = (experience.sampler_logprobs.isnan() & experience.response_mask).any(1)
+    if without.any():
+        raise UserError(
+            f"model.init_args.importance_cap is set, and the engine gave no log-probs for {int(without.sum())} of "
+            f"{len(without)} responses, so their importance weights are unknown: set it to null, or use another engine"
+        )
+
+
 def taking(function: F, *given: str) -> F:
     """The function, which a user may have written, if it accepts the arguments ``given``.
 

@@ -30,6 +30,28 @@ def clipped_surrogate(
     return -torch.minimum(free, clipped), (clipped < free).detach()
 
 
+def importance_weights(old_logprobs: PerToken, sampler_logprobs: PerToken, cap: float) -> tuple[PerToken, Mask]:
+    """w = min(exp(old_logprobs - sampler_logprobs), cap), without gradient: truncated importance sampling.
+
+    The clipped surrogate expects tokens of the weights that its ratio starts from. They come from a sampler, whose
+    arithmetic differs or whose weights are older: without the cap, w times the loss of a token has the expectation of
+    the loss over tokens of those weights. The cap bounds the variance; where it acts, tokens count too little.
+
+    Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training"; with older weights, the
+    decoupled objective of PPO, arXiv 2110.00641 and 2505.24298.
+
+    Args:
+        old_logprobs: As for `clipped_surrogate`.
+        sampler_logprobs: The sampler's, over the full vocabulary and at the same temperature; NaN (unknown) gives NaN.
+        cap: >= 1; ratios beyond it, even infinite ones, have this weight.
+
+    Returns:
+        The weights, in [0, cap], and the tokens where the cap acts.
+    """
+    ratio = (old_logprobs - sampler_logprobs).detach().exp()
+    return ratio.clamp(max=cap), ratio > cap
+
+
 def kl_k1(logprobs: PerToken, reference: PerToken) -> PerToken:
     """log pi - log ref: unbiased for KL(pi || ref) on samples of pi, high variance, may be negative. Useless in a loss:
     on policy its gradient is that of log pi, whose expectation is 0.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.algorithms import GRPO, Algorithm
-from rtt_lightning.algorithms.checks import Returned, checked_credit
-from rtt_lightning.functional.losses import Distance, clipped_surrogate, kl_k3, token_mean
+from rtt_lightning.algorithms.checks import Returned, checked_credit, refuse_without_logprobs
+from rtt_lightning.functional.losses import Distance, clipped_surrogate, importance_weights, kl_k3, token_mean
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
 from rtt_lightning.lm.origin import base_of, template_and_targets
@@ -43,6 +44,9 @@ class PolicyModule(TrainableModule):
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         clip_low: The probability ratio is clipped below 1 - clip_low.
         clip_high: The probability ratio is clipped above 1 + clip_high.
+        importance_cap: Weigh the loss of a token by its probability under the policy / under the sampler, at most this
+            (>= 1): corrects for a sampler that computes otherwise or has older weights. Null for no weights. Needs
+            top_p 1, top_k 0 and a temperature above 0.
         kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
         kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
         entropy_coef: Weight of an entropy bonus.
@@ -60,6 +64,7 @@ class PolicyModule(TrainableModule):
         warmup_steps: int = 0,
         clip_low: float = 0.2,
         clip_high: float = 0.2,
+        importance_cap: float | None = None,
         kl_coef: float = 0.0,
         kl: Distance = kl_k3,
         entropy_coef: float = 0.0,
@@ -70,12 +75,12 @@ class PolicyModule(TrainableModule):
         super().__init__(optimizer, warmup_steps, skip_nonfinite)
         if not isinstance(algorithm, Algorithm):
             raise UserError(f"algorithm must be an Algorithm such as GRPO(), got {algorithm!r}; adapters are lora=...")
+        if importance_cap is not None and not 1 <= importance_cap < inf:
+            raise UserError(f"importance_cap must be finite and >= 1, or null for no weights, got {importance_cap}")
         self.base_model = model
-        self.algorithm = algorithm
-        self.lora = lora
-        self.clip_low, self.clip_high = clip_low, clip_high
-        self.kl_coef, self.kl = kl_coef, kl
-        self.entropy_coef = entropy_coef
+        self.algorithm, self.lora = algorithm, lora
+        self.clip_low, self.clip_high, self.importance_cap = clip_low, clip_high, importance_cap
+        self.kl_coef, self.kl, self.entropy_coef = kl_coef, kl, entropy_coef
         self.gradient_checkpointing = gradient_checkpointing
         self.trust_remote_code = trust_remote_code
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(model, trust_remote_code)
@@ -121,8 +126,10 @@ class PolicyModule(TrainableModule):
         """The result of `advantages`, checked.
 
         Raises:
-            UserError: As `rtt_lightning.algorithms.checks.checked_credit`.
+            UserError: As `checked_credit` and, with importance weights, `refuse_without_logprobs`.
         """
+        if self.importance_cap is not None:
+            refuse_without_logprobs(experience)
         return checked_credit(self.advantages(experience), experience, self.scheme)
 
     # -- the model -----------------------------------------------------------------------------------------------
@@ -194,7 +201,12 @@ class PolicyModule(TrainableModule):
         logprobs, entropy = self.response_logprobs(batch)
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
         loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
-        metrics = {"policy_loss": loss, "clipped": clipped.float(), "entropy": entropy}
+        metrics = {"clipped": clipped.float(), "entropy": entropy}
+        if self.importance_cap is not None:
+            weights, capped = importance_weights(old_logprobs, batch["sampler_logprobs"], self.importance_cap)
+            loss = loss * weights
+            metrics |= {"importance_weight": weights, "importance_capped": capped.float()}
+        metrics["policy_loss"] = loss
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
             name = reference_distance_name(batch["full_vocabulary"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
@@ -204,7 +216,7 @@ class PolicyModule(TrainableModule):
         if self.entropy_coef:
             loss = loss - self.entropy_coef * entropy
         self._means.add(mask, loss=loss, **metrics)
-        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both from the weights that sampled
+        gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the same weights, unless sampled ahead
         self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
         if batch["last_of_update"]:
             self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))

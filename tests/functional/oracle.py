@@ -1,12 +1,21 @@
 """The formulas as slow loops over Python numbers, for comparison."""
 
 from collections.abc import Callable
-from math import sqrt
+from math import exp, sqrt
 
 from rtt_lightning.types import Experience
 
 EPS = 1e-6
 Reward = tuple[float, bool]
+
+
+def decoupled(
+    new: float, old: float, sampler: float, advantage: float, clip_low: float, clip_high: float, cap: float
+) -> float:
+    """The loss of one token: the decoupled objective of arXiv 2505.24298, with its weight cut at ``cap``."""
+    ratio, weight = exp(new - old), exp(old - sampler)
+    clipped = max(1 - clip_low, min(ratio, 1 + clip_high))
+    return -min(weight, cap) * min(ratio * advantage, clipped * advantage)
 
 
 def desired(experience: Experience) -> list[list[float | None]]:

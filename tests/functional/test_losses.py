@@ -1,11 +1,16 @@
 """Losses by hand, and the token mean over any split into micro-batches."""
 
-from math import exp, expm1, log
+from math import exp, expm1, log, nan
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rtt_lightning.functional.losses import clipped_surrogate, kl_k1, kl_k2, kl_k3, token_mean
+from rtt_lightning.functional.losses import clipped_surrogate, importance_weights, kl_k1, kl_k2, kl_k3, token_mean
+from tests.functional.oracle import decoupled
+
+LOGPROBS = st.floats(-6, 0)
 
 
 def test_the_surrogate_clips_each_side_on_its_own() -> None:
@@ -23,6 +28,41 @@ def test_clipped_tokens_have_no_gradient_and_a_ratio_of_one_has_that_of_the_log_
     loss.sum().backward()
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == [[0.0, 2.0]]
+
+
+def test_importance_weights_by_hand() -> None:
+    old = torch.tensor([[log(0.3), log(0.1), log(0.8), log(0.8), -50.0, 0.0]])
+    sampler = torch.tensor([[log(0.2), log(0.2), log(0.4), log(0.1), 0.0, -1e4]])
+    weights, capped = importance_weights(old, sampler, cap=2.0)
+    # 0.3 / 0.2, 0.1 / 0.2, 0.8 / 0.4: not beyond the cap, 0.8 / 0.1 = 8, e^-50, an infinite ratio
+    assert weights[0].tolist() == pytest.approx([1.5, 0.5, 2.0, 2.0, exp(-50), 2.0])
+    assert capped.tolist() == [[False, False, False, True, False, True]]
+    assert importance_weights(torch.zeros(1, 1), torch.tensor([[nan]]), 2.0)[0].isnan()  # unknown is not 1
+
+
+@given(rows=st.lists(st.tuples(LOGPROBS, LOGPROBS, LOGPROBS, st.floats(-3, 3)), min_size=1, max_size=9))
+def test_the_weighted_surrogate_is_that_of_a_loop(rows: list[tuple[float, float, float, float]]) -> None:
+    new, old, sampler, advantages = torch.tensor(rows, dtype=torch.float64).T[:, None]
+    loss, _ = clipped_surrogate(new, old, advantages, 0.2, 0.3)
+    weights, _ = importance_weights(old, sampler, cap=1.5)
+    assert (loss * weights)[0].tolist() == pytest.approx([decoupled(*row, 0.2, 0.3, 1.5) for row in rows])
+
+
+def test_without_the_cap_the_weights_turn_the_sampler_s_mean_into_the_policy_s() -> None:
+    policy, sampler = torch.tensor([[0.7, 0.2, 0.1]]), torch.tensor([[0.3, 0.3, 0.4]])
+    values = torch.tensor([[1.0, -2.0, 5.0]])
+    weights, _ = importance_weights(policy.log(), sampler.log(), cap=100.0)
+    assert (sampler * weights * values).sum().item() == pytest.approx((policy * values).sum().item())
+
+
+def test_importance_weights_have_no_gradient_and_scale_that_of_the_log_prob() -> None:
+    logprobs = torch.tensor([[log(0.5), log(0.5)]], requires_grad=True)
+    weights, _ = importance_weights(logprobs, torch.tensor([[log(0.4), log(0.1)]]), cap=2.0)
+    assert not weights.requires_grad
+    loss, _ = clipped_surrogate(logprobs, logprobs.detach(), torch.tensor([[1.0, -3.0]]), 0.2, 0.2)
+    (loss * weights).sum().backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad[0].tolist() == pytest.approx([-1.25, 6.0])  # -1 x 0.5 / 0.4, 3 x 2
 
 
 def test_kl_estimators_by_hand() -> None:

@@ -36,9 +36,10 @@ class Forwards(Callback):
     ("flags", "without_graph"),
     [
         ((), 0),  # on-policy: the ratio is 1, and no reference
+        (("--model.init_args.importance_cap=2",), 0),  # made of what is there
         (("--model.init_args.kl_coef=0.1",), 1),  # the reference
         (("--data.view.init_args.updates=2",), 1),  # the anchor
-        (("--data.view.init_args.updates=2", "--model.init_args.kl_coef=0.1"), 2),
+        (("--data.view.init_args.updates=2", "--model.init_args.kl_coef=0.1", "--model.init_args.importance_cap=2"), 2),
     ],
 )
 def test_a_step_computes_the_body_once_and_once_more_for_reference_and_anchor(

@@ -1,18 +1,28 @@
 """GRPO and RTT end to end on a tiny model, and the promises of the training loop."""
 
 import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from math import exp
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.lm.loading import Lora, adapters_merged, merged_weights, trainable_names
 from rtt_lightning.modules import PolicyModule
+from rtt_lightning.types import Rollout
+from rtt_lightning.types.errors import UserError
+from tests.callbacks.ragged import FP32_SGD
 
 
 def moved(module: PolicyModule) -> float:
@@ -81,6 +91,43 @@ def test_two_updates_per_window_use_the_log_probs_of_the_window(policy_args) -> 
     assert run.trainer.global_step == 4
     assert run.trainer.logged_metrics["train/clipped"] > 0
     assert run.trainer.logged_metrics["train/logprob_gap"] < 1e-3
+
+
+class Doubtful(TransformersEngine):
+    """Says half a nat less of its tokens than the policy does: each weight is exp(0.5)."""
+
+    def generate(self, *args: Any) -> Iterator[Rollout]:
+        for row in super().generate(*args):
+            yield replace(row, logprobs=row.logprobs and tuple(value - 0.5 for value in row.logprobs))
+
+
+def test_importance_weights_multiply_the_surrogate_and_nothing_else(policy_args, tiny_model: str) -> None:
+    start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+    engine = (f"--rollout.engine={__name__}.Doubtful", "--trainer.max_steps=1", *FP32_SGD)
+
+    def step(entropy: float, cap: str) -> dict[str, Tensor]:
+        flags = (f"--model.init_args.entropy_coef={entropy}", f"--model.init_args.importance_cap={cap}")
+        run = main(policy_args("fit", *engine, *flags))
+        metrics.append({name: value.item() for name, value in run.trainer.logged_metrics.items()})
+        return {name: value - start[name] for name, value in run.model.model.state_dict().items()}
+
+    metrics: list[dict[str, float]] = []
+    plain, bonus, weighed, capped = step(0, "null"), step(0.1, "null"), step(0.1, "2"), step(0.1, "1")
+    largest = max(value.abs().max().item() for value in plain.values())
+    assert largest > 1e-4
+    for name, value in plain.items():
+        assert torch.equal(capped[name], bonus[name]), name
+        expected = bonus[name] + (exp(0.5) - 1) * value
+        torch.testing.assert_close(weighed[name], expected, atol=1e-3 * largest, rtol=1e-3, msg=name)
+    found = [(each.get("train/importance_weight"), each.get("train/importance_capped")) for each in metrics]
+    assert found == [(None, None), (None, None), (pytest.approx(exp(0.5), rel=1e-4), 0), (1, 1)]
+    assert metrics[2]["train/policy_loss"] == pytest.approx(exp(0.5) * metrics[0]["train/policy_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("cap", [0.5, math.inf, math.nan])
+def test_a_cap_below_1_or_without_bound_is_told(cap: float) -> None:
+    with pytest.raises(UserError, match=f"importance_cap must be finite and >= 1, or null for no weights, got {cap}"):
+        PolicyModule("none", importance_cap=cap)
 
 
 def test_uniform_relevance_makes_rtt_plain_grpo(policy_args) -> None:
