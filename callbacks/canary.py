@@ -26,7 +26,8 @@ class Canary(Callback):
     between equal computations in fp32 and 0.03 to 0.05 for a sampler in bf16. It is measured
 
     - on all tokens of an update, before the update changes anything, where the engine gives log-probs; logged as
-      ``train/logprob_gap``. It costs nothing: the loss needs the trainer's log-probs.
+      ``train/logprob_gap``. It costs nothing: the loss needs the trainer's log-probs. With ``rollout.ahead`` 1 it
+      includes what the updates of a window changed.
     - on a few tokens sampled without top-p and top-k, whenever the engine got new weights and before its responses are
       trained on or counted: in evaluation, and where training samples under top-p or top-k, whose log-probs are not the
       policy's. Logged in training as ``rollout/logprob_gap``.

@@ -7,7 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from rtt_lightning.callbacks.cost import judged_in_run, say_cost
-from rtt_lightning.callbacks.start import look_at_data, refuse_long
+from rtt_lightning.callbacks.start import look_at_data, refuse_long, refuse_uncorrected
+from rtt_lightning.datamodules.limits import next_window
 from rtt_lightning.datamodules.views import PromptWindows
 from rtt_lightning.engines import TransformersEngine
 from rtt_lightning.engines.base import RolloutEngine, Sampling
@@ -18,15 +19,17 @@ from rtt_lightning.reports.evaluation import report
 from rtt_lightning.reports.outputs import set_aside_later
 from rtt_lightning.reports.phases import phase_metrics
 from rtt_lightning.reports.rollout_metrics import rollout_metrics
+from rtt_lightning.rollout.ahead import Ahead, staleness
 from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.rollout.experience import verdict_batch
 from rtt_lightning.rollout.window import Window, make_window
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import MetricLog
-from rtt_lightning.runtime.phases import IDLE, RELEVANCE, UPDATE, Phases
+from rtt_lightning.runtime.phases import IDLE, RELEVANCE, SAMPLING, UPDATE, Phases
 from rtt_lightning.runtime.processes import gather, mean_over_ranks
-from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks
+from rtt_lightning.types import Credited, Experience, JudgedRollout, Marks, RubricSample
 from rtt_lightning.types.batches import PromptBatch
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.rules import RuleVerifier
 
@@ -51,6 +54,9 @@ class RolloutCallback(Callback):
             and chat template, see `rtt_lightning.lm.reasoning`.
         output: Folder for the completions of one run, as parquet; null for none.
         table_every: Windows between two tables of completions on the terminal; 0 for none.
+        ahead: 1 samples and judges the next window while the policy trains on this one, from the weights before this
+            one's updates: for an engine on other devices (VLLMServerEngine), with the policy's ``importance_cap``. 0
+            samples from the current weights, and waits.
     """
 
     def __init__(
@@ -66,9 +72,12 @@ class RolloutCallback(Callback):
         reasoning: list[Marks] | None = None,
         output: str | None = None,
         table_every: int = 10,
+        ahead: int = 0,
     ) -> None:
+        if ahead not in (0, 1):
+            raise UserError(f"rollout.ahead is the number of windows sampled ahead, 0 or 1, got {ahead}")
         self.collector = Collector(engine, verifier, relevance, seed or 0, mask_truncated, reasoning)
-        self.sampling, self.evaluation, self.loose = sampling, evaluation, loose
+        self.sampling, self.evaluation, self.loose, self.ahead = sampling, evaluation, loose, ahead
         self.output, self.table_every = Path(output) if output else None, table_every
         self.judged: list[JudgedRollout] = []
         """The latest responses of this process, for other callbacks."""
@@ -80,11 +89,15 @@ class RolloutCallback(Callback):
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, from a checkpoint
+        self._ahead = Ahead()
+        self._saved_ahead: list[dict[str, Any]] | None = None  # one per process; none without a checkpoint
         self._evaluated: list[JudgedRollout] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._window, self.credited, self.collector.version = None, None, None
         self._folder = None if trainer.fast_dev_run else self.output
+        if stage == TrainerFn.FITTING:
+            refuse_uncorrected(trainer.datamodule, pl_module, self.sampling, self.collector.engine, self.ahead)
         expected = judged_in_run(trainer, trainer.datamodule, self.sampling, self.evaluation, stage)
         say_cost(self.collector.verifier, expected)
         look_at_data(trainer.datamodule, pl_module, self.collector, training=stage == TrainerFn.FITTING)
@@ -93,7 +106,8 @@ class RolloutCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._window = Window.resumed(self._saved, trainer.global_rank, trainer.world_size)
-        self._saved = []
+        self._ahead = Ahead.resumed(self._saved_ahead, trainer.global_rank, trainer.world_size, self.ahead == 1)
+        self._saved, self._saved_ahead = [], None
         self.phases = self.collector.phases = Phases()
         for sampling in (self.sampling, self.evaluation)[: 1 + trainer.enable_validation]:
             refuse_long(trainer, pl_module, sampling)
@@ -113,6 +127,8 @@ class RolloutCallback(Callback):
         self.phases.switch(IDLE)
         if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
             found = phase_metrics(self.phases.pop(), self._window.micro_batches, pl_module, str(trainer.precision))
+            if self.ahead:  # the loop waits for a part of the sampling
+                found.pop("sampled_tokens_per_second", None)
             self._log_metrics(pl_module, "time", mean_over_ranks(found, 1), batch_size=1)
             self._window = None  # done: a checkpoint taken now need not hold it
 
@@ -121,7 +137,7 @@ class RolloutCallback(Callback):
         is_first = self.credited is None
         if is_first and self._folder and trainer.is_global_zero:  # the others wait for it below
             set_aside_later(self._folder, number, trainer.global_step)
-        judged = self._collect(trainer, policy, batch, self.sampling, number, weigh=True)
+        judged = self.judged = self._responses(trainer, policy, batch)
         with trainer.precision_plugin.forward_context():
             experience = self.collector.experience(judged, policy)
         with self.phases.during(RELEVANCE):
@@ -136,9 +152,24 @@ class RolloutCallback(Callback):
         self._tokens_seen += sum(int(part["update_tokens"]) for part in window.micro_batches if part["last_of_update"])
         metrics = {**rollout_metrics(experience, judged, credited), **self.collector.verifier.metrics()}
         metrics["tokens_seen"] = self._tokens_seen
+        if self.ahead:
+            metrics["staleness"] = staleness(judged, trainer.global_step, updates)
         self._log_metrics(policy, "rollout", mean_over_ranks(metrics, len(judged)), batch_size=len(judged))
         self._show(trainer, number, experience, credited)
         return window
+
+    def _responses(self, trainer: Trainer, policy: Any, batch: Any) -> list[JudgedRollout]:
+        """The responses to a window, sampled now or ahead; if ahead, those to the next one are begun."""
+        with self.phases.during(SAMPLING):
+            judged = self._ahead.take(batch["window"])
+        if judged is None:
+            judged = self._collect(trainer, policy, batch, self.sampling, batch["window"], weigh=True)
+        following: Any = self.ahead and next_window(trainer, batch["window"], batch["updates"])
+        if following:
+            samples, window = self._hand_over(trainer, policy, following), following["window"]
+            requests = self.collector.requests(samples, self.sampling, window)
+            self._ahead.start(window, lambda stop: self.collector.answers(samples, requests, self.sampling, stop=stop))
+        return judged
 
     def _show(self, trainer: Trainer, number: int, experience: Experience, credited: Credited) -> None:
         if self._folder:
@@ -187,19 +218,33 @@ class RolloutCallback(Callback):
         self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, weigh: bool = False
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
-        data = trainer.datamodule
-        if self.collector.version is None:
-            data.check_vocabulary(policy.tokenizer, policy.model.get_input_embeddings().weight.shape[0])
-        self.collector.sync(policy, trainer.global_step)
-        samples = [data.records[batch["split"]][index].sample for index in batch["prompts"]]
+        samples = self._hand_over(trainer, policy, batch)
         with trainer.precision_plugin.forward_context():
             self.judged = self.collector.collect(samples, sampling, window, self.loose and not weigh, weigh)
         return self.judged
 
+    def _hand_over(self, trainer: Any, policy: Any, batch: PromptBatch) -> list[RubricSample]:
+        """Give the engine the current weights, once nothing is sampled any more. Returns the prompts of a batch."""
+        self._ahead.wait()  # and those of other processes: a sync begins with a collective
+        data = trainer.datamodule
+        if self.collector.version is None:
+            data.check_vocabulary(policy.tokenizer, policy.model.get_input_embeddings().weight.shape[0])
+        self.collector.sync(policy, trainer.global_step)
+        return [data.records[batch["split"]][index].sample for index in batch["prompts"]]
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._ahead.stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._ahead.stop()  # a run may end sooner than its limits say
+        self._ahead.wait()
+
     def state_dict(self) -> dict[str, Any]:
-        """The current window of every process, as only rank 0 writes what callbacks save. A collective."""
+        """Window and next responses of every process, as only rank 0 writes what callbacks save. A collective."""
         windows = {} if self._window is None else {"windows": gather(self._window.state_dict())}
-        return {"tokens_seen": self._tokens_seen, **windows}
+        ahead = gather(self._ahead.state_dict()) if self.ahead else [None]
+        return {"tokens_seen": self._tokens_seen, "ahead": [] if None in ahead else ahead, **windows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved, self._tokens_seen = state_dict.get("windows", []), state_dict.get("tokens_seen", 0)
+        self._saved_ahead = state_dict.get("ahead", [])

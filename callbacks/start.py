@@ -10,12 +10,13 @@ from torch import Tensor
 
 from rtt_lightning.algorithms import Algorithm
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
-from rtt_lightning.engines.base import Sampling
+from rtt_lightning.engines.base import RolloutEngine, Sampling
 from rtt_lightning.lm.forward import refuse_long_rows
 from rtt_lightning.relevance.base import RelevanceSource
 from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.rollout.requests import refuse_repeated
 from rtt_lightning.types import Experience, RubricSample
+from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import Verifier
 
 SHOWN = 60
@@ -60,6 +61,36 @@ def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
     data = trainer.datamodule
     if isinstance(data.view, PromptWindows):
         refuse_long_rows(policy.model.config, data.max_prompt_tokens + sampling.max_new_tokens)
+
+
+def refuse_uncorrected(
+    data: RubricDataModule, policy: Any, sampling: Sampling, engine: RolloutEngine, ahead: int
+) -> None:
+    """Raise if importance weights could not be computed, or if sampling ahead would go without them.
+
+    Raises:
+        UserError: With what to set.
+    """
+    if not isinstance(data.view, PromptWindows):
+        return
+    cap = policy.importance_cap
+    if cap is not None and not sampling.full_vocabulary:
+        raise UserError(
+            f"model.init_args.importance_cap {cap} compares log-probs of sampler and policy, which needs "
+            f"rollout.sampling with top_p 1, top_k 0 and a temperature above 0; got top_p {sampling.top_p:g}, top_k "
+            f"{sampling.top_k} and temperature {sampling.temperature:g}: set these, or importance_cap to null"
+        )
+    if ahead and not engine.samples_elsewhere:
+        raise UserError(
+            f"rollout.ahead 1 samples while the policy trains, and {type(engine).__name__} needs the device or the "
+            "weights that train: set rollout.engine to VLLMServerEngine, with servers on other devices, or "
+            "rollout.ahead to 0"
+        )
+    if ahead and cap is None:
+        raise UserError(
+            "rollout.ahead 1 trains on responses of weights that are one window old, which importance weights correct "
+            "for: set model.init_args.importance_cap, such as to 2, or rollout.ahead to 0"
+        )
 
 
 def say_what_is_ignored(policy: Any, samples: Sequence[RubricSample], collector: Collector) -> None:

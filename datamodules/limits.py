@@ -3,6 +3,7 @@
 from typing import Any
 
 from rtt_lightning.datamodules.loaders import StatefulLoader
+from rtt_lightning.types.batches import PromptBatch
 from rtt_lightning.types.errors import UserError
 
 UNITS = "accumulate_grad_batches micro-batches per update, times the updates of a window"
@@ -25,6 +26,21 @@ def count_whole(trainer: Any, loader: StatefulLoader) -> None:
     loader.stop_after(taken)
     if trainer.enable_validation and trainer.accumulate_grad_batches > 1:
         _check_validation(trainer, taken)
+
+
+def next_window(trainer: Any, window: int, updates: int) -> PromptBatch | None:
+    """The first batch of the window that follows another; ``None`` if the trainer's limits end the run before it.
+
+    Args:
+        trainer: Before the first update of the window.
+        window: Its number.
+        updates: That it takes.
+    """
+    loader: StatefulLoader = trainer.train_dataloader
+    following: Any = loader.after(window)
+    epochs = following["window"] // loader.groups - window // loader.groups
+    passed = (trainer.global_step + updates, trainer.max_steps), (trainer.current_epoch + epochs, trainer.max_epochs)
+    return None if any(-1 < most <= count for count, most in passed) else following
 
 
 def _check_validation(trainer: Any, batches: int) -> None:

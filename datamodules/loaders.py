@@ -55,6 +55,18 @@ class StatefulLoader:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def groups(self) -> int:
+        """Batches that belong together, such as windows: how many of them an epoch has where nothing ends it early."""
+        return self._length // self.together
+
+    def after(self, group: int) -> Batch:
+        """The first batch after those that belong together under a number, which counts on from epoch to epoch."""
+        epoch, place = divmod(group + 1, self.groups)
+        if place * self.together >= self._end:
+            epoch, place = epoch + 1, 0
+        return self._make_batches(epoch)[place * self.together]
+
     def stop_after(self, batches: int) -> None:
         """End epochs after this many batches, as the trainer does."""
         self._end = min(batches, self._length)

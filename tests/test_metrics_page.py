@@ -7,6 +7,7 @@ import torch
 
 from rtt_lightning.commands.run import main
 from rtt_lightning.functional.accuracy import accuracy_metrics
+from tests.callbacks.elsewhere import AHEAD
 from tests.conftest import ROOT
 from tests.modules.test_discriminator import fit
 
@@ -29,12 +30,10 @@ def documented() -> set[str]:
 
 def logged(policy_args, tmp_path: Path, tiny_model: str) -> set[str]:
     validates = ("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1")
-    policy = policy_args(
-        "fit", "--model.init_args.kl_coef=0.1", "--trainer.max_steps=2", "--trainer.check_val_every_n_epoch=null"
-    )
+    policy = policy_args("fit", "--model.init_args.kl_coef=0.1", "--trainer.check_val_every_n_epoch=null")
     judged = ("--watch.judge=rtt_lightning.verifiers.rules.RuleVerifier", "--watch.every=1")
     runs = [
-        main([*policy, *validates, *judged]),
+        main([*policy, *validates, *judged, *AHEAD]),
         main(
             [
                 *policy,

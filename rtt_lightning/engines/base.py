@@ -107,7 +107,9 @@ class RolloutEngine(ABC):
     """Samples responses from the current weights of a policy."""
 
     samples_elsewhere = False
-    """Whether responses are sampled on other devices than the policy's, from a copy of its weights."""
+    """Whether responses are sampled on other devices than the policy's, from a copy of its weights as of the last
+    `sync`. Another thread may then call `generate` while the policy trains: it exchanges nothing between processes.
+    """
 
     @abstractmethod
     def start(self, policy: PolicyWeights) -> None:

@@ -1,12 +1,14 @@
 """From prompts to judged, weighed responses, without a trainer: in a callback, a script or a notebook."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from threading import Event
 from typing import Protocol
 
 from rtt_lightning.engines import RolloutEngine, Sampling, TransformersEngine
-from rtt_lightning.engines.base import PolicyWeights
+from rtt_lightning.engines.base import PolicyWeights, SampleRequest
 from rtt_lightning.lm.reasoning import checked_marks
 from rtt_lightning.relevance import RelevanceSource, ScoresResponses, UniformRelevance
+from rtt_lightning.rollout.ahead import until
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.rollout.requests import CHECKS, make_requests, refuse, refuse_repeated
 from rtt_lightning.runtime.finite import refuse_nonfinite, trained_weights
@@ -104,14 +106,43 @@ class Collector:
             UserError: Without weights to sample from, for criteria that the verifier cannot decide, or for prompts
                 with the same id.
         """
+        return self.answers(samples, self.requests(samples, sampling, window), sampling, loose, weigh)
+
+    def requests(self, samples: Sequence[RubricSample], sampling: Sampling, window: int) -> list[SampleRequest]:
+        """The first half of `collect`: check the prompts and render them."""
         if self._policy is None or self.version is None:
             raise UserError(
                 "the engine has no weights yet: call sync(policy) before collect, and again whenever they have changed"
             )
         refuse(samples, self.verifier.problems, *CHECKS)
         refuse_repeated(samples)
-        requests = make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
+        return make_requests(samples, self._policy.render, self.reasoning, (self.seed, window, sampling.n))
+
+    def answers(
+        self,
+        samples: Sequence[RubricSample],
+        requests: Sequence[SampleRequest],
+        sampling: Sampling,
+        loose: bool = False,
+        weigh: bool = False,
+        stop: Event | None = None,
+    ) -> list[JudgedRollout]:
+        """The second half of `collect`: sample and judge. Another thread may call it, see `samples_elsewhere`.
+
+        Args:
+            samples: Prompts with rubrics.
+            requests: Of these, from `requests`.
+            sampling: How responses are drawn.
+            loose: Also give loose verdicts.
+            weigh: Begin to weigh the tokens meanwhile; not in another thread, beside the training.
+            stop: Once set, this ends at the next response.
+
+        Raises:
+            Stopped: If it was ended.
+        """
+        assert self.version is not None, "requests have checked it"
         rollouts = self.phases.each(SAMPLING, self.engine.generate(requests, sampling, self.version))
+        rollouts = until(stop, rollouts)
         if rank() == 0:
             rollouts = announced(rollouts, sampling.n * len(requests), "responses")
         if weigh:

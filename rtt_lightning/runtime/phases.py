@@ -1,6 +1,7 @@
 """Where the time of a run goes, and the most memory it took."""
 
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ class Phases:
     """Seconds that a loop waited for each of its phases; `IDLE` has those of no phase.
 
     A second counts once: for the phase that was entered last. So phases add up to the time that passed. Work of another
-    thread or of a GPU counts where the loop waits for it.
+    thread or of a GPU counts where the loop waits for it: what other threads than the one that made this say of their
+    phases is ignored.
 
     Args:
         clock: Gives seconds.
@@ -26,10 +28,13 @@ class Phases:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._since, self._phase = clock, clock(), IDLE
+        self._thread = threading.get_ident()
         self._seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
 
     def switch(self, phase: str) -> str:
         """Count seconds for this one of `PHASES` from now on; returns the one before."""
+        if threading.get_ident() != self._thread:
+            return self._phase
         now, before = self._clock(), self._phase
         self._seconds[before] += now - self._since
         self._since, self._phase = now, phase

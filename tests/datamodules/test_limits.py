@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from rtt_lightning.datamodules.limits import count_whole
+from rtt_lightning.datamodules.limits import count_whole, next_window
 from rtt_lightning.datamodules.loaders import StatefulLoader
 from rtt_lightning.datamodules.views import LabelledPairs, PromptWindows
 from tests.datamodules.test_loaders import RECORDS, labelled
@@ -16,13 +16,19 @@ MICRO_BATCHES, TOGETHER = 12, 4  # an epoch of 3 windows of 2 updates of 2 micro
 
 
 class Count(LightningModule):
-    """Counts its batches; validates by a number."""
+    """Counts its batches, and asks at the start of each window for the next; validates by a number."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen: list[int] = []
+        self.foreseen: list[int | None] = []
         self.validated_after: list[int] = []
+
+    def on_train_batch_start(self, batch: dict[str, int], batch_idx: int) -> None:
+        if batch["number"] % TOGETHER == 0:
+            following: Any = next_window(self.trainer, batch["window"], updates=2)
+            self.foreseen.append(following and following["number"])
 
     def training_step(self, batch: dict[str, int], batch_idx: int) -> torch.Tensor:
         self.seen.append(batch["number"])
@@ -37,9 +43,11 @@ class Count(LightningModule):
 
 class Numbers(LightningDataModule):
     def train_dataloader(self) -> StatefulLoader:
-        loader = StatefulLoader(
-            lambda epoch: [{"number": epoch * MICRO_BATCHES + i} for i in range(MICRO_BATCHES)], together=TOGETHER
-        )
+        def batches(epoch: int) -> list[Any]:
+            numbers = range(epoch * MICRO_BATCHES, (epoch + 1) * MICRO_BATCHES)
+            return [{"number": number, "window": number // TOGETHER} for number in numbers]
+
+        loader = StatefulLoader(batches, together=TOGETHER)
         assert self.trainer is not None
         count_whole(self.trainer, loader)
         return loader
@@ -113,6 +121,29 @@ def test_a_run_that_resumes_where_its_limit_ends_the_epoch_begins_the_next(tmp_p
         trainer.save_checkpoint(tmp_path / "part.ckpt")
         second = fit(str(tmp_path / "part.ckpt"), max_steps=6, **limit)[1]
         assert first.seen + second.seen == whole
+
+
+ENDS = {
+    "steps": {"max_steps": 8},
+    "steps within a window": {"max_steps": 3},
+    "epochs": {"max_steps": -1, "max_epochs": 2},
+    "short epochs": {"max_steps": -1, "max_epochs": 2, "limit_train_batches": 8},
+    "what comes first": {"max_steps": 10, "max_epochs": 1},
+    "a trial": {"fast_dev_run": 3},
+}
+
+
+@pytest.mark.parametrize("flags", ENDS.values(), ids=ENDS)
+def test_the_next_window_is_known_and_none_after_the_last(flags: dict[str, Any]) -> None:
+    module = fit(**flags)[1]
+    assert module.foreseen == [*[number for number in module.seen if number % TOGETHER == 0][1:], None]
+    assert len(module.foreseen) > 1
+
+
+def test_a_resumed_run_knows_its_next_windows(tmp_path) -> None:
+    trainer, _ = fit(max_steps=2, limit_train_batches=8)
+    trainer.save_checkpoint(tmp_path / "part.ckpt")
+    assert fit(str(tmp_path / "part.ckpt"), max_steps=6, limit_train_batches=8)[1].foreseen == [12, None]
 
 
 VIEWS: dict[str, Callable[[bool], StatefulLoader]] = {

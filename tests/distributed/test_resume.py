@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from rtt_lightning.runtime.checkpoints import newest, read_checkpoint
+from tests.callbacks.elsewhere import AHEAD
 from tests.distributed.conftest import DDP, FSDP, Run
-from tests.runtime.test_resume import TWO_UPDATES, assert_same, journal, saving
+from tests.runtime.test_resume import TWO_UPDATES, assert_same, final, journal, saving
 
 pytestmark = pytest.mark.slow
 
@@ -23,15 +24,25 @@ SEEDED = (
 FULL = ("--model.init_args.lora=null", "--model.init_args.kl_coef=0")
 
 
-@pytest.mark.parametrize("strategy", [DDP, FSDP], ids=["ddp", "fsdp"])
-def test_two_processes_resume_within_a_window(rtt: Run, policy_args, tmp_path: Path, strategy: tuple[str, ...]) -> None:
+def test_two_processes_resume_within_a_window(rtt: Run, policy_args, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
-    arguments = (*policy_args("fit"), *strategy, *SEEDED)
+    arguments = (*policy_args("fit"), *FSDP, *SEEDED)
     rtt(*arguments, *saving(whole), processes=2)
     rtt(*arguments, *saving(broken, updates=3), processes=2)
     rtt(*arguments, *saving(broken), processes=2)
     assert_same(whole, broken)
+
+
+def test_two_processes_that_sample_ahead_resume_within_a_window(rtt: Run, policy_args, tmp_path: Path) -> None:
+    """Under DDP: each goes on with the rest of its window, and with its own responses to the next one."""
+    whole, rest = tmp_path / "whole", tmp_path / "rest"
+    whole.mkdir(), rest.mkdir()
+    arguments = (*policy_args("fit"), *DDP, *SEEDED, *AHEAD)
+    rtt(*arguments, *saving(whole, keep=0), processes=2)
+    rtt(*arguments, *saving(rest), f"--ckpt_path={whole}/ckpt/step-00000003.ckpt", processes=2)
+    assert journal(rest) == {update: entry for update, entry in journal(whole).items() if update > 3}
+    assert all(torch.equal(value, final(rest)[name]) for name, value in final(whole).items())
 
 
 def test_shards_are_read_by_another_number_of_processes(rtt: Run, policy_args, tmp_path: Path) -> None:

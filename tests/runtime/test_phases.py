@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from threading import Thread
 
 from rtt_lightning.runtime.phases import IDLE, JUDGING, PHASES, SAMPLING, UPDATE, Phases, peak_gib
 
@@ -52,6 +53,23 @@ def test_a_phase_ends_where_an_error_leaves_it() -> None:
         raise RuntimeError
     clock.wait(2)
     assert phases.pop() == dict.fromkeys(PHASES, 0) | {UPDATE: 1, IDLE: 2}
+
+
+def test_another_thread_changes_nothing() -> None:
+    clock = Clock()
+    phases = Phases(clock)
+
+    def work() -> None:
+        with phases.during(JUDGING):
+            for _ in phases.each(SAMPLING, range(2)):
+                clock.wait(2)
+
+    with phases.during(UPDATE):
+        thread = Thread(target=work)
+        thread.start()
+        thread.join()
+    clock.wait(1)
+    assert phases.pop() == dict.fromkeys(PHASES, 0) | {UPDATE: 4, IDLE: 1}
 
 
 def test_memory_is_that_of_this_process() -> None:

@@ -20,10 +20,10 @@ UPDATES = 6
 TWO_UPDATES = ("--data.view.init_args.updates=2", "--model.init_args.warmup_steps=4", "--model.init_args.kl_coef=0.1")
 
 
-def saving(folder: Path, *, updates: int = UPDATES) -> tuple[str, ...]:
+def saving(folder: Path, *, updates: int = UPDATES, keep: int = 2) -> tuple[str, ...]:
     """Flags of a run that saves after each update and journals beside."""
     class_path = "rtt_lightning.Checkpoints"
-    checkpoints = f"{{class_path: {class_path}, init_args: {{folder: {folder}/ckpt, every: 1}}}}"
+    checkpoints = f"{{class_path: {class_path}, init_args: {{folder: {folder}/ckpt, every: 1, keep: {keep}}}}}"
     journal = f"{{class_path: tests.distributed.recorder.Journal, init_args: {{path: {folder}/journal.jsonl}}}}"
     return (
         f"--trainer.callbacks=[{checkpoints},{journal}]",

@@ -179,9 +179,17 @@ def test_a_server_with_other_weights_is_found_out(
 
 @pytest.mark.slow
 def test_a_run_on_servers_trains(servers: list[VLLMProcess], real_model: str, tmp_path: Path) -> None:
-    run = main(arguments(servers, real_model, tmp_path))
-    assert run.trainer.global_step == 2
-    assert 0 < run.trainer.logged_metrics["train/logprob_gap"] <= GAP
+    """The second window was sampled while the first one trained: from the weights before its update."""
+    ahead = ("--rollout.ahead=1", "--model.init_args.importance_cap=2")
+    metrics = []
+    for more in ((), ahead):
+        run = main([*arguments(servers, real_model, tmp_path), *more])
+        assert run.trainer.global_step == 2
+        metrics.append({name: float(value) for name, value in run.trainer.logged_metrics.items()})
+    now, old = (each["train/logprob_gap"] for each in metrics)
+    assert 0 < now <= GAP < old
+    assert metrics[1]["rollout/staleness"] == 1
+    assert 0.5 < metrics[1]["train/importance_weight"] < 2
 
 
 @pytest.mark.slow
