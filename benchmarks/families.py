@@ -25,8 +25,8 @@ from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.tiny_families import VOCABULARY, tiny_model
-from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.forward import longest_rows, may_share, response_logprobs
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.loading import checkpoint_activations, refuse_unusual_head
 from rtt_lightning.lm.selfcheck import ForwardCheck, a_few_tokens, check_forward
 from rtt_lightning.modules import PolicyModule
@@ -132,7 +132,7 @@ def recomputed(model: Any) -> str:
 def outcome(family: str) -> Outcome:
     """Of a tiny model of a family."""
     model = tiny_model(family)
-    use_segments(model)
+    use_own_kernels(model)
     found, low = compare_forwards(model), compare_forwards(model, low=True)
     if isinstance(found, str):
         return Outcome(found, low=way(low))

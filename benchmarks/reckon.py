@@ -31,10 +31,10 @@ from rtt_lightning.commands.doctor.imagined import imagine, imagined
 from rtt_lightning.functional import logprobs
 from rtt_lightning.lm import adapters, attention
 from rtt_lightning.lm.forward import layout_logprobs
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora, add_adapters
 from rtt_lightning.lm.merging import without_adapters
-from rtt_lightning.lm.norms import use_rms_norm
 
 Counts = dict[str, float]
 aten = torch.ops.aten
@@ -88,8 +88,7 @@ def counts(work: Work, forward: Callable[[Any, Layout, Any], Tensor]) -> Counts:
     with torch.device("meta"):
         model: Any = Qwen3ForCausalLM(Qwen3Config(**QWEN3_06B, tie_word_embeddings=True))
     if forward is ours:
-        attention.use_segments(model)
-        use_rms_norm(model)
+        use_own_kernels(model)
     if work.lora:
         few = adapters.use_few_operations if forward is ours else lambda model: None
         with patch.object(adapters, "use_few_operations", few):

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from rtt_lightning.lm.attention import use_segments
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.loading import merged_weights
 from rtt_lightning.lm.modes import in_evaluation
-from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.lm.selfcheck import CheckedForward
 from rtt_lightning.lm.sequences import logprobs_after
 from rtt_lightning.lm.tokenizers import TemplateArguments, load_tokenizer, render_prompt
@@ -33,8 +32,7 @@ class LoadedModel:
         chat_template_kwargs: TemplateArguments | None = None,
     ) -> None:
         self.model, self.tokenizer, self.chat_template_kwargs = model, tokenizer, chat_template_kwargs
-        use_segments(model)
-        use_rms_norm(model)
+        use_own_kernels(model)
         self._logprobs = CheckedForward(model, tokenizer)
 
     @classmethod

@@ -12,9 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rtt_lightning.lm.attention import use_segments
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.merging import adapters_count, adapters_merged, merged_weights
-from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.runtime.checkpoints import check_fits
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types.errors import UserError
@@ -105,8 +104,7 @@ def load_reference(model: str, dtype: torch.dtype, sharded: bool, trust_remote_c
     for layer in reference.modules():
         if isinstance(layer, nn.Linear) and layer is not reference.get_output_embeddings():  # may be the embedding too
             layer.weight.data = layer.weight.data.to(dtype)
-    use_segments(reference)
-    use_rms_norm(reference)
+    use_own_kernels(reference)
     return reference.requires_grad_(False).eval()
 
 

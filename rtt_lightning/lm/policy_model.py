@@ -6,9 +6,8 @@ import torch
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM
 
-from rtt_lightning.lm.attention import use_segments
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.loading import Lora, add_adapters, checkpoint_activations, load_model, refuse_unusual_head
-from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.runtime.sharding import shard
 
 
@@ -35,8 +34,7 @@ def load_trained(
     """
     loaded = load_model(AutoModelForCausalLM, model, lora, base_dtype, trust_remote_code)
     refuse_unusual_head(loaded)
-    use_segments(loaded)
-    use_rms_norm(loaded)
+    use_own_kernels(loaded)
     if recompute:
         checkpoint_activations(loaded)
     if lora is not None:

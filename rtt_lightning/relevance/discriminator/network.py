@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForTokenClassification
 
-from rtt_lightning.lm.attention import use_segments
 from rtt_lightning.lm.forward import may_share
+from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.layout import Layout, layout_of, packed_row, padded_rows
 from rtt_lightning.lm.loading import Lora, add_adapters, load_model
 from rtt_lightning.lm.merging import without_adapters
-from rtt_lightning.lm.norms import use_rms_norm
 from rtt_lightning.lm.origin import adapted_layers, base_of
 from rtt_lightning.lm.selfcheck import a_few_tokens, compute_dtype, ordinary_words, relative_rounding
 from rtt_lightning.lm.sequences import on_device, padded
@@ -108,8 +107,7 @@ class RelevanceModel(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         body.config.use_cache = False
-        use_segments(body)
-        use_rms_norm(body)
+        use_own_kernels(body)
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
         self._shares: bool | None = None
 
