@@ -5,6 +5,7 @@ There small micro-batches and sampling wait for launches, not for arithmetic. On
 
 from copy import deepcopy
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ def use_rms_norm(model: nn.Module) -> None:
     """Have all modules that compute what `torch.nn.functional.rms_norm` does call it. Others stay as they are."""
     known: dict[type, bool] = {}
     for module in model.modules():
-        if [*vars(module)["_parameters"]] == ["weight"] and isinstance(vars(module).get("variance_epsilon"), float):
-            kind = type(module)
-            if kind not in known:
-                known[kind] = _is_rms_norm(module)
-            if known[kind]:
+        own = [name for name, _ in module.named_parameters(recurse=False)]
+        if own == ["weight"] and isinstance(vars(module).get("variance_epsilon"), float):
+            if type(module) not in known:
+                known[type(module)] = _is_rms_norm(module)
+            if known[type(module)]:
                 module.forward = partial(_rms_norm, module)
 
 
@@ -35,6 +36,8 @@ def _rms_norm(module: Any, states: Tensor) -> Tensor:
 @torch.no_grad()
 def _is_rms_norm(module: nn.Module) -> bool:
     """Whether a module is one, as a copy of it shows with a weight of another kind than it starts with."""
+    if len(signature(module.forward).parameters) != 1:  # some take a gate too
+        return False
     copy: Any = deepcopy(module).to_empty(device="cpu").float()
     features = torch.arange(1.0, copy.weight.numel() + 1)
     copy.weight.copy_(2 + features.sin())

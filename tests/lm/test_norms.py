@@ -9,6 +9,7 @@ from torch import nn
 from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextRMSNormGated
 
 from rtt_lightning.lm.norms import use_rms_norm
 
@@ -60,6 +61,12 @@ def test_a_norm_of_another_formula_stays() -> None:
             self.variance_epsilon = eps
 
     assert "forward" not in vars(replaced(norm(Lookalike)))
+
+
+def test_a_norm_with_a_gate_stays() -> None:
+    module = replaced(norm(Qwen3NextRMSNormGated))
+    assert "forward" not in vars(module)
+    assert module(STATES, STATES).shape == STATES.shape
 
 
 def test_a_copy_of_a_model_has_its_own() -> None:
