@@ -1,8 +1,8 @@
 """LoRA beside a linear layer in few operations: y = x W^T + b + s (x A^T) B^T.
 
-PEFT computes the same by 25 operations forward and backward, among them a copy of x in fp32 for each adapter. On a GPU
-these are launches, which is what a small micro-batch waits for; on a CPU memory traffic. Here they are three matrix
-products forward, and five backward.
+In bf16, forward and backward, PEFT takes 18 operations beside the layer's own two, among them a copy of x in fp32 for
+each adapter; here it is ten. On a GPU these are launches, which is what a small micro-batch waits for; on a CPU memory
+traffic.
 """
 
 from typing import Any
