@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning.callbacks.cost import judged_in_run, say_cost
 from rtt_lightning.callbacks.start import look_at_data, refuse_long, refuse_uncorrected
@@ -57,6 +58,9 @@ class RolloutCallback(Callback):
         ahead: 1 samples and judges the next window while the policy trains on this one, from the weights before this
             one's updates: for an engine on other devices (VLLMServerEngine), with the policy's ``importance_cap``. 0
             samples from the current weights, and waits.
+        micro_batch_tokens: Tokens of a micro-batch at most, prompts once and responses: as few of the
+            `trainer.accumulate_grad_batches` micro-batches hold responses as allow it, and the others stay empty. A
+            greater group is divided. null spreads whole groups evenly over all.
     """
 
     def __init__(
@@ -73,12 +77,16 @@ class RolloutCallback(Callback):
         output: str | None = None,
         table_every: int = 10,
         ahead: int = 0,
+        micro_batch_tokens: int | None = None,
     ) -> None:
         if ahead not in (0, 1):
             raise UserError(f"rollout.ahead is the number of windows sampled ahead, 0 or 1, got {ahead}")
+        if micro_batch_tokens is not None and micro_batch_tokens < 1:
+            raise UserError(f"micro_batch_tokens must be at least 1, got {micro_batch_tokens}; null sets no limit")
         self.collector = Collector(engine, verifier, relevance, seed or 0, mask_truncated, reasoning)
         self.sampling, self.evaluation, self.loose, self.ahead = sampling, evaluation, loose, ahead
         self.output, self.table_every = Path(output) if output else None, table_every
+        self.micro_batch_tokens = micro_batch_tokens
         self.judged: list[JudgedRollout] = []
         """The latest responses of this process, for other callbacks."""
         self.credited: Credited | None = None
@@ -86,6 +94,7 @@ class RolloutCallback(Callback):
         self.phases = Phases()
         """Seconds of the current window."""
         self._log_metrics = MetricLog()
+        self._said_over_budget = False
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, from a checkpoint
@@ -144,7 +153,10 @@ class RolloutCallback(Callback):
             credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]
         parts = updates, trainer.accumulate_grad_batches
-        window = make_window(number, experience, credited.advantages, policy.scheme, ids, *parts)
+        window = make_window(
+            number, experience, credited.advantages, policy.scheme, ids, *parts, self.micro_batch_tokens
+        )
+        self._say_over_budget(window, trainer.accumulate_grad_batches)
         if updates > 1:
             with trainer.precision_plugin.train_step_context(), self.phases.during(UPDATE):
                 window.anchor(policy)
@@ -170,6 +182,19 @@ class RolloutCallback(Callback):
             requests = self.collector.requests(samples, self.sampling, window)
             self._ahead.start(window, lambda stop: self.collector.answers(samples, requests, self.sampling, stop=stop))
         return judged
+
+    def _say_over_budget(self, window: Window, parts: int) -> None:
+        """Warn, once, if micro-batches hold more tokens than they should. A collective."""
+        if self.micro_batch_tokens is None or self._said_over_budget:
+            return
+        needed = max(gather(window.needed))
+        self._said_over_budget = needed > parts
+        if self._said_over_budget:
+            rank_zero_warn(
+                f"window {window.number} does not fit in {parts} micro-batches per update of at most "
+                f"{self.micro_batch_tokens} tokens (rollout.micro_batch_tokens), so its responses are spread evenly; "
+                f"raise trainer.accumulate_grad_batches to {needed}: micro-batches that are not needed stay empty"
+            )
 
     def _show(self, trainer: Trainer, number: int, experience: Experience, credited: Credited) -> None:
         if self._folder:

@@ -1,13 +1,13 @@
 """A window of experience: rollouts, advantages and everything else that its micro-batches need, as plain tensors."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rtt_lightning.lm.sequences import on_device
+from rtt_lightning.rollout.micro_batches import split_groups
 from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.types import Experience
 from rtt_lightning.types.batches import ResponseBatch
@@ -20,10 +20,11 @@ class Window:
     Args:
         number: Number of the window in the run.
         micro_batches: One per training step.
+        needed: Micro-batches per update that keep within the budget of tokens; not saved.
     """
 
-    def __init__(self, number: int, micro_batches: list[ResponseBatch]) -> None:
-        self.number, self.micro_batches = number, micro_batches
+    def __init__(self, number: int, micro_batches: list[ResponseBatch], needed: int = 0) -> None:
+        self.number, self.micro_batches, self.needed = number, micro_batches, needed
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, which load with ``weights_only``."""
@@ -65,8 +66,9 @@ def make_window(
     prompt_ids: Sequence[str],
     updates: int,
     micro_batches_per_update: int,
+    micro_batch_tokens: int | None = None,
 ) -> Window:
-    """Divide a window into micro-batches; groups stay whole, see `split_groups`. A collective.
+    """Divide a window into micro-batches, see `split_groups`. A collective.
 
     A micro-batch names relevance or advantages that are not finite under ``nonfinite``, and holds zeros for them.
 
@@ -78,6 +80,7 @@ def make_window(
         prompt_ids: Of each row.
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
+        micro_batch_tokens: Budget of a micro-batch.
     """
     rows: dict[str, Any] = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
@@ -85,7 +88,8 @@ def make_window(
         f"advantages of {scheme}": ~advantages.isfinite().all(1),
     }
     micro_batches: list[ResponseBatch] = []
-    for mine in split_groups(experience, updates, micro_batches_per_update):
+    split, needed = split_groups(experience, updates, micro_batches_per_update, micro_batch_tokens)
+    for mine in split:
         tokens = experience.reduce(experience.response_mask[torch.cat(mine)].sum())
         micro_batches += [
             ResponseBatch(
@@ -98,45 +102,9 @@ def make_window(
             )
             for number_in_update, part in enumerate(mine)
         ]
-    return Window(number, micro_batches)
+    return Window(number, micro_batches, needed)
 
 
 def zeros_for_nonfinite(values: Tensor) -> Tensor:
     """Replace what is not finite by zeros, so that a checkpoint within the window is finite."""
     return values.nan_to_num(0.0, 0.0, 0.0)
-
-
-def split_groups(experience: Experience, updates: int, parts: int) -> list[list[Tensor]]:
-    """Row indices of each update's micro-batches, which cost about the same; groups stay whole, so some may be empty.
-
-    Updates divide the groups in order and by number. A group costs its tokens: the prompt's, once, and the responses'.
-
-    Args:
-        experience: All rows of this process.
-        updates: Optimiser updates per window.
-        parts: Micro-batches per update.
-    """
-    ids, lengths = experience.group_ids, experience.response_mask.sum(1)
-    groups = [(ids == group).nonzero()[:, 0] for group in ids.unique()]
-    costs = [int(experience.prompt_lengths[rows[0]] + lengths[rows].sum()) for rows in groups]
-    bounds = [len(groups) * update // updates for update in range(updates + 1)]
-    found = []
-    for first, end in pairwise(bounds):
-        chosen = balanced(costs[first:end], parts)
-        mine = [torch.cat([ids[:0], *(groups[first + item] for item in items)]).sort().values for items in chosen]
-        found.append(sorted(mine, key=lambda rows: rows[:1].tolist()))  # in order, those without rows first
-    return found
-
-
-def balanced(costs: Sequence[int], parts: int) -> list[list[int]]:
-    """Which items each part has: the costliest item goes first, each to the part that costs least so far.
-
-    The costliest part costs at most 4/3 of what it would in the best division.
-    """
-    found: list[list[int]] = [[] for _ in range(parts)]
-    loads = [0] * parts
-    for item in sorted(range(len(costs)), key=lambda item: -costs[item]):
-        part = loads.index(min(loads))
-        found[part].append(item)
-        loads[part] += costs[item]
-    return found

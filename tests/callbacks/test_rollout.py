@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 from transformers import AutoModelForCausalLM
 
 from rtt_lightning.commands.run import main
+from rtt_lightning.lm.layout import tokens_read
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.runtime.phases import PHASES
 from rtt_lightning.types import RubricSample, Verdict
@@ -21,15 +22,20 @@ from tests.callbacks.ragged import ASKED, FP32_SGD, RAGGED, brief, rows_of
 
 
 class Seen(PolicyModule):
-    """Keeps the micro-batches that it trains on."""
+    """Keeps the micro-batches that it trains on, and the gradients of its updates."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.seen: list[dict[str, Any]] = []
+        self.gradients: list[dict[str, torch.Tensor]] = []
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         self.seen.append(batch)
         return super().training_step(batch, batch_idx)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.gradients.append({name: p.grad.clone() for name, p in self.named_parameters() if p.grad is not None})
+        super().on_before_optimizer_step(optimizer)
 
 
 SEEN = "--model=tests.callbacks.test_rollout.Seen"
@@ -164,6 +170,35 @@ def test_accumulation_changes_no_gradient(policy_args, tiny_model: str, tmp_path
             torch.testing.assert_close(other[name], step, atol=1e-4 * largest, rtol=1e-3, msg=name)
     losses = [run.trainer.logged_metrics["train/loss"].item() for run in runs]
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+
+
+def test_a_budget_of_tokens_changes_no_gradient_and_is_said_once_where_it_does_not_hold(
+    policy_args, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Two windows of 2 updates, each of 2 prompts of 37 tokens with 3 responses of 1 to 8."""
+    flags = ("--data.view.init_args.prompts=4", "--data.view.init_args.updates=2", "--trainer.max_steps=4")
+    flags += (SEEN, RAGGED, brief(tmp_path, ASKED), *FP32_SGD, "--model.init_args.optimizer.init_args.lr=0.01")
+    runs, said, budget = [], [], 45
+    for parts, tokens in ((1, "null"), (8, budget), (3, budget)):
+        more = (f"--rollout.micro_batch_tokens={tokens}", f"--trainer.accumulate_grad_batches={parts}")
+        recwarn.clear()
+        runs.append(main(policy_args("fit", *flags, *more)))
+        said.append([str(each.message) for each in recwarn if "micro_batch_tokens" in str(each.message)])
+    sizes = [[tokens_read(batch, share=True) for batch in run.model.seen] for run in runs]
+    assert min(sizes[0]) > 2 * budget  # groups are divided
+    assert 0 < max(sizes[1]) <= budget
+    assert [bool(size) for size in sizes[1][:8]] == [False] * 4 + [True] * 4
+    assert all(sizes[2])
+    assert [len(each) for each in said] == [0, 0, 1]
+    assert "window 0 does not fit in 3 micro-batches per update of at most 45 tokens" in said[2][0]
+    assert "raise trainer.accumulate_grad_batches to 4" in said[2][0]
+    first, *others = (run.model for run in runs)
+    for model in others:
+        for name, gradient in first.gradients[0].items():
+            close = 1e-5 * gradient.abs().max().item()
+            torch.testing.assert_close(model.gradients[0][name], gradient, atol=close, rtol=1e-5, msg=name)
+        for name, weight in first.model.state_dict().items():
+            torch.testing.assert_close(model.model.state_dict()[name], weight, atol=1e-6, rtol=1e-5, msg=name)
 
 
 def test_each_epoch_trains_on_all_its_windows(policy_args, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ POLICY = (
     "--trainer.accumulate_grad_batches=2",  # so the second one's first micro-batch is empty
     "--trainer.gradient_clip_val=1.0",
 )
+BUDGET = ("--rollout.micro_batch_tokens=80", "--trainer.accumulate_grad_batches=4")
 
 
 def recorded(rtt: Run, path: Path, *arguments: str, processes: int = 1) -> dict:
@@ -47,7 +48,9 @@ def close(mine: dict, theirs: dict) -> None:
 def test_two_processes_train_the_policy_as_one_does(
     rtt: Run, policy_args, tmp_path: Path, strategy: tuple[str, ...], updates: str
 ) -> None:
+    """With two updates, the two processes divide groups by a budget of tokens, each into another number of parts."""
     arguments = policy_args("fit", *POLICY, f"--data.view.init_args.updates={updates}")[1:]
+    budget = BUDGET if updates == "2" else ()
     one = recorded(rtt, tmp_path / "one.pt", *arguments)
-    two = recorded(rtt, tmp_path / "two.pt", *arguments, *strategy, processes=2)
+    two = recorded(rtt, tmp_path / "two.pt", *arguments, *strategy, *budget, processes=2)
     assert_equal_runs(one, two)

@@ -1,17 +1,14 @@
 """Windows to micro-batches: what each update holds, counts and leaves out."""
 
 import math
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from rtt_lightning.rollout.window import Window, balanced, make_window, split_groups
+from rtt_lightning.rollout.window import Window, make_window
 from rtt_lightning.types import Experience
 
 NAN = math.nan
@@ -29,48 +26,6 @@ FIVE = experience([0, 0, 1, 2, 3], [2, 3, 4, 5, 6])
 NAMES = ["a", "a", "b", "c", "d"]
 COUNTED = torch.arange(5.0)[:, None].expand(5, 6)
 """Advantages that tell the rows apart."""
-
-
-@given(
-    rows=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=20),
-    updates=st.integers(1, 3),
-    parts=st.integers(1, 4),
-)
-def test_micro_batches_hold_whole_groups_and_every_row_once(
-    rows: list[tuple[int, int]], updates: int, parts: int
-) -> None:
-    """And an update holds the groups that it would hold if it were one micro-batch: so many of them, in order."""
-    groups, lengths = map(list, zip(*rows, strict=True))
-    found = split_groups(experience(groups, lengths), updates, parts)
-    assert [len(each) for each in found] == [parts] * updates
-    ids = torch.tensor(groups)
-    homes = [[set(ids[part].tolist()) for part in each] for each in found]
-    assert sum(len(home) for each in homes for home in each) == len(set(groups))
-    assert all(part.equal(part.sort().values) for each in found for part in each)
-    known = sorted(set(groups))
-    for update, each in enumerate(found):
-        expected = known[len(known) * update // updates : len(known) * (update + 1) // updates]
-        held = [row for row, group in enumerate(groups) if group in expected]
-        assert sorted(row for part in each for row in part.tolist()) == held
-
-
-def test_micro_batches_cost_about_the_same() -> None:
-    """Of groups of 7, 5, 4 and 4 tokens, a prompt of 1 included: cut by number 12 and 8, here 11 and 9."""
-    found = split_groups(experience([0, 1, 2, 3], [6, 4, 3, 3]), updates=1, parts=2)
-    assert [[part.tolist() for part in each] for each in found] == [[[0, 3], [1, 2]]]
-
-
-@given(costs=st.lists(st.integers(1, 50), min_size=1, max_size=7), parts=st.integers(1, 3))
-def test_the_costliest_part_is_near_the_best(costs: list[int], parts: int) -> None:
-    """Graham's bound, against all divisions."""
-    found = balanced(costs, parts)
-    assert sorted(item for items in found for item in items) == list(range(len(costs)))
-    best = min(
-        max(sum(cost for cost, own in zip(costs, homes, strict=True) if own == part) for part in range(parts))
-        for homes in product(range(parts), repeat=len(costs))
-    )
-    costliest = max(sum(costs[item] for item in items) for items in found)
-    assert costliest <= (4 / 3 - 1 / (3 * parts)) * best + 1e-9
 
 
 def test_each_update_counts_its_tokens_and_knows_its_last_micro_batch() -> None:

@@ -23,8 +23,9 @@ MEASURES = {
     "packed weights": "a sampler on other devices, such as a vLLM server",
     "key-value cache": "a lower rollout.engine.init_args.batch_size",
     "gathered layers": "adapters, or a smaller model",
-    "activations": "model.init_args.gradient_checkpointing true, a higher trainer.accumulate_grad_batches, a lower "
-    "rollout.sampling.max_new_tokens; for a discriminator a lower data.view.init_args.batch_size",
+    "activations": "model.init_args.gradient_checkpointing true, a higher trainer.accumulate_grad_batches (and a lower "
+    "rollout.micro_batch_tokens, if set), a lower rollout.sampling.max_new_tokens; for a discriminator a lower "
+    "data.view.init_args.batch_size",
     "workspace": "a higher trainer.accumulate_grad_batches, a lower batch_size of rollout.engine, or batch_tokens of "
     "rollout.relevance",
 }

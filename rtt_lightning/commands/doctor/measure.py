@@ -8,6 +8,7 @@ those of the CPU.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
 from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel, token_batch
+from rtt_lightning.rollout.micro_batches import divided, packed
 from rtt_lightning.types.batches import TokenBatch
 
 Holders = dict[str, int]
@@ -42,6 +44,25 @@ class Rows:
     n: int
     prompt: int
     response: int
+
+
+def longest_micro_batch(update: Rows, parts: int, budget: int | None) -> Rows:
+    """The most that one of an update's ``parts`` micro-batches holds, see `rtt_lightning.rollout.micro_batches`.
+
+    Where a budget holds for responses at their longest, shorter ones may fill it to the last token.
+    """
+    prompt, n, response = update.prompt, update.n, update.response
+    even = replace(update, groups=ceil(update.groups / parts))
+    if budget is None:
+        return even
+    runs = divided([response] * n, budget - prompt)
+    costs = [prompt + response * len(range(n)[run]) for run in runs] * update.groups
+    if len(packed(costs, budget)) > parts:
+        return even
+    groups = min(update.groups, ceil(budget / (prompt + n * response)))
+    room = max(response, budget // groups - prompt)  # a response alone may exceed the budget
+    n = min(n, ceil(room / response))
+    return Rows(groups, n, prompt, min(response, room // n))
 
 
 def frozen_bytes(network: nn.Module, lora: Lora | None = None) -> int:

@@ -24,6 +24,7 @@ from rtt_lightning.commands.doctor.measure import (
     Rows,
     discriminator_forward,
     frozen_bytes,
+    longest_micro_batch,
     optimizer_bytes,
     policy_forward,
     relevance_memory,
@@ -177,8 +178,8 @@ def _policy_run(
     samples = [record.sample for records in data.records.values() for record in records]
     longest = max(map(len, render_prompts(samples, module.tokenizer, data.chat_template_kwargs)))
     validates = bool(trainer.limit_val_batches and data.records.get("val"))
-    groups = ceil(prompts / (view.updates * trainer.accumulate_grad_batches))
-    rows = Rows(groups, settings.n, longest, settings.max_new_tokens)
+    update = Rows(ceil(prompts / view.updates), settings.n, longest, settings.max_new_tokens)
+    rows = longest_micro_batch(update, trainer.accumulate_grad_batches, rollout.micro_batch_tokens)
     trusted, held = module.trust_remote_code, Holders()
     with torch.device("meta"):
         network = load_trained(

@@ -16,6 +16,7 @@ from rtt_lightning.commands.doctor.imagined import Allocations, imagine, imagine
 from rtt_lightning.commands.doctor.measure import (
     Rows,
     in_bf16,
+    longest_micro_batch,
     optimizer_bytes,
     policy_forward,
     sampling_memory,
@@ -42,6 +43,23 @@ def build(family: str, lora: Lora | None, checkpointing: bool = False, bf16: boo
     if checkpointing:
         checkpoint_activations(network)
     return network if lora is None else add_adapters(network, lora, "CAUSAL_LM")
+
+
+@pytest.mark.parametrize(
+    ("parts", "budget", "expected"),
+    [
+        (4, None, Rows(2, 3, 10, 20)),  # 8 prompts in 4 micro-batches
+        (16, None, Rows(1, 3, 10, 20)),
+        (8, 1000, Rows(8, 3, 10, 20)),  # all 560 tokens in one
+        (8, 150, Rows(3, 2, 10, 20)),  # 2 prompts of 70 tokens at their longest; or 3 with fewer
+        (16, 60, Rows(1, 3, 10, 16)),  # two of three responses at their longest, or three of 16
+        (11, 60, Rows(1, 3, 10, 20)),  # 8 parts of 2 responses, and 8 of one, of which 60 tokens hold two
+        (24, 25, Rows(1, 1, 10, 20)),  # each response alone exceeds it
+    ],
+)
+def test_the_longest_micro_batch_follows_the_budget(parts: int, budget: int | None, expected: Rows) -> None:
+    """Of an update of 8 prompts of 10 tokens, with 3 responses of up to 20 tokens to each."""
+    assert longest_micro_batch(Rows(8, 3, 10, 20), parts, budget) == expected
 
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
