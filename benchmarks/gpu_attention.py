@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_checks import Setting
-from rtt_lightning.lm.attention import Segment, Segments, attend
+from rtt_lightning.lm.attention import Segment, Segments, attend, has_kernel
 
 
 def attends(setting: Setting, tokens: int = 96) -> dict[str, float]:
@@ -16,9 +16,9 @@ def attends(setting: Setting, tokens: int = 96) -> dict[str, float]:
     lengths, prompt = torch.randint(1, tokens, (7,), generator=generator).tolist(), slice(0, tokens)
     bounds = [tokens, *torch.tensor(lengths).cumsum(0).add(tokens).tolist()]
     own = [slice(start, stop) for start, stop in pairwise(bounds)]
-    segments = Segments(
-        [Segment(prompt, slice(0, 0)), *(Segment(each, prompt) for each in own)], torch.device(setting.device)
-    )
+    device = torch.device(setting.device)
+    each = [Segment(prompt, slice(0, 0)), *(Segment(each, prompt) for each in own)]
+    segments = Segments(each, device, has_kernel(device))
     shapes = [(1, heads, bounds[-1], 64) for heads in (8, 2, 2)]
     states = [torch.randn(shape, generator=generator).to(setting.device) for shape in shapes]
     weight = torch.randn(1, bounds[-1], 8, 64, generator=generator).to(setting.device)

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from rtt_lightning.commands.configs import show_configs
+from rtt_lightning.commands.doctor.budget import split_gpu_memory
 from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.given import as_arguments, read_arguments
 from rtt_lightning.commands.run import for_the_parser, main
@@ -149,7 +150,8 @@ def test_commands_that_are_shown_parse_in_todays_spelling(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text((ROOT / "docs/clusters.md").read_text().split("```yaml\n")[1].split("```")[0])
-    parse_command(shlex.split(re.sub(r"\b(STEPS|SEED|LR|KL)\b", "1", command)))
+    _, words = split_gpu_memory(shlex.split(re.sub(r"\b(STEPS|SEED|LR|KL)\b", "1", command)))
+    parse_command(words)
     assert "rtt: " not in capsys.readouterr().err
 
 

@@ -30,6 +30,7 @@ def token_logprobs(
     weight: Float[Tensor, "vocabulary hidden"],
     targets: Int[Tensor, " rows"],
     temperature: Float[Tensor, " rows"],
+    tile: Tile | None = None,
 ) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
     """log softmax(hidden weight^T / temperature)[targets], and the entropy of that distribution in nats.
 
@@ -41,13 +42,14 @@ def token_logprobs(
         weight: The output embedding.
         targets: In [0, vocabulary).
         temperature: > 0.
+        tile: By default the one that suits the device.
 
     Returns:
         Log-probs and entropies, fp32.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    tile = IN_CACHE if device == "cpu" else ON_GPU
+    tile = tile or (IN_CACHE if device == "cpu" else ON_GPU)
     return _TokenLogprobs.apply(hidden, weight, targets, temperature, dtype, tile)  # pyright: ignore[reportReturnType]
 
 

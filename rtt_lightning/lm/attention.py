@@ -59,10 +59,12 @@ class Segments:
     Attributes:
         each: They cover the row.
         device: Where the row is computed.
+        kernel: Whether the device has the variable-length kernel.
     """
 
     each: Sequence[Segment]
     device: torch.device
+    kernel: bool = False
 
     @cached_property
     def mask(self) -> Tensor:
@@ -131,17 +133,20 @@ def attend(
     if torch.is_autocast_enabled(device):  # as it does for the function that stands here otherwise
         query, key, value = (states.to(torch.get_autocast_dtype(device)) for states in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    path = _by_kernel if _has_kernel(query, value) else _by_tiles
+    path = _by_kernel if segments.kernel and _fits_kernel(query, value) else _by_tiles
     return path(query[0], key[0], value[0], segments, scale).transpose(0, 1)[None], None
 
 
 # -- on a GPU, in half precision -------------------------------------------------------------------------------------
 
 
-def _has_kernel(query: Tensor, value: Tensor) -> bool:
+def has_kernel(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _fits_kernel(query: Tensor, value: Tensor) -> bool:
     half = query.dtype in (torch.bfloat16, torch.float16)
-    fits = query.shape[-1] == value.shape[-1] <= WIDEST_KERNEL
-    return query.is_cuda and half and fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return half and query.shape[-1] == value.shape[-1] <= WIDEST_KERNEL
 
 
 GROUPS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-from rtt_lightning.functional.logprobs import token_logprobs
+from rtt_lightning.functional.logprobs import Tile, token_logprobs
 from rtt_lightning.lm import attention
 from rtt_lightning.lm.layout import Layout, layout_of
 from rtt_lightning.lm.merging import without_adapters
@@ -48,12 +48,19 @@ def response_logprobs(model: Any, batch: Sequences, share: bool = True) -> tuple
     return layout_logprobs(causal, layout, batch)
 
 
-def layout_logprobs(causal: Any, layout: Layout, batch: Sequences) -> tuple[Tensor, Tensor]:
-    """The result of `response_logprobs`. Control flow here depends only on shapes."""
+def layout_logprobs(causal: Any, layout: Layout, batch: Sequences, tile: Tile | None = None) -> tuple[Tensor, Tensor]:
+    """The result of `response_logprobs`. Control flow here depends only on shapes.
+
+    Args:
+        causal: A causal language model, without adapters around it.
+        layout: Of the batch.
+        batch: Rows.
+        tile: Of the head, see `token_logprobs`.
+    """
     hidden = causal.base_model(input_ids=layout.ids, use_cache=False, **layout.reading).last_hidden_state
     head = causal.get_output_embeddings().weight
     targets, temperature = batch["response_ids"][layout.cells], batch["temperature"][layout.cells[0]]
-    logprobs, entropy = token_logprobs(hidden[layout.predictors], head, targets, temperature)
+    logprobs, entropy = token_logprobs(hidden[layout.predictors], head, targets, temperature, tile)
     zeros = torch.zeros(batch["response_ids"].shape, device=hidden.device)
     return zeros.index_put(layout.cells, logprobs), zeros.index_put(layout.cells, entropy)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rtt_lightning.lm.attention import Segment, Segments
+from rtt_lightning.lm.attention import Segment, Segments, has_kernel
 from rtt_lightning.types.batches import TokenBatch
 
 
@@ -78,7 +78,7 @@ def packed_row(batch: TokenBatch) -> Layout:
     reading = {
         "position_ids": positions,
         "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),
-        "segments": Segments([segment for segment in segments if segment.length], device),
+        "segments": Segments([segment for segment in segments if segment.length], device, has_kernel(device)),
     }
     before = torch.where(token == 0, torch.tensor(ends, device=device)[row], place - 1)
     first_row = torch.zeros_like(row)

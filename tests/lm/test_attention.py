@@ -1,5 +1,6 @@
 """Attention over segments gives what a mask of all positions gives; so does each way of computing it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -127,8 +128,8 @@ def plain_kernel(query: Tensor, key: Tensor, value: Tensor, *bounds: Any, **kwar
 
 def test_what_a_gpu_is_given_means_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "varlen_attn", plain_kernel)
-    monkeypatch.setattr(attention, "_has_kernel", lambda query, value: True)
-    packed = segments((3, [2, 4]), (1, []), (2, [5]))
+    monkeypatch.setattr(attention, "_fits_kernel", lambda query, value: True)
+    packed = replace(segments((3, [2, 4]), (1, []), (2, [5])), kernel=True)
     query, key, value = inputs = states(packed, 6, 2)
     ours, _ = attend(layer(6, 2), query, key, value, None, 0.3, packed)
     theirs, _ = sdpa_attention_forward(layer(6, 2), query, key, value, packed.mask, scaling=0.3)

@@ -1,11 +1,13 @@
 """Compares estimated memory with what a device has: a table, and what to change if it does not fit."""
 
-from collections.abc import Mapping
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from rtt_lightning.commands.doctor.measure import Holders
+from rtt_lightning.types.errors import UserError
 
 GIB = 2**30
 SPARE = GIB
@@ -30,6 +32,26 @@ MEASURES = {
     "rollout.relevance",
 }
 """How to reduce each holder of memory."""
+
+
+def split_gpu_memory(args: Sequence[str]) -> tuple[int | None, list[str]]:
+    """Bytes of each GPU that a run is for, if given, and the other flags.
+
+    Raises:
+        UserError: For anything but a number above 0.
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--gpu_memory")
+    own, others = parser.parse_known_args(args)
+    if own.gpu_memory is None:
+        return None, others
+    try:
+        size = int(float(own.gpu_memory) * GIB)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"--gpu_memory must be a number of GiB above 0, such as 24, got {own.gpu_memory!r}")
+    return size, others
 
 
 def print_estimate(phases: Mapping[str, Holders]) -> None:

@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from rtt_lightning.callbacks.start import without_credit
 from rtt_lightning.commands.doctor.budget import GIB, judge_fit, print_estimate
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.commands.doctor.machine import host_memory, inspect_vllm
-from rtt_lightning.commands.doctor.plans import Estimate, Place, Unmeasurable, estimate_memory, read_config, runs_vllm
+from rtt_lightning.commands.doctor.plans import Place, Unmeasurable, estimate_memory, read_config, runs_vllm
 from rtt_lightning.commands.mistakes import explain_mistake
 from rtt_lightning.commands.run import RTTCommandLine, main
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
@@ -30,6 +31,7 @@ from rtt_lightning.engines.vllm.http import COMMAND, ServerFailure, longest_row
 from rtt_lightning.engines.vllm.server import VLLMServerEngine
 from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.rollout.causes import refuse_small_groups
+from rtt_lightning.runtime.trainer import RubricTrainer
 
 Result = TypeVar("Result")
 
@@ -54,33 +56,48 @@ def parse(args: Sequence[str]) -> RTTCommandLine:
         return main(["fit", *args], ParsedOnly)
 
 
-def dry_run(run: RTTCommandLine) -> list[Finding]:
-    """Inspect a configuration; print and return findings, and print the estimate of its memory."""
+def dry_run(run: RTTCommandLine, gpu_memory: int | None = None) -> list[Finding]:
+    """Inspect a configuration; print and return findings, and print the estimate of its memory.
+
+    Args:
+        run: The configuration.
+        gpu_memory: Bytes of each GPU that the run is for; ``None`` for the devices of this machine.
+    """
     found: list[Finding] = []
     with _quiet():
-        planned = _plan(run, found)
+        planned = _plan(run, found, gpu_memory)
     show("configuration", found)
     if planned is None:
         return found
-    estimated, place = planned
+    place, measured = planned[-1], list[Finding]()
+    if not place.gpu:
+        print("  memory is measured: minutes, for a large model; --gpu_memory 24 asks about GPUs of 24 GiB", flush=True)
+    with _quiet():
+        estimated = _attempt(measured, "memory", lambda: estimate_memory(*planned))
+    if estimated is None:
+        said = {finding.found for finding in found}
+        return [*found, *show("", [finding for finding in measured if finding.found not in said])]
     print_estimate(estimated.phases)
     fine, said, advice = judge_fit(estimated.phases, place.memory)
-    return [*found, *show("", [Finding("memory", said, fine, advice), _room(estimated.checkpoint, place.trainer)])]
+    measured += [Finding("micro-batch", estimated.micro_batch), Finding("memory", said, fine, advice)]
+    return [*found, *show("", [*measured, _room(estimated.checkpoint, place.trainer, gpu_memory is None)])]
 
 
-def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] | None:
-    """The memory that a configuration needs, and where; ``None`` if something is wrong. Adds to the findings."""
+def _plan(
+    run: RTTCommandLine, found: list[Finding], gpu_memory: int | None = None
+) -> tuple[Any, RubricDataModule, RolloutCallback, Place] | None:
+    """What `estimate_memory` needs; ``None`` if something is wrong. Adds to the findings."""
     config, parser = run.config["fit"].clone(), run._parser("fit")
     model = Namespace(model=config.pop("model"))
     module: Any = None
     if _attempt(found, "model", lambda: _describe(model["model"].init_args)):
         module = _attempt(found, "model", lambda: parser.instantiate_classes(model)["model"])
     parts: Any = _attempt(found, "parts", lambda: parser.instantiate_classes(config))
-    place = _place(parts.trainer, found) if parts else None
+    place = _place(parts.trainer, found, gpu_memory) if parts else None
     if place is None:
         return None
     if runs_vllm(parts.rollout.collector.engine) and isinstance(parts.data.view, PromptWindows):
-        found.append(_needed(inspect_vllm()))
+        found.append(inspect_vllm() if gpu_memory else _needed(inspect_vllm()))
     if module is None:
         parts.data.tokenizer = None  # nothing can be measured in tokens
     if isinstance(module, PolicyModule):
@@ -88,14 +105,10 @@ def _plan(run: RTTCommandLine, found: list[Finding]) -> tuple[Estimate, Place] |
     loaded = _attempt(found, "data", lambda: _load(parts.data, parts.rollout, place.trainer, module))
     if not loaded or module is None:
         return None
-    estimated = _attempt(found, "memory", lambda: estimate_memory(module, parts.data, parts.rollout, place))
     if isinstance(module, PolicyModule):
         said = {finding.found for finding in found}
         found += [finding for finding in _outside(parts, module, place.trainer) if finding.found not in said]
-    if estimated is None:
-        return None
-    found.append(Finding("micro-batch", estimated.micro_batch))
-    return estimated, place
+    return module, parts.data, parts.rollout, place
 
 
 def _attempt(found: list[Finding], name: str, make: Callable[[], Result | Finding]) -> Any:
@@ -137,11 +150,21 @@ def _describe(model: Namespace) -> Finding:
     return Finding("model", f"{model.model}: {size}, {config.num_hidden_layers} layers")
 
 
-def _place(arguments: Namespace, found: list[Finding]) -> Place | None:
-    """The trainer of a run; if this machine lacks its devices, a stand-in and a finding."""
-    trainer = _attempt(found, "devices", lambda: Trainer(**vars(arguments)))
+def _place(arguments: Namespace, found: list[Finding], gpu_memory: int | None) -> Place | None:
+    """The trainer of a run; for GPUs of ``gpu_memory`` bytes, or if this machine lacks its devices, a stand-in."""
+    own: dict[str, Any] = vars(arguments)
+    stand_in: dict[str, Any] = own | {"accelerator": "cpu"}
+    if own["precision"] == "auto":
+        stand_in["precision"] = "bf16-mixed"
+    if gpu_memory:
+        trainer = _attempt(found, "devices", lambda: RubricTrainer(**stand_in))
+        found += [Finding("devices", f"taken to be GPUs of {gpu_memory / GIB:.0f} GiB")] if trainer else []
+        return trainer and Place(trainer, gpu=True, memory=gpu_memory)
+    trainer = _attempt(found, "devices", lambda: RubricTrainer(**own))
     if trainer is None:
-        trainer = _attempt([], "devices", lambda: Trainer(**{**vars(arguments), "accelerator": "cpu"}))
+        trainer = _attempt([], "devices", lambda: RubricTrainer(**stand_in))
+        if trainer:
+            found[-1] = replace(found[-1], advice="--gpu_memory 24 estimates for GPUs of 24 GiB without having them")
         return trainer and Place(trainer, gpu=True, memory=None)
     if isinstance(trainer.accelerator, CPUAccelerator):
         return Place(trainer, gpu=False, memory=host_memory() // trainer.num_devices)
@@ -195,9 +218,10 @@ def _needed(finding: Finding) -> Finding:
     return Finding(finding.name, finding.found, finding.fine is True, finding.advice)
 
 
-def _room(size: int, trainer: Trainer) -> Finding:
-    """Whether the disk has room for a checkpoint of ``size`` bytes."""
+def _room(size: int, trainer: Trainer, needed: bool) -> Finding:
+    """Whether the disk has room for a checkpoint of ``size`` bytes, which is ``needed`` if the run is for here."""
     folder = Path(trainer.default_root_dir)
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
     said = f"{size / GIB:.2f} GiB each, {free / GIB:.1f} GiB of disk free"
-    return Finding("checkpoints", said, size < free, "" if size < free else "make room, or train adapters")
+    short = False if needed else None
+    return Finding("checkpoints", said, size < free or short, "" if size < free else "make room, or train adapters")

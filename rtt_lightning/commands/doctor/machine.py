@@ -16,18 +16,24 @@ from huggingface_hub.constants import ENDPOINT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from rtt_lightning.commands.doctor.budget import GIB
+from rtt_lightning.commands.doctor.budget import GIB, split_gpu_memory
 from rtt_lightning.commands.doctor.findings import Finding, show
 from rtt_lightning.engines.vllm.engine import import_vllm
 from rtt_lightning.runtime.servers import by_proxy, unusable_proxy
 from rtt_lightning.runtime.trainer import computes_bf16
 from rtt_lightning.verifiers.ifeval.needs import NLTK_RESOURCES, has_nltk
 
-USAGE = """usage: rtt doctor [--config FILE ...] [flags of `rtt fit`]
+USAGE = """usage: rtt doctor [--gpu_memory GIB] [--config FILE ...] [flags of `rtt fit`]
 
-Shows versions, devices, vLLM, NLTK resources, network and disk. With a configuration it also reads the prompts and
-estimates the memory of each phase; nothing is trained and no weights are loaded.
-Exit code 0: everything needed is fine; 1: something needed is broken; 2: the configuration is wrong.
+Shows versions, devices, vLLM, NLTK resources, network and disk. With a
+configuration it also reads the prompts and estimates the memory of each phase;
+nothing is trained and no weights are loaded.
+
+  --gpu_memory GIB  the run is for GPUs of so much memory, not for the devices
+                    of this machine
+
+Exit code 0: everything needed is fine; 1: something needed is broken; 2: the
+configuration is wrong.
 """
 DISTRIBUTION = "rtt-lightning"
 LEAST_DISK = GIB
@@ -38,7 +44,7 @@ def command(name: str, args: Sequence[str]) -> int:
 
     Args:
         name: `doctor`.
-        args: Flags of `rtt fit`; none to inspect only the machine.
+        args: Flags of `rtt fit`, and `--gpu_memory`; none to inspect only the machine.
 
     Raises:
         ValueError: If a configuration file or flag is wrong.
@@ -51,6 +57,7 @@ def command(name: str, args: Sequence[str]) -> int:
         parse,
     )
 
+    gpu_memory, args = split_gpu_memory(args)
     run = parse(args) if args else None
     found = [
         *show("packages", inspect_packages()),
@@ -59,7 +66,7 @@ def command(name: str, args: Sequence[str]) -> int:
         *show("network and disk", [inspect_loopback(), *inspect_proxy(), *inspect_master(os.environ), inspect_disk()]),
     ]
     if run is not None:
-        found += dry_run(run)
+        found += dry_run(run, gpu_memory)
     broken = [finding.name for finding in found if finding.fine is False]
     print(f"broken: {', '.join(broken)}" if broken else "everything that is needed is fine")
     return 1 if broken else 0

@@ -1,8 +1,8 @@
 """The memory that a network takes beside its weights in training, sampling and weighing, measured by one fake step.
 
-These are upper bounds: every response has its greatest length, and attention has a mask, as for rows of different
-lengths. The memory of libraries (CUDA contexts, gaps between allocations, Python) is not counted, and the kernels are
-those of the CPU.
+These are upper bounds: every response has its greatest length. The memory of libraries (CUDA contexts, gaps between
+allocations, Python) is not counted. For a GPU attention over a packed row and the head are computed as there, other
+operations as on a CPU; what the attention kernel allocates within itself is not seen.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +21,7 @@ from rtt_lightning.engines.base import Sampling
 from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
 from rtt_lightning.engines.embedded.packed import linears_packed
+from rtt_lightning.functional.logprobs import ON_GPU
 from rtt_lightning.lm.forward import layout_logprobs, may_share
 from rtt_lightning.lm.layout import Layout, layout_of
 from rtt_lightning.lm.loading import Lora
@@ -77,8 +78,16 @@ def in_bf16(enabled: bool) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
 
 
-def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor], Rows, Sequence[int]]:
-    """The forward of a micro-batch, the micro-batch, and number and width of its sequences. Not for fake tensors."""
+def policy_forward(
+    network: nn.Module, rows: Rows, gpu: bool = False
+) -> tuple[Callable[[], Tensor], Rows, Sequence[int]]:
+    """The forward of a micro-batch, the micro-batch, and number and width of its sequences. Not for fake tensors.
+
+    Args:
+        network: Of a policy.
+        rows: The micro-batch.
+        gpu: Compute in the way that a GPU does; fake tensors alone can.
+    """
     mask = torch.ones(rows.groups * rows.n, rows.response, dtype=torch.bool)
     mask[0, -1] = len(mask) == 1
     batch: Any = {
@@ -89,24 +98,30 @@ def policy_forward(network: nn.Module, rows: Rows) -> tuple[Callable[[], Tensor]
         "temperature": torch.ones(len(mask)),
     }
     layout = _layout(network, batch)
-    return lambda: layout_logprobs(without_adapters(network), _fake(layout), batch)[0], rows, layout.ids.shape
+    causal, tile = without_adapters(network), ON_GPU if gpu else None
+    return lambda: layout_logprobs(causal, _fake(layout, gpu), batch, tile)[0], rows, layout.ids.shape
 
 
-def discriminator_forward(network: RelevanceModel, pairs: int, length: int) -> tuple[Callable[[], Tensor], Rows, Any]:
+def discriminator_forward(
+    network: RelevanceModel, pairs: int, length: int, gpu: bool = False
+) -> tuple[Callable[[], Tensor], Rows, Any]:
     """The same of pairs of ``length`` tokens, all of the response."""
     tokens = torch.zeros(length, dtype=torch.long)
     batch = token_batch([EncodedPair((), tokens[index > 0 :], (), 0) for index in range(pairs)])
     layout = _layout(network.network, batch)
-    return lambda: network.logits(_fake(layout), batch), Rows(pairs, 1, 0, length), layout.ids.shape
+    return lambda: network.logits(_fake(layout, gpu), batch), Rows(pairs, 1, 0, length), layout.ids.shape
 
 
 def _layout(network: nn.Module, batch: TokenBatch) -> Layout:
     return layout_of(batch, may_share(without_adapters(network)))
 
 
-def _fake(layout: Layout) -> Layout:
+def _fake(layout: Layout, gpu: bool) -> Layout:
     """Made again, so that what is read is fake too."""
-    reading = {name: told.clone() if isinstance(told, Tensor) else told for name, told in layout.reading.items()}
+    reading = {
+        name: told.clone() if isinstance(told, Tensor) else replace(told, kernel=gpu)
+        for name, told in layout.reading.items()
+    }
     return replace(layout, ids=layout.ids.clone(), reading=reading)
 
 

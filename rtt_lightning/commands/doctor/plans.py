@@ -188,7 +188,7 @@ def _policy_run(
         if module.lora is None and (module.kl_coef > 0 or validates):  # validation reports the KL to it
             reference = load_reference(module.base_model, place.dtype, place.shards > 1, trusted)
             held["reference"] = frozen_bytes(reference)
-    run = _Run(network, module.lora, *policy_forward(network, rows), held=held)
+    run = _Run(network, module.lora, *policy_forward(network, rows, place.gpu), held=held)
     held["engine"] = _engine_bytes(collector.engine, network, place)
     if isinstance(collector.engine, TransformersEngine):
         evaluated = view.eval_prompts * rollout.evaluation.n if validates else 0
@@ -204,7 +204,8 @@ def _policy_run(
             reader = RelevanceModel(config)
         held["discriminator"] = frozen_bytes(reader.requires_grad_(False), config.lora)
         length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
-        forward, *_ = discriminator_forward(reader, max(1, collector.relevance.tokens(place.gpu) // length), length)
+        pairs = max(1, collector.relevance.tokens(place.gpu) // length)
+        forward, *_ = discriminator_forward(reader, pairs, length, place.gpu)
         run.passes["weighing"] = partial(relevance_memory, reader, forward, bf16=place.gpu)
     return run
 
@@ -215,7 +216,7 @@ def _discriminator_run(module: DiscriminatorModule, data: RubricDataModule, view
         reader = RelevanceModel(config, place.dtype)
     texts = [config.template.replace("{criterion}", pair["criterion"]) + pair["response"] for pair in pairs]
     length = min(config.max_length, max(len(ids) for ids in reader.tokenizer(texts)["input_ids"]))
-    return _Run(reader.network, config.lora, *discriminator_forward(reader, view.batch_size, length))
+    return _Run(reader.network, config.lora, *discriminator_forward(reader, view.batch_size, length, place.gpu))
 
 
 def _numel(network: nn.Module, trained: bool = False) -> int:

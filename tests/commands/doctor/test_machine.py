@@ -350,7 +350,7 @@ def test_a_missing_discriminator_and_a_missing_vllm_are_broken_where_they_are_ne
     code, output = doctor(*policy_args("fit", *flags)[1:])
     assert code == 1
     assert "no discriminator checkpoint at" in output
-    assert "broken: vLLM, memory\n" in output
+    assert "broken: vLLM, relevance\n" in output
 
 
 @pytest.mark.parametrize(

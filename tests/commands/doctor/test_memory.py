@@ -22,6 +22,7 @@ from rtt_lightning.commands.doctor.measure import (
     sampling_memory,
     training_memory,
 )
+from rtt_lightning.commands.doctor.plans import estimate_memory
 from rtt_lightning.commands.run import main
 from rtt_lightning.engines.base import SampleRequest, Sampling
 from rtt_lightning.engines.embedded.engine import TransformersEngine
@@ -151,8 +152,9 @@ def check_resident(arguments: list[str], tolerance: float = 0.01) -> None:
     found: list[Any] = []
     planned = _plan(parse(arguments[1:]), found)
     assert planned is not None, found
+    phases = estimate_memory(*planned).phases
     for holder, size in held(main(arguments).model).items():
-        assert planned[0].phases["training"].get(holder, 0) == pytest.approx(size, rel=tolerance), holder
+        assert phases["training"].get(holder, 0) == pytest.approx(size, rel=tolerance), holder
 
 
 FULL, BF16 = ("--model.init_args.lora=null", "--model.init_args.kl_coef=0.1"), "--trainer.precision=bf16-mixed"
