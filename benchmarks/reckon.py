@@ -10,8 +10,7 @@ gradients.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,8 +27,9 @@ from benchmarks.random_models import QWEN3_06B
 from benchmarks.update import ON_A_GPU, Work, group
 from benchmarks.update_ours import batch_of
 from rtt_lightning.commands.doctor.imagined import imagine, imagined
-from rtt_lightning.functional import logprobs
-from rtt_lightning.lm import adapters, attention
+from rtt_lightning.functional.logprobs import ON_GPU
+from rtt_lightning.lm import adapters
+from rtt_lightning.lm import layout as layouts
 from rtt_lightning.lm.forward import layout_logprobs
 from rtt_lightning.lm.kernels import use_own_kernels
 from rtt_lightning.lm.layout import Layout, packed_row, padded_rows
@@ -80,7 +80,8 @@ def main(only: str = "", output: str | None = None) -> None:
 def counts(work: Work, forward: Callable[[Any, Layout, Any], Tensor]) -> Counts:
     """Of forward, loss and backward."""
     batch: Any = batch_of(group(work))
-    layout = packed_row(batch) if forward is ours else padded_rows(batch)
+    with patch.object(layouts, "has_kernel", lambda device: True):
+        layout = packed_row(batch) if forward is ours else padded_rows(batch)
     segments: Any = layout.reading.get("segments")
     seen = (
         sum(each.length * each.keys - each.length * (each.length - 1) // 2 for each in segments.each) if segments else 0
@@ -93,7 +94,8 @@ def counts(work: Work, forward: Callable[[Any, Layout, Any], Tensor]) -> Counts:
         few = adapters.use_few_operations if forward is ours else lambda model: None
         with patch.object(adapters, "use_few_operations", few):
             model = add_adapters(model.requires_grad_(False), Lora(), "CAUSAL_LM")
-    with imagined() as memory, on_a_gpu():
+    kernel = patch.object(F, "rms_norm", lambda states, shape, weight, eps: _OneKernel.apply(states, weight))
+    with imagined() as memory, kernel:
         imagine(model)
         for weight in model.parameters():
             weight.data = weight.data.to(torch.float32 if weight.requires_grad else torch.bfloat16)
@@ -121,7 +123,7 @@ def _attention(seen: int) -> dict[Any, Callable[..., int]]:
 
 
 def ours(model: Any, layout: Layout, batch: Any) -> Tensor:
-    return layout_logprobs(without_adapters(model), layout, batch)[0]
+    return layout_logprobs(without_adapters(model), layout, batch, ON_GPU)[0]
 
 
 def plain(model: Any, layout: Layout, batch: Any) -> Tensor:
@@ -141,17 +143,6 @@ class _OneKernel(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
         states, weight = ctx.saved_tensors
         return grads[0] * states, weight.detach() if ctx.needs_input_grad[1] else None
-
-
-@contextmanager
-def on_a_gpu() -> Iterator[None]:
-    """Take the paths of a GPU."""
-    with (
-        patch.object(attention, "_has_kernel", lambda *_: True),
-        patch.object(logprobs, "IN_CACHE", logprobs.ON_GPU),
-        patch.object(F, "rms_norm", lambda states, shape, weight, eps: _OneKernel.apply(states, weight)),
-    ):
-        yield
 
 
 def line(row: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ def _is_rms_norm(module: nn.Module) -> bool:
     if len(signature(module.forward).parameters) != 1:  # some take a gate too
         return False
     copy: Any = deepcopy(module).to_empty(device="cpu").float()
-    features = torch.arange(1.0, copy.weight.numel() + 1)
+    features = torch.arange(1.0, copy.weight.numel() + 1, device="cpu")
     copy.weight.copy_(2 + features.sin())
     states = torch.stack([features.cos(), 5 * (features * features).sin() - 1])
     return torch.allclose(copy(states), _rms_norm(copy, states), rtol=1e-5, atol=1e-6)

@@ -60,7 +60,9 @@ def test_recipes_for_one_gpu_need_what_their_headers_say(doctor: Doctor, recipe:
 
 
 def test_an_estimate_is_near_what_a_gpu_took() -> None:
-    """Of Qwen3-0.6B's shape, measured on an H200 with responses of several lengths; here all have the mean."""
+    """Of Qwen3-0.6B's shape, measured on an H200 with responses of several lengths; here all have the mean. PEFT computed
+    its adapters then, which keep copies in fp32: with these the estimate was within 3 %.
+    """
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(40, 221, (8,), generator=generator)
     lengths[0] = 220
@@ -77,7 +79,7 @@ def test_an_estimate_is_near_what_a_gpu_took() -> None:
     estimated = frozen_bytes(network) + 2 * trained + sum(passing.values())  # weights and their gradients
     measured = json.loads((ROOT / "benchmarks/results/gpu-h200.json").read_text())["times"]
     [took] = [row for row in measured if row["what"] == "update, LoRA: prompt 300, 8 responses of 40 to 220"]
-    assert estimated / 2**30 == pytest.approx(took["peak GiB"], rel=0.03)
+    assert 0.85 < estimated / 2**30 / took["peak GiB"] < 1
 
 
 def test_a_gpu_that_is_not_here_is_taken_to_be(doctor: Doctor, policy_args: Any) -> None:
