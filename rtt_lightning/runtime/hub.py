@@ -3,17 +3,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
+from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import get_session, validate_repo_id
 
 from rtt_lightning.types.errors import UserError
+
+DEADLINE = 5.0
+"""Seconds for the hub to answer anything at all."""
 
 
 @contextmanager
 def reading(what: str, model: str, file: str) -> Iterator[None]:
     """Raise one clear error if `transformers` cannot read something.
+
+    Where the hub does not answer, only what was downloaded before is read: its library would ask again for a minute.
 
     Args:
         what: Such as "a tokenizer".
@@ -24,15 +31,19 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         UserError: In place of the many errors for an unreadable folder or hub name; at once, without asking the hub,
             for a folder that does not exist.
     """
+    silence = "" if means_a_folder(model) or Path(model).is_dir() or is_offline_mode() else silence_of_hub()
     try:
         if means_a_folder(model) and not (model and Path(model).is_dir()):
             raise UserError(f"no such folder from {Path.cwd()}.")
-        yield
+        with _offline(bool(silence) or is_offline_mode()):
+            yield
     except (OSError, ValueError, ImportError) as error:
         proxy = unusable_proxy_of_hub(model)
         if isinstance(error, ImportError) and not proxy:
             raise
         reason = f"{proxy}." if proxy else str(error).partition("\n")[0]
+        if silence and not proxy:
+            reason = f"{reason} {ENDPOINT} does not answer: {silence}."
         if "/" in model and not means_a_folder(model):
             reason = f"there is no folder of that name in {Path.cwd()}, and as a name of the hub: {reason}"
         if "trust_remote_code" in str(error):
@@ -44,6 +55,33 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
             f"cannot read {what} from {model!r}: {reason} "
             f"Give a folder that holds {file}, or a hub name while the hub is reachable."
         ) from error
+
+
+def silence_of_hub() -> str:
+    """Why the hub does not answer; empty if it does."""
+    found = [f"no reply within {DEADLINE:g} seconds"]
+
+    def ask() -> None:
+        try:
+            get_session().head(ENDPOINT, timeout=DEADLINE)
+            found.append("")
+        except Exception as error:  # of whichever HTTP client the hub's library uses
+            found.append(str(error) or type(error).__name__)
+
+    asking = Thread(target=ask, daemon=True)  # the time to find and try each of its addresses has no limit of its own
+    asking.start()
+    asking.join(DEADLINE)
+    return found[-1]
+
+
+@contextmanager
+def _offline(offline: bool) -> Iterator[None]:
+    """Whether the hub's library asks the hub; as HF_HUB_OFFLINE, which it reads when it is imported."""
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def means_a_folder(model: str) -> bool:

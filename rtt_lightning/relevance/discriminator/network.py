@@ -20,6 +20,7 @@ from rtt_lightning.lm.origin import adapted_layers, base_of
 from rtt_lightning.lm.selfcheck import a_few_tokens, compute_dtype, ordinary_words, relative_rounding
 from rtt_lightning.lm.sequences import on_device, padded
 from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
+from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types import Span
 from rtt_lightning.types.batches import TokenBatch
 from rtt_lightning.types.errors import UserError
@@ -179,5 +180,6 @@ class RelevanceModel(nn.Module):
 
 def _first_layers(model: str, layers: int) -> dict[str, Any]:
     """Changes to a model's configuration to keep its first ``layers`` layers."""
-    kinds = getattr(AutoConfig.from_pretrained(model), "layer_types", None)
+    with reading("the shape of a model", model, "config.json"):
+        kinds = getattr(AutoConfig.from_pretrained(model), "layer_types", None)
     return {"num_hidden_layers": layers} | ({"layer_types": kinds[:layers]} if kinds else {})
