@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from rtt_lightning.functional.accuracy import LOWER, RUBRIC, UPPER
+from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.runtime.terminal import EVERY_SECONDS, duration
 from rtt_lightning.types.errors import UserError
 
@@ -15,6 +16,8 @@ LEGEND = """a line per update, of what is known: mean reward, rubric-level/instr
 accuracy (bounds of the latter where criteria are undecided), tokens per
 response, KL to the reference in nats per response, share of live cells,
 seconds (time left); docs/metrics.md explains each"""
+DISCRIMINATOR_LEGEND = """a line per update: cross entropy per response token in nats (of its last
+micro-batch), seconds (time left); docs/metrics.md explains what is logged"""
 COLUMNS = (
     ("length", "rollout/length", ".0f"),
     ("KL", "train/kl_per_response", ".3g"),
@@ -46,7 +49,7 @@ class Progress(Callback):
             print(
                 f"{type(pl_module).__name__}: {trained / 1e6:,.1f} of {all_of / 1e6:,.1f} million weights are trained"
             )
-            print(LEGEND, flush=True)
+            print(DISCRIMINATOR_LEGEND if isinstance(pl_module, DiscriminatorModule) else LEGEND, flush=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -10,6 +10,7 @@ import yaml
 from rtt_lightning.callbacks import progress
 from rtt_lightning.callbacks.progress import Progress, update_line
 from rtt_lightning.commands.run import main
+from tests.modules.test_discriminator import discriminator_args
 
 FIGURES = {
     "rollout/reward": 0.6149,
@@ -42,10 +43,22 @@ def test_a_run_says_what_it_trains_and_a_line_per_update(policy_args, capsys: py
     main(policy_args("fit", "--trainer.max_steps=4"))
     out = capsys.readouterr().out.splitlines()
     assert any(line.startswith("PolicyModule: 0.0 of 1.6 million weights are trained") for line in out)
+    assert "a line per update, of what is known: mean reward" in "\n".join(out)
     lines = [line for line in out if LINE.match(line)]
     assert [line.split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert all("accuracy" in line and "live" in line for line in lines)
     assert ["(" in line for line in lines] == [True, True, True, False]
+
+
+def test_a_discriminator_s_lines_are_explained_as_its_own(
+    tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(discriminator_args(tmp_path, tiny_model, "--trainer.max_steps=1", "--trainer.limit_val_batches=0"))
+    out = capsys.readouterr().out
+    assert "a line per update: cross entropy per response token" in out
+    assert not re.search("reward|accuracy|KL", out)
+    assert re.search(r"^1/1 loss \d\.\d{4} ", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_every_thins_the_lines_out_but_for_the_last(policy_args, capsys: pytest.CaptureFixture[str]) -> None:

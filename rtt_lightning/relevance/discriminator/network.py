@@ -20,6 +20,7 @@ from rtt_lightning.lm.origin import adapted_layers, base_of
 from rtt_lightning.lm.selfcheck import a_few_tokens, compute_dtype, ordinary_words, relative_rounding
 from rtt_lightning.lm.sequences import on_device, padded
 from rtt_lightning.lm.tokenizers import load_tokenizer, without_embedding
+from rtt_lightning.relevance.discriminator.report import expected_unsaid
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types import Span
 from rtt_lightning.types.batches import TokenBatch
@@ -102,7 +103,9 @@ class RelevanceModel(nn.Module):
         self.config = config
         self.tokenizer = load_tokenizer(config.model)
         extra = {} if config.layers is None else _first_layers(config.model, config.layers)
-        body = load_model(AutoModelForTokenClassification, config.model, config.lora, base_dtype, num_labels=1, **extra)
+        kind = AutoModelForTokenClassification, config.model, config.lora, base_dtype
+        with expected_unsaid(config.layers):
+            body = load_model(*kind, num_labels=1, **extra)
         # Dropout would make the relevance of a response depend on chance.
         for module in body.modules():
             if isinstance(module, nn.Dropout):

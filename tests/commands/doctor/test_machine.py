@@ -372,6 +372,8 @@ def test_help_says_how_to_use_it(doctor: Doctor) -> None:
     code, output = doctor("--help")
     assert code == 0
     assert "usage: rtt doctor" in output
+    assert "--gpu_memory GIB" in output
+    assert max(map(len, output.splitlines())) <= 80
 
 
 @pytest.fixture
