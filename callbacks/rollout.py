@@ -5,7 +5,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning.callbacks.cost import judged_in_run, say_cost
 from rtt_lightning.callbacks.start import look_at_data, refuse_long, refuse_uncorrected
@@ -156,7 +155,8 @@ class RolloutCallback(Callback):
         window = make_window(
             number, experience, credited.advantages, policy.scheme, ids, *parts, self.micro_batch_tokens
         )
-        self._say_over_budget(window, trainer.accumulate_grad_batches)
+        if self.micro_batch_tokens and not self._said_over_budget:
+            self._said_over_budget = window.exceeds(self.micro_batch_tokens, trainer.accumulate_grad_batches)
         if updates > 1:
             with trainer.precision_plugin.train_step_context(), self.phases.during(UPDATE):
                 window.anchor(policy)
@@ -182,19 +182,6 @@ class RolloutCallback(Callback):
             requests = self.collector.requests(samples, self.sampling, window)
             self._ahead.start(window, lambda stop: self.collector.answers(samples, requests, self.sampling, stop=stop))
         return judged
-
-    def _say_over_budget(self, window: Window, parts: int) -> None:
-        """Warn, once, if micro-batches hold more tokens than they should. A collective."""
-        if self.micro_batch_tokens is None or self._said_over_budget:
-            return
-        needed = max(gather(window.needed))
-        self._said_over_budget = needed > parts
-        if self._said_over_budget:
-            rank_zero_warn(
-                f"window {window.number} does not fit in {parts} micro-batches per update of at most "
-                f"{self.micro_batch_tokens} tokens (rollout.micro_batch_tokens), so its responses are spread evenly; "
-                f"raise trainer.accumulate_grad_batches to {needed}: micro-batches that are not needed stay empty"
-            )
 
     def _show(self, trainer: Trainer, number: int, experience: Experience, credited: Credited) -> None:
         if self._folder:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.rollout.micro_batches import split_groups
 from rtt_lightning.runtime.finite import all_finite
+from rtt_lightning.runtime.processes import gather
 from rtt_lightning.types import Experience
 from rtt_lightning.types.batches import ResponseBatch
 from rtt_lightning.types.errors import UserError
@@ -52,6 +54,17 @@ class Window:
             micro_batch["old_logprobs"] = zeros_for_nonfinite(logprobs)
             if not all_finite([logprobs]):
                 micro_batch["nonfinite"].append("log-probs")
+
+    def exceeds(self, budget: int, parts: int) -> bool:
+        """Whether it does not fit in ``parts`` micro-batches of so many tokens, anywhere; says so. A collective."""
+        needed = max(gather(self.needed))
+        if needed > parts:
+            rank_zero_warn(
+                f"window {self.number} does not fit in {parts} micro-batches per update of at most {budget} tokens "
+                "(rollout.micro_batch_tokens), so its responses are spread evenly; raise "
+                f"trainer.accumulate_grad_batches to {needed}: micro-batches that are not needed stay empty"
+            )
+        return needed > parts
 
     def nonfinite(self) -> list[tuple[str, list[str]]]:
         """What is not finite in its micro-batches, and the ids of their prompts."""

@@ -60,8 +60,9 @@ def test_recipes_for_one_gpu_need_what_their_headers_say(doctor: Doctor, recipe:
 
 
 def test_an_estimate_is_near_what_a_gpu_took() -> None:
-    """Of Qwen3-0.6B's shape, measured on an H200 with responses of several lengths; here all have the mean. PEFT computed
-    its adapters then, which keep copies in fp32: with these the estimate was within 3 %.
+    """Of Qwen3-0.6B's shape, measured on an H200 with responses of several lengths; here all have the mean.
+
+    PEFT computed its adapters then, which keep copies in fp32: with these the estimate was within 3 %.
     """
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(40, 221, (8,), generator=generator)
