@@ -1,11 +1,12 @@
 """How an update's time and memory grow: with the length of responses, their number, the vocabulary and the width.
 
-Forward, loss and backward of one group, LoRA, bf16-mixed, on random models of four layers; each point runs in a process
-of its own, with one thread. Time is that of the CPU, the better of two updates; *extra* is the peak resident size less
-what was resident before the first update. Linux.
+Forward, loss and backward of one group, LoRA, bf16-mixed, on random models of four layers (of two for the lengths, of
+which the longest would take 4 GB otherwise). Each point runs in a process of its own, with one thread, in rounds: a
+round has every point once. Time is that of the CPU, the better of two updates; *extra* is the peak resident size less
+what was resident before the first update, and so without the model. Medians of the rounds. Linux.
 
-    python -m benchmarks.curves                    # about 15 minutes
-    python -m benchmarks.curves --only length --output curves.json
+    python -m benchmarks.curves --output curves.json                  # about 20 minutes on an idle core
+    python -m benchmarks.curves --only vocabulary --repeats 1
 """
 
 import json
@@ -20,6 +21,7 @@ import torch
 from jsonargparse import auto_cli
 from lightning.pytorch import Trainer
 
+from benchmarks.advantages import spread
 from benchmarks.logprobs import resident
 from benchmarks.machine import describe
 from benchmarks.random_models import save_random_model
@@ -27,52 +29,71 @@ from benchmarks.update_ours import batch_of
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import PolicyModule
 
-BASE = {"length": 128, "group": 8, "vocabulary": 49_152, "width": 512}
+BASE = {"length": 128, "group": 8, "vocabulary": 49_152, "width": 512, "layers": 4}
 CURVES = {
     "length": (128, 256, 512, 1024, 2048, 4096, 8192),
     "group": (4, 8, 16, 32, 64),
     "vocabulary": (49_152, 98_304, 151_936),
     "width": (256, 512, 1024),
 }
+OWN = {"length": {"group": 2, "layers": 2}}
+"""What differs from `BASE` in a curve."""
 PROMPT = 256
 
 
-def main(only: str = "", output: str | None = None, point: str | None = None) -> None:
+def main(only: str = "", repeats: int = 3, output: str | None = None, point: str | None = None) -> None:
     """Measure points of each curve.
 
     Args:
         only: The curve to measure.
-        output: JSON file for what is printed.
+        repeats: Rounds.
+        output: JSON file for what is found, with the machine and the command.
         point: Only print the figures of this point, in JSON.
     """
     if point:
         print(json.dumps(measure(**json.loads(point))))
         return
-    rows = []
-    for name in [only] if only else CURVES:
-        for value in CURVES[name]:
-            sizes = BASE | {name: value} | ({"group": 2} if name == "length" else {})
-            command = [sys.executable, "-m", "benchmarks.curves", f"--point={json.dumps(sizes)}"]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            rows.append({"curve": name, **sizes, **json.loads(done.stdout.splitlines()[-1])})
-            last = rows[-1]
-            per_token = (
-                f"{1e3 * last['seconds'] / last['tokens']:.2f} ms and {last['extra'] / last['tokens'] / 1024:.0f}"
-            )
-            print(f"{name:10} {value:7}: {last['seconds']:7.2f} s, {last['extra'] / 2**20:6.0f} MiB; ", end="")
-            print(f"{per_token} KiB per token of {last['tokens']}", flush=True)
+    names = [only] if only else [*CURVES]
+    points = [(name, BASE | OWN.get(name, {}) | {name: value}) for name in names for value in CURVES[name]]
+    rounds = [[in_fresh_process(sizes) for _, sizes in points] for _ in range(repeats)]
+    rows = [summary(name, sizes, found) for (name, sizes), *found in zip(points, *rounds, strict=True)]
+    for row in rows:
+        print(line(row))
     if output:
-        Path(output).write_text(json.dumps({"machine": describe(), "rows": rows}, indent=1) + "\n")
+        command = f"python -m benchmarks.curves {' '.join(sys.argv[1:])}"
+        found = {"machine": describe() | {"threads": 1}, "command": command, "rows": rows}
+        Path(output).write_text(json.dumps(found, indent=1) + "\n")
 
 
-def measure(length: int, group: int, vocabulary: int, width: int) -> dict[str, Any]:
+def in_fresh_process(sizes: dict[str, int]) -> dict[str, Any]:
+    """The result of `measure`, which is also shown as it comes."""
+    command = [sys.executable, "-m", "benchmarks.curves", f"--point={json.dumps(sizes)}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(sizes, found, file=sys.stderr, flush=True)
+    return found
+
+
+def summary(name: str, sizes: dict[str, int], rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row: median, least and most CPU seconds and extra bytes."""
+    measured = {what: spread([found[what] for found in rounds]) for what in ("seconds", "extra")}
+    return {"curve": name, **sizes, "tokens": rounds[0]["tokens"], **measured}
+
+
+def line(row: dict[str, Any]) -> str:
+    (seconds, *_), (extra, *_), tokens = row["seconds"], row["extra"], row["tokens"]
+    each = f"{1e3 * seconds / tokens:.2f} ms and {extra / tokens / 1024:.0f} KiB per token of {tokens}"
+    return f"{row['curve']:10} {row[row['curve']]:7}: {seconds:7.2f} s, {extra / 2**20:6.0f} MiB; {each}"
+
+
+def measure(length: int, group: int, vocabulary: int, width: int, layers: int) -> dict[str, Any]:
     """Seconds and extra bytes of an update, and how many tokens the body reads in it."""
     torch.set_num_threads(1)
     shape = {
         "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": 3 * width,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": layers,
         "num_attention_heads": width // 64,
         "num_key_value_heads": width // 128,
         "head_dim": 64,
