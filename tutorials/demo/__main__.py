@@ -21,7 +21,6 @@ from tutorials.demo.model import FOLDER as MODEL
 
 FOLDER = Path("runs/demo")
 POLICY, METHOD = "configs/demo/policy.yaml", "configs/methods/rtt-demo.yaml"
-METHOD = "configs/methods/rtt-demo.yaml"
 CHECKPOINTS = f"{FOLDER}/rl/checkpoints"
 VALIDATE = ("validate", "--config", POLICY, "--trainer.logger", "false")
 DISTANCES = ("kl", "kl_per_response", "reference_gap", "reference_gap_per_response")
@@ -47,21 +46,21 @@ PHASES = (
         "sample responses to label for the discriminator",
         FOLDER / "responses/predict.parquet",
         ("predict", "--config", POLICY, "--config", "configs/demo/responses.yaml"),
-        150,
+        50,
     ),
     Phase(
         "discriminator",
         "train the relevance discriminator",
         FOLDER / "discriminator/discriminator.ckpt",
         ("fit", "--config", "configs/demo/discriminator.yaml"),
-        350,
+        160,
     ),
     Phase(
         "before",
         "score the policy on held-out prompts",
         FOLDER / "before/validate.json",
         (*VALIDATE, "--rollout.output", f"{FOLDER}/before"),
-        180,
+        40,
     ),
     Phase(
         "rl",
@@ -79,14 +78,14 @@ PHASES = (
             "--ckpt_path",
             f"{FOLDER}/rl/checkpoints",
         ),
-        600,
+        190,
     ),
     Phase(
         "after",
         "score the trained policy on the same prompts",
         FOLDER / "after/validate-000016.json",
         (*VALIDATE, "--rollout.output", f"{FOLDER}/after", "--ckpt_path", CHECKPOINTS),
-        230,
+        70,
     ),
 )
 
