@@ -175,7 +175,7 @@ class RolloutCallback(Callback):
         with self.phases.during(SAMPLING):
             judged = self._ahead.take(batch["window"])
         if judged is None:
-            judged = self._collect(trainer, policy, batch, self.sampling, batch["window"], weigh=True)
+            judged = self._collect(trainer, policy, batch, self.sampling, batch["window"])
         following: Any = self.ahead and next_window(trainer, batch["window"], batch["updates"])
         if following:
             samples, window = self._hand_over(trainer, policy, following), following["window"]
@@ -202,7 +202,7 @@ class RolloutCallback(Callback):
     ) -> None:
         if "prompts" not in batch:
             return
-        judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW)
+        judged = self._collect(trainer, pl_module, batch, self.evaluation, EVALUATION_WINDOW, training=False)
         self._evaluated += judged
         batch |= on_device(verdict_batch(judged), pl_module.device) | {
             "full_vocabulary": self.evaluation.full_vocabulary
@@ -227,12 +227,13 @@ class RolloutCallback(Callback):
     # -- shared --------------------------------------------------------------------------------------------------
 
     def _collect(
-        self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, weigh: bool = False
+        self, trainer: Any, policy: Any, batch: PromptBatch, sampling: Sampling, window: int, training: bool = True
     ) -> list[JudgedRollout]:
         """Sample from the current weights and judge; rows in order of prompt and sample index."""
         samples = self._hand_over(trainer, policy, batch)
         with trainer.precision_plugin.forward_context():
-            self.judged = self.collector.collect(samples, sampling, window, self.loose and not weigh, weigh)
+            loose = self.loose and not training
+            self.judged = self.collector.collect(samples, sampling, window, loose, weigh=training)
         return self.judged
 
     def _hand_over(self, trainer: Any, policy: Any, batch: PromptBatch) -> list[RubricSample]:
@@ -249,7 +250,6 @@ class RolloutCallback(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._ahead.stop()  # a run may end sooner than its limits say
-        self._ahead.wait()
 
     def state_dict(self) -> dict[str, Any]:
         """Window and next responses of every process, as only rank 0 writes what callbacks save. A collective."""

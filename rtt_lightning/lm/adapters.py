@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -18,9 +19,10 @@ class AdaptedLinear(Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         base: Any = self.get_base_layer()
-        if args or kwargs or self.disable_adapters or self.merged:
+        [name, *others] = [name for name in self.active_adapters if name in self.lora_A] or [""]
+        usual = name and not others and x.dim() > 1 and name not in self.lora_variant
+        if args or kwargs or self.disable_adapters or self.merged or not usual:
             return super().forward(x, *args, **kwargs)
-        [name] = self.active_adapters
         down: Any = self.lora_A[name].weight
         up: Any = self.lora_B[name].weight
         dtype = _dtype_of(x, base.weight, down, up)
@@ -73,7 +75,8 @@ class _Adapted(torch.autograd.Function):
         return y.unflatten(0, x.shape[:-1])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         rows, low, weight, down, up = ctx.saved_tensors
         of_x, of_a, of_b = ctx.dtypes
         by_y = grads[0].to(rows.dtype).flatten(0, -2)

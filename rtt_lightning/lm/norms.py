@@ -18,7 +18,8 @@ def use_rms_norm(model: nn.Module) -> None:
     known: dict[type, bool] = {}
     for module in model.modules():
         own = [name for name, _ in module.named_parameters(recurse=False)]
-        if own == ["weight"] and isinstance(vars(module).get("variance_epsilon"), float):
+        kept = "forward" in vars(module)  # by whoever hooked into it, such as to move it between devices
+        if not kept and own == ["weight"] and isinstance(vars(module).get("variance_epsilon"), float):
             if type(module) not in known:
                 known[type(module)] = _is_rms_norm(module)
             if known[type(module)]:
@@ -42,4 +43,6 @@ def _is_rms_norm(module: nn.Module) -> bool:
     features = torch.arange(1.0, copy.weight.numel() + 1, device="cpu")
     copy.weight.copy_(2 + features.sin())
     states = torch.stack([features.cos(), 5 * (features * features).sin() - 1])
-    return torch.allclose(copy(states), _rms_norm(copy, states), rtol=1e-5, atol=1e-6)
+    low = states.bfloat16()  # some give the states' dtype, whatever the weight's
+    same = copy(low).dtype == _rms_norm(copy, low).dtype
+    return same and torch.allclose(copy(states), _rms_norm(copy, states), rtol=1e-5, atol=1e-6)

@@ -169,8 +169,9 @@ class Collector:
             self._begin(samples[number], rows)
 
     def _begin(self, sample: RubricSample, rows: Sequence[Rollout]) -> None:
+        judged = [row for row in rows if not (self.mask_truncated and row.finish_reason == "length")]
         with self.phases.during(RELEVANCE):
-            self.relevance.begin(sample, rows)
+            self.relevance.begin(sample, judged)
 
     def experience(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> Experience:
         """Weigh the tokens of judged responses. A collective if the relevance source asks the policy.

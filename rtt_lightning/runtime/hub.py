@@ -1,7 +1,8 @@
 """Files of models, from folders or the model hub."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from threading import Thread
 
@@ -9,11 +10,12 @@ from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import get_session, validate_repo_id
+from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning.types.errors import UserError
 
-DEADLINE = 5.0
-"""Seconds for the hub to answer anything at all."""
+DEADLINE = float(constants.HF_HUB_ETAG_TIMEOUT)
+"""Seconds for the hub to answer anything at all: by its library's setting of that name, else 10."""
 
 
 @contextmanager
@@ -31,12 +33,14 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         UserError: In place of the many errors for an unreadable folder or hub name; at once, without asking the hub,
             for a folder that does not exist.
     """
-    silence = "" if means_a_folder(model) or Path(model).is_dir() or is_offline_mode() else silence_of_hub()
+    silence = "" if means_a_folder(model) or Path(model).is_dir() or is_offline_mode() else silence_of_hub(ENDPOINT)
     try:
         if means_a_folder(model) and not (model and Path(model).is_dir()):
             raise UserError(f"no such folder from {Path.cwd()}.")
-        with _offline(bool(silence) or is_offline_mode()):
+        with _offline() if silence else nullcontext():
             yield
+        if silence:
+            rank_zero_warn(f"{ENDPOINT} does not answer ({silence}): {model} is what was downloaded before")
     except (OSError, ValueError, ImportError) as error:
         proxy = unusable_proxy_of_hub(model)
         if isinstance(error, ImportError) and not proxy:
@@ -57,13 +61,14 @@ def reading(what: str, model: str, file: str) -> Iterator[None]:
         ) from error
 
 
-def silence_of_hub() -> str:
-    """Why the hub does not answer; empty if it does."""
+@cache
+def silence_of_hub(endpoint: str) -> str:
+    """Why the hub does not answer; empty if it does. It is asked once by a process."""
     found = [f"no reply within {DEADLINE:g} seconds"]
 
     def ask() -> None:
         try:
-            get_session().head(ENDPOINT, timeout=DEADLINE)
+            get_session().head(endpoint, timeout=DEADLINE)
             found.append("")
         except Exception as error:  # of whichever HTTP client the hub's library uses
             found.append(str(error) or type(error).__name__)
@@ -75,9 +80,9 @@ def silence_of_hub() -> str:
 
 
 @contextmanager
-def _offline(offline: bool) -> Iterator[None]:
-    """Whether the hub's library asks the hub; as HF_HUB_OFFLINE, which it reads when it is imported."""
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline
+def _offline() -> Iterator[None]:
+    """Keep the hub's library from asking; as HF_HUB_OFFLINE, which it reads when it is imported."""
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
     try:
         yield
     finally:

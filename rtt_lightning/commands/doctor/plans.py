@@ -206,7 +206,7 @@ def _policy_run(
         length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
         pairs = max(1, collector.relevance.tokens(place.gpu) // length)
         forward, *_ = discriminator_forward(reader, pairs, length, place.gpu)
-        run.passes["weighing"] = partial(relevance_memory, reader, forward, bf16=place.gpu)
+        run.passes["weighing"] = partial(relevance_memory, reader, forward, bf16=place.bf16)
     return run
 
 

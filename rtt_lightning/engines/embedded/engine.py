@@ -42,8 +42,8 @@ class TransformersEngine(RolloutEngine):
     Args:
         batch_size: Responses sampled at a time. Memory grows with it; finished rows leave the batch.
         merge_adapters: Sample from weights with merged adapters: a few per cent faster, with memory for a second copy
-            of the adapted weights while sampling. null merges where that rounds nothing away: not into bf16. A sharded
-            model keeps its adapters apart.
+            of the adapted weights while sampling. null merges into fp32 weights alone: bf16 would round small changes
+            away. A sharded model keeps its adapters apart.
     """
 
     def __init__(self, batch_size: int = 64, merge_adapters: bool | None = None) -> None:
@@ -60,10 +60,10 @@ class TransformersEngine(RolloutEngine):
         self._model = policy.model
         self._sharded = isinstance(policy.model, FSDPModule)
         self._merges = self.merges(policy.model) and not self._sharded
-        if self._merges:
-            check_mergeable(self._model)
-            if merges_into_bf16(self._model):
-                rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.merge_adapters false"))
+        if self.merge_adapters is not False and not self._sharded:
+            check_mergeable(self._model)  # an export will merge, if sampling does not
+        if self._merges and merges_into_bf16(self._model):
+            rank_zero_info(LOST_IN_BF16.format(switch="rollout.engine.init_args.merge_adapters false"))
         self._build = RolloutBuilder(policy.tokenizer, end_token_ids(policy.model, policy.tokenizer))
 
     def merges(self, model: nn.Module) -> bool:

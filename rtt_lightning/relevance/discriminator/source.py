@@ -77,7 +77,8 @@ class DiscriminatorRelevance(RelevanceSource):
         self._keep(texts, lambda pairs: [torch.zeros(len(pair.offsets)) for pair in pairs])
         known, self._known = self._known, {}
         rows = (
-            (known[key][0] * known_verdict, known[key][1]) for key, known_verdict in zip(texts, decided, strict=True)
+            (known[key][0] if counts else torch.zeros_like(known[key][0]), known[key][1])
+            for key, counts in zip(texts, decided, strict=True)
         )
         return [_on_policy_tokens(item, list(islice(rows, len(item.verdicts)))) for item in judged]
 
