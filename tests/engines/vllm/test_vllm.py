@@ -33,19 +33,19 @@ SHORT = Sampling(max_new_tokens=8)
 
 
 class Watched(VLLMEngine):
-    """Notes whether starting it leaves the random state of the process alone."""
+    """Notes whether starting it leaves random state and threads of the process alone."""
 
-    start_kept_random_state = False
+    start_kept_the_state = False
 
     def start(self, policy: PolicyWeights) -> None:
-        before = random_state()
+        before = process_state()
         super().start(policy)
-        self.start_kept_random_state = random_state() == before
+        self.start_kept_the_state = process_state() == before
 
 
-def random_state() -> tuple[Any, ...]:
+def process_state() -> tuple[Any, ...]:
     numpy: Any = np.random.get_state(legacy=True)
-    return random.getstate(), torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2:]
+    return random.getstate(), torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2:], torch.get_num_threads()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def trained(policy: PolicyModule) -> Iterator[None]:
 def test_a_run_on_vllm_trains_on_log_probs_near_its_own(run: RTTCommandLine) -> None:
     assert run.trainer.global_step == 2
     assert 0 < run.trainer.logged_metrics["train/logprob_gap"] <= GAP
-    assert rollout_engine(run).start_kept_random_state
+    assert rollout_engine(run).start_kept_the_state
 
 
 @pytest.mark.slow
@@ -213,15 +213,15 @@ def test_greedy_responses_are_those_of_the_embedded_engine(engine: VLLMEngine, p
 
 
 @pytest.mark.slow
-def test_sampling_and_syncing_leave_the_random_state_of_the_process(engine: VLLMEngine, policy: PolicyModule) -> None:
-    before = random_state()
+def test_sampling_and_syncing_leave_the_process_as_it_was(engine: VLLMEngine, policy: PolicyModule) -> None:
+    before = process_state()
     engine.sync(policy)
     rows = engine.generate(ask(policy, "Tea?"), SHORT, 0)
     next(rows)
-    between = random_state()
+    between = process_state()
     rows.close()
     assert between == before
-    assert random_state() == before
+    assert process_state() == before
 
 
 @pytest.mark.slow
