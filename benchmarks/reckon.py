@@ -11,17 +11,20 @@ gradients.
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from jsonargparse import auto_cli
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from benchmarks.random_models import QWEN3_06B
 from benchmarks.update import ON_A_GPU, Work, group
@@ -73,8 +76,30 @@ def main(only: str = "", output: str | None = None) -> None:
         if work.name.startswith(only):
             rows.append({"work": work.name, "ours": counts(work, ours), "plain": counts(work, plain)})
             print(line(rows[-1]), flush=True)
+    found = {"torch": torch.__version__, "rows": rows, "operations of a layer": layers()}
+    print(found["operations of a layer"])
     if output:
-        Path(output).write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+        Path(output).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def layers() -> dict[str, int]:
+    """Operations of one layer in bf16, forward and backward; those of adapters beside the layer's own two."""
+    base = torch.nn.Sequential(torch.nn.Linear(64, 64, bias=False, dtype=torch.bfloat16))
+    peft: Any = get_peft_model(base, LoraConfig(target_modules=["0"]))  # pyright: ignore[reportArgumentType]
+    ours = deepcopy(peft)
+    adapters.use_few_operations(ours)
+    norm = Qwen3RMSNorm(64).bfloat16().requires_grad_(False)
+    found = {"adapter": ours, "PEFT's adapter": peft, "the model's RMS norm": norm}
+    return {name: _operations(layer) - 2 * ("adapter" in name) for name, layer in found.items()}
+
+
+def _operations(layer: Callable[[Tensor], Tensor]) -> int:
+    states = torch.ones(8, 64, dtype=torch.bfloat16, requires_grad=True)
+    with Kernels() as kernels, torch.autocast("cpu", torch.bfloat16):
+        y = layer(states)
+    with kernels:
+        y.backward(states.detach())
+    return kernels.launches
 
 
 def counts(work: Work, forward: Callable[[Any, Layout, Any], Tensor]) -> Counts:

@@ -19,9 +19,9 @@ class AdaptedLinear(Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         base: Any = self.get_base_layer()
-        [name, *others] = [name for name in self.active_adapters if name in self.lora_A] or [""]
-        usual = name and not others and x.dim() > 1 and name not in self.lora_variant
-        if args or kwargs or self.disable_adapters or self.merged or not usual:
+        names = [name for name in self.active_adapters if name in self.lora_A]
+        alone = len(names) == 1 and not self.disable_adapters and not self.merged
+        if args or kwargs or x.dim() == 1 or not alone or not self._is_plain(name := names[0]):
             return super().forward(x, *args, **kwargs)
         down: Any = self.lora_A[name].weight
         up: Any = self.lora_B[name].weight
@@ -29,11 +29,14 @@ class AdaptedLinear(Linear):
         if dtype is None:
             return super().forward(x)
         if "forward" in vars(base):  # in sampling, from `linears_packed`
+            y, rows = base(x), x.to(dtype).flatten(0, -2)
             with torch.autocast(x.device.type, enabled=False):
-                y, rows = base(x), x.to(dtype).flatten(0, -2)
                 low = _scaled_product(rows, down.to(dtype).T, self.scaling[name])
                 return torch.addmm(y.flatten(0, -2), low, up.to(dtype).T).view_as(y)
         return _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name], dtype)  # pyright: ignore
+
+    def _is_plain(self, name: str) -> bool:
+        return isinstance(self.lora_dropout[name], nn.Identity) and name not in self.lora_variant
 
 
 def _dtype_of(x: Tensor, *weights: Tensor) -> torch.dtype | None:

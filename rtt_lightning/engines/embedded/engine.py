@@ -41,7 +41,7 @@ class TransformersEngine(RolloutEngine):
 
     Args:
         batch_size: Responses sampled at a time. Memory grows with it; finished rows leave the batch.
-        merge_adapters: Sample from weights with merged adapters: a few per cent faster, with memory for a second copy
+        merge_adapters: Sample from weights with merged adapters: a little faster, with memory for a second copy
             of the adapted weights while sampling. null merges into fp32 weights alone: bf16 would round small changes
             away. A sharded model keeps its adapters apart.
     """
