@@ -12,7 +12,10 @@ from rtt_lightning.verifiers.base import JUDGE
 from rtt_lightning.verifiers.rules import parse_description
 
 SHARES = ("value", "confidence")
-KEYS = ("text", "checker", "kwargs", "weight", "hard", "met", "reason", "spans", "flags", "scope", "loose", *SHARES)
+TAXONOMY = {"scope": ("local", "global"), "polarity": ("positive", "negative")}
+"""What a verdict may say of its criterion; the first is the default."""
+VERDICT = ("met", "reason", "spans", "flags", "scope", "polarity", "spans_by", *SHARES)
+KEYS = ("text", "checker", "kwargs", "weight", "hard", "loose", *VERDICT)
 
 
 def criteria_of(row: Mapping[str, Any]) -> list[Any]:
@@ -62,13 +65,19 @@ def parse_verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str
         )
     if not _is_list(flags, lambda flag: isinstance(flag, str)):
         raise UserError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
-    scope = entry.get("scope") or "local"
-    if scope not in ("global", "local"):
-        raise UserError(f"field `{where}.scope` must be global or local, got {str(scope)[:80]!r}")
-    said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags, "scope": scope}
+    said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags}
+    said |= {name: _one_of(entry, name, choices, where) for name, choices in TAXONOMY.items()}
+    said["spans_by"] = text(entry, "spans_by", where, optional=True) or ""
     said |= {name: _share(entry[name], f"{where}.{name}") for name in SHARES if entry.get(name) is not None}
     loose = entry.get("loose")
     return said | {"loose": parse_verdict(loose, f"{where}.loose", length)} if isinstance(loose, Mapping) else said
+
+
+def _one_of(entry: Mapping[str, Any], name: str, choices: tuple[str, ...], where: str) -> str:
+    value = entry.get(name) or choices[0]
+    if value not in choices:
+        raise UserError(f"field `{where}.{name}` must be {' or '.join(choices)}, got {str(value)[:80]!r}")
+    return value
 
 
 def _share(value: Any, label: str) -> float:

@@ -27,6 +27,9 @@ Span = tuple[int, int]
 Scope = Literal["global", "local"]
 """What is relevant to a criterion: the whole answer, or the characters that decide."""
 
+Polarity = Literal["positive", "negative"]
+"""Whether a criterion asks for something (which can be found where it is met) or forbids it (where it is not)."""
+
 Marks = tuple[str, str]
 """The opening and the closing mark of reasoning."""
 
@@ -144,8 +147,10 @@ class Verdict:
             satisfy or violate the criterion, none if an absence decides. ``None`` if the checker cannot tell.
         flags: Warnings, `STEERING` and `SHORTENED`; they are counted and logged.
         scope: Of the criterion.
+        polarity: Of the criterion.
         value: Degree to which the criterion is met, in [0, 1]; ``None`` for no degrees: 1 or 0.
         confidence: In the verdict, in [0, 1].
+        spans_by: Who gave the spans, such as ``annotator``; empty for the checker that gave the verdict.
     """
 
     met: bool | None
@@ -155,6 +160,8 @@ class Verdict:
     scope: Scope = "local"
     value: float | None = None
     confidence: float = 1.0
+    polarity: Polarity = "positive"
+    spans_by: str = ""
 
     def __post_init__(self) -> None:
         checked_share(self.confidence, "confidence")
@@ -169,19 +176,22 @@ class Verdict:
         return None if self.met is None else as_desired(self.met, criterion.weight)
 
     def to_row(self) -> dict[str, Any]:
-        """Plain data that `from_row` reads again, with ``value`` and ``confidence`` unless they are the defaults."""
+        """Plain data that `from_row` reads again, with the last four fields unless they are the defaults."""
         row = {"met": self.met, "reason": self.reason, "spans": self.spans, "flags": self.flags, "scope": self.scope}
-        row |= {} if self.value is None else {"value": self.value}
-        return row if self.confidence == 1 else row | {"confidence": self.confidence}
+        return row | {name: getattr(self, name) for name, default in LATER.items() if getattr(self, name) != default}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Verdict:
         """What `to_row` made; the row may also hold the criterion."""
         spans = None if row["spans"] is None else tuple((start, end) for start, end in row["spans"])
-        met, reason, flags = row["met"], row["reason"], tuple(row["flags"])
-        return cls(met, reason, spans, flags, row["scope"], row.get("value"), row.get("confidence", 1.0))
+        later = {name: row.get(name, default) for name, default in LATER.items()}
+        return cls(row["met"], row["reason"], spans, tuple(row["flags"]), row["scope"], **later)
 
     @classmethod
     def unscorable(cls, reason: str) -> Verdict:
         """A criterion without a verdict, and why."""
         return cls(None, reason)
+
+
+LATER: dict[str, Any] = {"value": None, "confidence": 1.0, "polarity": "positive", "spans_by": ""}
+"""Fields that rows have only with other values than these."""

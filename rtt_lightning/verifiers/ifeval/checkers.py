@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from rtt_lightning.types import Verdict
 from rtt_lightning.verifiers.base import Checker
-from rtt_lightning.verifiers.ifeval.deciding import COUNTED, GLOBAL, deciding_spans
+from rtt_lightning.verifiers.ifeval.deciding import COUNTED, GLOBAL, NEGATIVE, deciding_spans
 from rtt_lightning.verifiers.ifeval.needs import wrong_for
 from rtt_lightning.verifiers.ifeval.official import State, official_classes
 
@@ -93,7 +93,8 @@ def _decide(instruction_class: Any, name: str, official: bool, answer: str, **kw
             raise
         return Verdict.unscorable(f"NLTK resource {resource[1]!r} is missing; set NLTK_DATA to a folder with it")
     spans = deciding_spans(name, answer, met, without_nulls(kwargs))
-    return Verdict(met, "met" if met else "not met", spans, scope="global" if name in GLOBAL | COUNTED else "local")
+    scope, polarity = "global" if name in GLOBAL | COUNTED else "local", "negative" if name in NEGATIVE else "positive"
+    return Verdict(met, "met" if met else "not met", spans, scope=scope, polarity=polarity)
 
 
 def without_nulls(kwargs: Mapping[str, Any]) -> dict[str, Any]:

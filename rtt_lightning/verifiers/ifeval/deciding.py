@@ -66,6 +66,7 @@ def deciding_spans(name: str, answer: str, met: bool, arguments: Arguments) -> S
 
 
 NEGATIVE = frozenset({"keywords:forbidden_words", "punctuation:no_comma"})
+"""Those that forbid what the spans tell."""
 RELATIONS = ("relation", "let_relation", "capital_relation")
 """Arguments that say whether a count should be at least a number, or less."""
 

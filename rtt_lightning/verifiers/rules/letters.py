@@ -38,6 +38,7 @@ def uppercase(answer: str) -> Verdict:
     "local",
     Phrasing(("Write everything in lowercase letters.", "Do not use capital letters."), conflicts={"case"}),
     _throughout(r"lowercase|lower case|lower-case|small(?= letters?\b)"),
+    polarity="negative",
 )
 def lowercase(answer: str) -> Verdict:
     """No capital letter occurs, but some letter does; in a script without capitals it is doubtful."""

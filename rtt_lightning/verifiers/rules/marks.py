@@ -56,6 +56,7 @@ def include_mark(answer: str, mark: str) -> Verdict:
         rf"no {_MARK}(?: (?:are|is) allowed| (?:should|may|must) be used| at all)?",
         arguments=_named,
     ),
+    polarity="negative",
 )
 def no_mark(answer: str, mark: str) -> Verdict:
     """The punctuation mark does not occur."""
@@ -74,7 +75,7 @@ def question(answer: str) -> Verdict:
     return mark_count.checker(answer, "?")
 
 
-@rule("local", Phrasing(("Do not use any commas.", "Write without commas.")))
+@rule("local", Phrasing(("Do not use any commas.", "Write without commas.")), polarity="negative")
 def no_commas(answer: str) -> Verdict:
     """No comma occurs; those within numbers are doubtful."""
     return mark_count.checker(answer, ",", 0, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import Any, Literal
 
-from rtt_lightning.types import Scope, Span, Verdict
+from rtt_lightning.types import Polarity, Scope, Span, Verdict
 from rtt_lightning.verifiers.base import Checker
 from rtt_lightning.verifiers.rules.text import is_blank, plain
 
@@ -58,13 +58,21 @@ class Rule:
         phrasing: How the built-in sampler asks for it, if at all.
         read: How it is read from a sentence, if at all.
         as_it_is: Do not change the answer, for formats in which spaces have a meaning.
+        polarity: Whether it asks for something or forbids it.
     """
 
     def __init__(
-        self, checker: Checker, scope: Scope, phrasing: Phrasing | None, read: Read | None, as_it_is: bool
+        self,
+        checker: Checker,
+        scope: Scope,
+        phrasing: Phrasing | None,
+        read: Read | None,
+        as_it_is: bool,
+        polarity: Polarity,
     ) -> None:
         self.checker, self.phrasing, self.read, self.id = checker, phrasing, read, f"rtt:{checker.__name__}"
         self.scope: Scope = scope
+        self.polarity: Polarity = polarity
         self._as_it_is = as_it_is
         update_wrapper(self, checker)
 
@@ -72,14 +80,18 @@ class Rule:
         verdict = self.checker(answer if self._as_it_is else plain(answer), *args, **kwargs)
         if is_blank(answer):
             verdict = Verdict(False, "empty answer", ())
-        return verdict if verdict.met is None else replace(verdict, scope=self.scope)
+        return verdict if verdict.met is None else replace(verdict, scope=self.scope, polarity=self.polarity)
 
 
 def rule(
-    scope: Scope, phrasing: Phrasing | None = None, read: Read | None = None, as_it_is: bool = False
+    scope: Scope,
+    phrasing: Phrasing | None = None,
+    read: Read | None = None,
+    as_it_is: bool = False,
+    polarity: Polarity = "positive",
 ) -> Callable[[Checker], Rule]:
     """Make a function a `Rule`. A rule that is a special case of another one calls that rule's ``checker``."""
-    return lambda checker: Rule(checker, scope, phrasing, read, as_it_is)
+    return lambda checker: Rule(checker, scope, phrasing, read, as_it_is, polarity)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,11 @@ def include_word(answer: str, word: str) -> Verdict:
     return keyword_count.checker(answer, word, inside=False)
 
 
-@rule("local", Phrasing(("Do not use the word '{word}'.", "Avoid the word '{word}'."), choice("word", FORBIDDEN)))
+@rule(
+    "local",
+    Phrasing(("Do not use the word '{word}'.", "Avoid the word '{word}'."), choice("word", FORBIDDEN)),
+    polarity="negative",
+)
 def forbid_word(answer: str, word: str) -> Verdict:
     """The word does not occur, in any case."""
     return keyword_count.checker(answer, word, 0, 0, inside=False)
@@ -139,7 +143,11 @@ def keywords(answer: str, words: Sequence[str]) -> Verdict:
     return include_words.checker(answer, words, inside=True)
 
 
-@rule("local", read=reads(rf"{NOT_HAVE} (?:any of )?{_NAMED}({LIST_OR})(?: {_NAMES})?", arguments=_listed))
+@rule(
+    "local",
+    read=reads(rf"{NOT_HAVE} (?:any of )?{_NAMED}({LIST_OR})(?: {_NAMES})?", arguments=_listed),
+    polarity="negative",
+)
 def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
     """None of the words occurs, in any case."""
     found = [occurrences(answer, word, inside=True) for word in checked_words(words)]
@@ -158,6 +166,7 @@ def no_keywords(answer: str, words: Sequence[str]) -> Verdict:
         number(2, 3),
         {"topic"},
     ),
+    polarity="negative",
 )
 def no_repetition(answer: str, n: int) -> Verdict:
     """No word but the most common ones occurs more than ``n`` times; the occurrences beyond are the violation.
