@@ -14,7 +14,7 @@ from rtt_lightning.verifiers.rules import parse_description
 SHARES = ("value", "confidence")
 TAXONOMY = {"scope": ("local", "global"), "polarity": ("positive", "negative")}
 """What a verdict may say of its criterion; the first is the default."""
-VERDICT = ("met", "reason", "spans", "flags", "scope", "polarity", "spans_by", *SHARES)
+VERDICT = ("met", "reason", "spans", "flags", "scope", "polarity", "spans_by", "span_relevance", *SHARES)
 KEYS = ("text", "checker", "kwargs", "weight", "hard", "loose", *VERDICT)
 
 
@@ -67,6 +67,7 @@ def parse_verdict(entry: Mapping[str, Any], where: str, length: int) -> dict[str
         raise UserError(f"field `{where}.flags` must be a list of strings, got {str(flags)[:80]}")
     said = {"met": met, "reason": str(entry.get("reason") or ""), "spans": spans, "flags": flags}
     said |= {name: _one_of(entry, name, choices, where) for name, choices in TAXONOMY.items()}
+    said["span_relevance"] = _of_spans(entry.get("span_relevance") or (), len(spans or ()), f"{where}.span_relevance")
     said["spans_by"] = text(entry, "spans_by", where, optional=True) or ""
     said |= {name: _share(entry[name], f"{where}.{name}") for name in SHARES if entry.get(name) is not None}
     loose = entry.get("loose")
@@ -78,6 +79,15 @@ def _one_of(entry: Mapping[str, Any], name: str, choices: tuple[str, ...], where
     if value not in choices:
         raise UserError(f"field `{where}.{name}` must be {' or '.join(choices)}, got {str(value)[:80]!r}")
     return value
+
+
+def _of_spans(values: Any, number: int, label: str) -> list[float]:
+    if not _is_list(values, lambda value: isinstance(value, int | float)) or len(values) not in (0, number):
+        raise UserError(
+            f"field `{label}` must be a list of numbers in [0, 1], one for each of the {number} spans, got "
+            f"{str(values)[:80]}"
+        )
+    return [_share(value, label) for value in values]
 
 
 def _share(value: Any, label: str) -> float:

@@ -6,7 +6,8 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
     data         `RubricDataModule`: a `RecordSource` (`RecordFiles`, `ConstraintPrompts`), read by an `Adapter`, seen
                  as a `View` (`PromptWindows` for the policy, `LabelledPairs` for the discriminator)
     samples      a `RolloutEngine`: `TransformersEngine`, `VLLMEngine`, `VLLMServerEngine`, `ReplayEngine`; `Sampling`
-    verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these
+    verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these; within
+                 `DecisiveSpans`, only spans that the verdict depends on
     relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `UniformRelevance`, `RandomRelevance`
     credit       an `Algorithm`: `GRPO`, `RTT`, `GDPO`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from rtt_lightning.rollout.collect import Collector
     from rtt_lightning.runtime.strategies import FSDP
     from rtt_lightning.types import Credited, Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
-    from rtt_lightning.verifiers import CodeVerifier, LLMJudge, Router, RuleVerifier, Verifier
+    from rtt_lightning.verifiers import CodeVerifier, DecisiveSpans, LLMJudge, Router, RuleVerifier, Verifier
 
 __all__ = [
     "FSDP",
@@ -83,6 +84,7 @@ __all__ = [
     "ConstraintPrompts",
     "Credited",
     "Criterion",
+    "DecisiveSpans",
     "DiscriminatorModule",
     "DiscriminatorRelevance",
     "Experience",

@@ -151,6 +151,7 @@ class Verdict:
         value: Degree to which the criterion is met, in [0, 1]; ``None`` for no degrees: 1 or 0.
         confidence: In the verdict, in [0, 1].
         spans_by: Who gave the spans, such as ``annotator``; empty for the checker that gave the verdict.
+        span_relevance: How much each span counts, in [0, 1]; empty: all 1.
     """
 
     met: bool | None
@@ -162,10 +163,16 @@ class Verdict:
     confidence: float = 1.0
     polarity: Polarity = "positive"
     spans_by: str = ""
+    span_relevance: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         checked_share(self.confidence, "confidence")
         checked_share(0.0 if self.value is None else self.value, "value")
+        for share in self.span_relevance:
+            checked_share(share, "span_relevance")
+        spans, shares = len(self.spans or ()), len(self.span_relevance)
+        if shares not in (0, spans):
+            raise UserError(f"{shares} of span_relevance for {spans} spans; give each one")
 
     def relevant(self, length: int) -> tuple[Span, ...] | None:
         """The characters of an answer of this length that are relevant to the criterion; ``None`` if unknown."""
@@ -176,7 +183,7 @@ class Verdict:
         return None if self.met is None else as_desired(self.met, criterion.weight)
 
     def to_row(self) -> dict[str, Any]:
-        """Plain data that `from_row` reads again, with the last four fields unless they are the defaults."""
+        """Plain data that `from_row` reads again, with the last five fields unless they are the defaults."""
         row = {"met": self.met, "reason": self.reason, "spans": self.spans, "flags": self.flags, "scope": self.scope}
         return row | {name: getattr(self, name) for name, default in LATER.items() if getattr(self, name) != default}
 
@@ -185,6 +192,7 @@ class Verdict:
         """What `to_row` made; the row may also hold the criterion."""
         spans = None if row["spans"] is None else tuple((start, end) for start, end in row["spans"])
         later = {name: row.get(name, default) for name, default in LATER.items()}
+        later["span_relevance"] = tuple(later["span_relevance"])
         return cls(row["met"], row["reason"], spans, tuple(row["flags"]), row["scope"], **later)
 
     @classmethod
@@ -193,5 +201,5 @@ class Verdict:
         return cls(None, reason)
 
 
-LATER: dict[str, Any] = {"value": None, "confidence": 1.0, "polarity": "positive", "spans_by": ""}
+LATER: dict[str, Any] = {"value": None, "confidence": 1.0, "polarity": "positive", "spans_by": "", "span_relevance": ()}
 """Fields that rows have only with other values than these."""

@@ -105,6 +105,15 @@ def test_a_token_that_a_span_touches_is_relevant() -> None:
     assert row.tolist() == [[0, 0, 0, 0, 1, 0, 1, 0]]
 
 
+def test_spans_may_count_less_than_1_and_a_token_counts_as_the_greatest_that_touches_it() -> None:
+    item = judged(((0, 5), (4, 5), (6, 7)))
+    graded = replace(item.verdicts[0], span_relevance=(0.25, 0.5, 1.0))
+    (row,) = weighed(RuleSpans(), replace(item, verdicts=(graded,)))
+    assert row.tolist() == [[0, 0, 0, 0, 0.25, 0.5, 1, 0]]
+    (row,) = weighed(RuleSpans(), replace(item, verdicts=(replace(graded, scope="global"),)))
+    assert row.tolist() == [[0, 0, 0, 0, 1, 1, 1, 0]]
+
+
 def test_a_checker_without_spans_makes_the_answer_relevant_but_neither_reasoning_nor_the_end_token() -> None:
     (row,) = weighed(RuleSpans(), judged(None))
     assert row.tolist() == [[0, 0, 0, 0, 1, 1, 1, 0]]

@@ -12,9 +12,11 @@ from rtt_lightning.algorithms import RTT
 from rtt_lightning.engines import ReplayEngine, Sampling, TransformersEngine
 from rtt_lightning.engines.base import PolicyWeights, SampleRequest
 from rtt_lightning.lm.loaded import LoadedModel
+from rtt_lightning.lm.tokenizers import TokenBytes
 from rtt_lightning.relevance import RuleSpans
 from rtt_lightning.rollout.collect import Collector
 from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample
+from rtt_lightning.verifiers.decisive import DecisiveSpans
 from rtt_lightning.verifiers.rules import RuleVerifier
 
 COMMAS, WORDS = Criterion("Use no commas.", "rtt:no_commas"), Criterion("At most 8 words.", "rtt:max_words", {"n": 8})
@@ -142,6 +144,29 @@ def test_recorded_responses_need_no_sampling(policy: LoadedModel) -> None:
     again = replayed.collect(SAMPLES, FEW)
     assert again == recorded
     assert torch.equal(replayed.experience(again).relevance, collector(policy).experience(recorded).relevance)
+
+
+def test_decisive_spans_are_relevant_in_a_window(policy: LoadedModel) -> None:
+    """And none of a word that is used twice, which would be met without either use."""
+    criteria = (Criterion("Use 'tea'.", "rtt:include_word", {"word": "tea"}), COMMAS, WORDS)
+    sample, made = RubricSample("tea", SAMPLES[0].messages, criteria), TokenBytes(policy.tokenizer)
+    rollouts = []
+    for text in ("I like tea, milk, all", "tea and tea"):
+        ids = tuple(policy.tokenizer(text)["input_ids"])
+        text, offsets = made.decode(ids)
+        rollouts.append(Rollout("tea", 0, 0, (1,), ids, text, offsets, (0, len(text)), "stop", 0, 1.0))
+    window = Collector(ReplayEngine(rollouts), DecisiveSpans(RuleVerifier()), RuleSpans())
+    window.sync(policy)
+    judged = window.collect([sample], Sampling(n=2))
+    assert [[verdict.met for verdict in item.verdicts] for item in judged] == [[True, False, True], [True, True, True]]
+    relevance = window.experience(judged).relevance
+    tokens = [policy.tokenizer.convert_ids_to_tokens(list(row.response_ids)) for row in rollouts]
+    found = [
+        [{token for token, p in zip(names, row.tolist(), strict=False) if p} for row in rows]
+        for names, rows in zip(tokens, relevance, strict=True)
+    ]
+    assert found == [[{"Ġtea"}, {","}, {*tokens[0]}], [set(), set(), {*tokens[1]}]]
+    assert window.verifier.metrics() == {"counterfactuals": 5, "spans_undecided": 0}
 
 
 def test_a_model_in_bf16_and_in_training_mode_stays_as_it_is(tiny_model: str) -> None:

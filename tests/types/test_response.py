@@ -29,16 +29,18 @@ VALUES = st.recursive(
 @st.composite
 def verdicts(draw: st.DrawFn, length: int) -> Verdict:
     """Any on an answer of some length."""
-    bounds = st.lists(st.integers(0, length), min_size=2, max_size=2).map(lambda ends: tuple(sorted(ends)))
+    bounds = st.tuples(st.integers(0, length), st.integers(0, length)).map(lambda ends: (min(ends), max(ends)))
     share = st.floats(0, 1)
+    spans = draw(st.none() | st.lists(bounds, max_size=3).map(tuple))
     return Verdict(
         draw(st.sampled_from([True, False, None])),
         draw(TEXT),
-        draw(st.none() | st.lists(bounds, max_size=3).map(tuple)),
+        spans,
         draw(st.lists(TEXT, max_size=2).map(tuple)),
         draw(st.sampled_from(["global", "local"])),
         draw(st.none() | share),
         draw(share),
+        span_relevance=draw(st.sampled_from([(), draw(st.tuples(*[share] * len(spans or ())))])),
     )
 
 
@@ -198,3 +200,10 @@ def test_a_degree_and_a_confidence_are_shares(share: float) -> None:
         Verdict(True, "", value=share)
     with pytest.raises(ValueError, match="confidence must be between 0 and 1, got"):
         Verdict(True, "", confidence=share)
+    with pytest.raises(ValueError, match="span_relevance must be between 0 and 1, got"):
+        Verdict(True, "", ((0, 1),), span_relevance=(share,))
+
+
+def test_each_span_has_its_relevance_or_none_has() -> None:
+    with pytest.raises(ValueError, match="2 of span_relevance for 1 spans; give each one"):
+        Verdict(True, "", ((0, 1),), span_relevance=(0.5, 1))

@@ -35,3 +35,8 @@ def who(answer: str) -> Verdict:
 
 def loaded(answer: str) -> Verdict:
     return Verdict(True, " ".join(name for name in ("torch", "pandas", "lightning") if name in sys.modules))
+
+
+def explodes_without_tea(answer: str) -> Verdict:
+    start = answer.find("tea")
+    return Verdict(True, "found", ((start, start + 3),)) if start >= 0 else swallow(answer)
