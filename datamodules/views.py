@@ -95,7 +95,8 @@ class PromptWindows(View):
 class LabelledPairs(View):
     """(criterion, response) pairs with the characters that are relevant to them, for a discriminator.
 
-    Pairs that are unscorable, or whose relevant characters are unknown, are left out.
+    Pairs whose relevant characters are unknown are left out. Whether the criterion is met may be unknown, if spans are
+    given.
 
     Args:
         batch_size: Pairs per micro-batch and process.
@@ -147,7 +148,7 @@ class LabelledPairs(View):
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
-    """A pair per decided criterion with known relevant characters.
+    """A pair per criterion with known relevant characters: of a verdict, or given without one.
 
     Raises:
         UserError: If there is none.
@@ -157,7 +158,7 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
         for record in records
         if record.judged and (answer := record.judged.rollout.answer)
         for criterion, verdict in record.judged.decisions
-        if verdict.met is not None and (spans := verdict.relevant(len(answer))) is not None
+        if (verdict.met, verdict.spans) != (None, None) and (spans := verdict.relevant(len(answer))) is not None
     ]
     if not pairs:
         raise UserError(

@@ -6,6 +6,7 @@ from rtt_lightning.datamodules.adapters.advancedif import AdvancedIF
 from rtt_lightning.datamodules.adapters.base import Adapter, Native
 from rtt_lightning.datamodules.adapters.hir import HiR
 from rtt_lightning.datamodules.adapters.ifeval import IFEval
+from rtt_lightning.datamodules.adapters.labels import Labels
 from rtt_lightning.datamodules.adapters.muldimif import MulDimIF
 from rtt_lightning.datamodules.adapters.trl import TRL
 from rtt_lightning.datamodules.adapters.verif import VerIF
@@ -22,6 +23,7 @@ FORMATS: dict[str, type[Adapter]] = {
     "advancedif": AdvancedIF,
     "weighted": Weighted,
     "trl": TRL,
+    "labels": Labels,
 }
 
 __all__ = ["FORMATS", "Adapter", "adapter_named"]

@@ -49,8 +49,8 @@ def check_data(file: str, format: Adapter | str = "rtt", val: str | None = None,
 
     Args:
         file: JSONL, JSON or parquet file, or a dataset of the hub as owner/name or owner/name:split.
-        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted or trl; or the class path
-            of your own adapter.
+        format: Of its rows: rtt, ifeval, ifbench, muldimif, verif, hir, advancedif, weighted, trl or labels; or the
+            class path of your own adapter.
         val: Data to validate on, in the same format; no prompt may be in both.
         tokenizer: Folder or hub name: measure prompts in tokens of its chat template, not in words.
     """

@@ -24,9 +24,11 @@ from rtt_lightning.verifiers.rules import RuleVerifier
 
 
 class DecisiveSpans(Verifier):
-    """The verdicts of a verifier, and of their spans only those that decide: it is asked again about the answer without
-    them, one by one (leave-one-out). Of three uses of a word that is asked for once none counts, as each could be
-    left out; of two forbidden words both do, see `rtt_lightning.functional.counterfactual`.
+    """A verifier's verdicts, of whose spans only those stay that the verdict depends on.
+
+    The verifier is asked again about the answer without them, one by one (leave-one-out). Of three uses of a word that
+    is asked for once none counts, as each could be left out; of two forbidden words both do, see
+    `rtt_lightning.functional.counterfactual`.
 
     With `RuleSpans` the spans are relevance; in files of completions they are labels for a discriminator. Whether
     criteria are met does not change, nor do verdicts on a global criterion, without spans, or by an absence.

@@ -9,9 +9,11 @@ import pytest
 from rtt_lightning.cli import run
 from rtt_lightning.commands.run import main
 from rtt_lightning.commands.score import command, score_again
-from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.datamodules.records import read_judged, read_records
+from rtt_lightning.datamodules.views import labelled_pairs
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.verifiers.base import Verifier
+from rtt_lightning.verifiers.decisive import DecisiveSpans
 from rtt_lightning.verifiers.judge import LLMJudge
 from rtt_lightning.verifiers.router import Router
 from rtt_lightning.verifiers.rules import RuleVerifier
@@ -59,6 +61,17 @@ def test_another_judge_is_composed_from_yaml_and_its_verdicts_are_written(
     agreement = score_again(windows, RuleVerifier(workers=0), against=str(output))
     assert agreement.accuracy == 0.0
     assert agreement.criteria - agreement.decided == 12
+
+
+def test_decisive_spans_become_labels(tmp_path: Path) -> None:
+    """Of two uses neither decides that a word is used."""
+    tea = {"text": "Use 'tea'.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}, "met": None}
+    rows = [{"prompt": text, "response": text, "criteria": [tea]} for text in ("tea, milk", "tea, tea")]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    output = tmp_path / "labels.parquet"
+    score_again(tmp_path / "a.jsonl", DecisiveSpans(RuleVerifier(workers=0)), output=str(output))
+    assert [pair["spans"] for pair in labelled_pairs(read_records(output))] == [((0, 3),), ()]
+    assert {item.verdicts[0].spans_by for item in read_judged(output)} == {"leave-one-out"}
 
 
 def judged_file(path: Path, *mets: bool | None, weight: float = 1.0) -> Path:

@@ -9,8 +9,11 @@ import pytest
 from rtt_lightning.commands.run import main
 from rtt_lightning.datamodules import RecordFiles, RubricDataModule
 from rtt_lightning.datamodules.adapters import FORMATS, Adapter, adapter_named
+from rtt_lightning.datamodules.adapters.labels import Labels
 from rtt_lightning.datamodules.adapters.weighted import Weighted
 from rtt_lightning.datamodules.records import Record, read_records
+from rtt_lightning.datamodules.views import labelled_pairs
+from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.types import Criterion
 from rtt_lightning.verifiers.rules import RuleVerifier
 
@@ -225,9 +228,79 @@ def test_advancedif(tmp_path: Path) -> None:
     assert record.judged is None
 
 
+LABELS = {"criteria": "Mention tea.", "response": "I like tea", "char_labels": [0] * 7 + [1] * 3}
+TOKENS = {**LABELS, "char_labels": None, "token_labels": [0, 1, 1], "tokens": ["I", " like", " tea"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "met", "spans"),
+    [
+        (LABELS, None, ((7, 10),)),
+        ({**LABELS, "label": 1}, True, ((7, 10),)),
+        ({**LABELS, "met": False, "char_labels": [0] * 10}, False, ()),
+        (
+            {**LABELS, "char_labels": [True, False] * 3 + [1.0, 1.0, 0.0, 1.0]},
+            None,
+            ((0, 1), (2, 3), (4, 5), (6, 8), (9, 10)),
+        ),
+        ({**LABELS, "char_labels": str([1] * 10)}, None, ((0, 10),)),
+        (TOKENS, None, ((1, 10),)),
+        ({**TOKENS, "offsets": [[0, 1], [2, 6], [7, 10]], "token_labels": [1, 0, 1]}, None, ((0, 1), (7, 10))),
+    ],
+)
+def test_labels(tmp_path: Path, row: Any, met: bool | None, spans: Any) -> None:
+    [record] = read(tmp_path, "labels", row)
+    assert record.judged is not None
+    [verdict] = record.judged.verdicts
+    assert (verdict.met, verdict.spans, verdict.spans_by) == (met, spans, "labels")
+    assert record.sample.messages == ({"role": "user", "content": "Mention tea."},)
+    [pair] = labelled_pairs([record])
+    assert (pair["criterion"], pair["response"], pair["spans"]) == ("Mention tea.", "I like tea", spans)
+
+
+def test_labels_of_several_criteria_and_by_a_tokenizer(tmp_path: Path, tiny_model: str) -> None:
+    both = {"prompt": "Tea?", "criteria": ["Mention tea.", "Be kind."], "response": "I like tea ☕", "met": [1, 0]}
+    ids = load_tokenizer(tiny_model)(both["response"])["input_ids"]
+    assert len(ids) > 5  # the cup is several tokens
+    marks = [[0, 0, 1] + [0] * (len(ids) - 3), [0] * (len(ids) - 1) + [1]]
+    (tmp_path / "a.jsonl").write_text(json.dumps({**both, "token_labels": marks}))
+    [record] = read_records(tmp_path / "a.jsonl", Labels(tiny_model))
+    assert record.judged is not None
+    assert [(v.met, v.spans) for v in record.judged.verdicts] == [(True, ((6, 10),)), (False, ((11, 12),))]
+    assert record.sample.asked == "Tea?"
+
+
 @pytest.mark.parametrize(
     ("format", "row", "problem"),
     [
+        ("labels", {**LABELS, "char_labels": None}, "field `char_labels` or `token_labels` is missing"),
+        (
+            "labels",
+            {**LABELS, "char_labels": [0, 1]},
+            "for each character of `response`, 10 in all, got 2 of them; leave",
+        ),
+        ("labels", {**TOKENS, "token_labels": [0] * 4}, "for each token of `response`, 3 in all, got 4 of them"),
+        (
+            "labels",
+            {**LABELS, "char_labels": [0] * 9 + [0.5]},
+            "must have 0 or 1 for each, got 0.5; choose a threshold",
+        ),
+        ("labels", {**LABELS, "char_labels": 1}, "field `char_labels` must be a list, got '1'"),
+        ("labels", {**LABELS, "criteria": ["a"], "char_labels": [1]}, "10 in all, got 1; leave out"),
+        ("labels", {**LABELS, "criteria": ["a", "b"]}, "field `criteria` has 2 entries, `char_labels` 10, and the"),
+        ("labels", {**LABELS, "label": "yes"}, "field `met` or `verdict` or `label` must be 0, 1 or null, got 'yes'"),
+        (
+            "labels",
+            {**TOKENS, "tokens": None},
+            "is there without the tokens: add `tokens` or `offsets` to the rows, or",
+        ),
+        ("labels", {**TOKENS, "tokens": ["I", "like"]}, "after 1 character that goes on ' like tea', got 'like'"),
+        ("labels", {**TOKENS, "tokens": ["I"]}, "after 1 character that goes on ' like tea', got no token"),
+        (
+            "labels",
+            {**TOKENS, "offsets": [[0, 1], [2, 6], [7, 11]]},
+            "within the 10 characters of `response`, got [7, 11]",
+        ),
         ("ifeval", {"prompt": "x", "kwargs": []}, "field `instruction_id_list` is missing"),
         ("ifeval", {**IFEVAL, "kwargs": [{}]}, "field `kwargs` has 1 entries for 2 instructions"),
         ("ifeval", {**IFEVAL, "kwargs": [{"tea": 1}, {}]}, "field `kwargs[0]` does not fit 'punctuation:no_comma'"),
