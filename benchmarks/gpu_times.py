@@ -13,7 +13,8 @@ from rtt_lightning.functional.advantages import inter_sample, intra_sample
 from rtt_lightning.functional.logprobs import token_logprobs
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import PolicyModule
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.relevance.discriminator.source import GPU_TOKENS, relevance_of
 from rtt_lightning.types import Experience
 
@@ -143,14 +144,14 @@ def _advantages(partition: Any, batch: int = 512, rubric: int = 5, token: int = 
 
 
 def _scoring(model: str) -> Callable[[], object]:
-    network = RelevanceModel(RelevanceConfig(model, layers=14)).cuda().eval()
+    network = build(RelevanceConfig(model, layers=14)).cuda().eval()
     lengths = torch.randint(200, 1500, (64,), generator=torch.Generator().manual_seed(0)).tolist()
     criteria = [f"Mention tea {k} times." for k in range(5)]
     answers = [("tea " * length)[:length] for length in lengths]
-    texts = [[*criteria] * len(answers), [answer for answer in answers for _ in criteria]]
+    texts = [((criterion,), answer) for answer in answers for criterion in criteria]
 
     def scoring() -> object:
         with torch.autocast("cuda", torch.bfloat16):
-            return relevance_of(network, network.encode(*texts), GPU_TOKENS)
+            return relevance_of(network, network.encode(texts), GPU_TOKENS)
 
     return scoring

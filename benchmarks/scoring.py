@@ -22,7 +22,9 @@ from benchmarks.advantages import spread
 from benchmarks.machine import describe
 from benchmarks.update import clock
 from rtt_lightning.lm.sequences import padded
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.relevance.discriminator.source import CPU_TOKENS, GPU_TOKENS, relevance_of
 
 CRITERIA, RESPONSES, TOGETHER, CLOSE = 5, 8, 64, 1e-5
@@ -52,7 +54,7 @@ def main(
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = RelevanceModel(RelevanceConfig(model, layers=layers)).requires_grad_(False).eval()
+    network = build(RelevanceConfig(model, layers=layers)).requires_grad_(False).eval()
     torch.nn.init.normal_(network.network.score.weight, std=0.06)  # logits of about -4 to 4
     network = network.to("cuda" if GPU else "cpu")
     chosen = [lengths for lengths in LENGTHS if only in (None, lengths[0])]
@@ -69,7 +71,7 @@ def compare(network: RelevanceModel, lengths: tuple[int, int], tokens: int, repe
     texts, rows = pairs(network, *lengths), []
     alone = in_batches(network, texts, 1)
     sides = {
-        "ours": lambda: relevance_of(network, network.encode(*texts), tokens),
+        "ours": lambda: _rated(network, texts, tokens),
         "padded": lambda: in_batches(network, texts, TOGETHER),
     }
     for dtype in (torch.float32, torch.bfloat16):
@@ -109,13 +111,18 @@ def pairs(network: RelevanceModel, least: int, most: int) -> Texts:
     return criteria * RESPONSES, [answer for answer in answers for _ in criteria]
 
 
+def _rated(network: RelevanceModel, texts: Texts, tokens: int) -> list[Tensor]:
+    readings = network.encode([((criterion,), answer) for criterion, answer in zip(*texts, strict=True)])
+    return [rows[0] for rows in relevance_of(network, readings, tokens)]
+
+
 @torch.no_grad()
 def in_batches(network: RelevanceModel, texts: Texts, count: int) -> list[Tensor]:
     """Relevance of each pair, read ``count`` at a time, padded to the longest of them."""
     found = []
     for start in range(0, len(texts[0]), count):
         criteria, answers = (each[start : start + count] for each in texts)
-        prefixes = network.config.prefixes(network.tokenizer, criteria)
+        prefixes = network.tokenizer([network.config.before(criterion) for criterion in criteria])["input_ids"]
         responses = network.tokenizer(list(answers), add_special_tokens=False, return_offsets_mapping=True)["input_ids"]
         rows = [[*prefix, *response] for prefix, response in zip(prefixes, responses, strict=True)]
         ids, seen = (

@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from rtt_lightning.datamodules.adapters.base import Adapter
     from rtt_lightning.datamodules.rubrics import RubricDataModule
     from rtt_lightning.datamodules.sources import ConstraintPrompts, RecordFiles, RecordSource
-    from rtt_lightning.datamodules.views import LabelledPairs, PromptWindows, View
+    from rtt_lightning.datamodules.views import LabelledPairs, LabelledResponses, PromptWindows, View
 
 __all__ = [
     "Adapter",
     "ConstraintPrompts",
     "LabelledPairs",
+    "LabelledResponses",
     "PromptWindows",
     "RecordFiles",
     "RecordSource",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 
 from rtt_lightning.datamodules.loaders import ALL, Item, Share, StatefulLoader, shuffled
 from rtt_lightning.datamodules.records import Record
@@ -104,6 +105,9 @@ class LabelledPairs(View):
             not at all. They are most of the pairs and teach least. Validation keeps all.
     """
 
+    unit = "pairs"
+    """What a batch has ``batch_size`` of."""
+
     def __init__(self, batch_size: int = 16, uniform_share: float = 1.0) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
@@ -114,25 +118,28 @@ class LabelledPairs(View):
     def train_loader(
         self, records: Sequence[Record], accumulate: int, seed: int, share: Share = ALL, reshuffle: bool = True
     ) -> StatefulLoader:
-        pairs = self._thinned(labelled_pairs(records), seed)
-
+        units = self.units(self._thinned(labelled_pairs(records), seed))
         together = self.batch_size * share.ranks
 
         def batches(epoch: int) -> list[PairBatch]:
-            order = [pairs[index] for index in shuffled(len(pairs), seed, epoch if reshuffle else 0)]
+            order = [units[index] for index in shuffled(len(units), seed, epoch if reshuffle else 0)]
             found: list[PairBatch] = []
             for update in _chunks(order, together * accumulate):
                 first, *others = [_batch(share.of(micro_batch)) for micro_batch in _chunks(update, together)]
-                found += [{**first, "update": [*share.of(update)]}, *others]
+                found += [{**first, "update": [batch["pairs"] for batch in (first, *others)]}, *others]
             return found
 
-        settings = {"pairs per micro-batch of all processes": together, "micro-batches per update": accumulate}
-        return StatefulLoader(batches, {"training pairs": len(pairs), **settings}, together=accumulate)
+        settings = {f"{self.unit} per micro-batch of all processes": together, "micro-batches per update": accumulate}
+        return StatefulLoader(batches, {f"training {self.unit}": len(units), **settings}, together=accumulate)
 
     def eval_loader(self, records: Sequence[Record], split: Split, share: Share = ALL) -> StatefulLoader:
-        chunks = _chunks(labelled_pairs(records), self.batch_size * share.ranks)
+        chunks = _chunks(self.units(labelled_pairs(records)), self.batch_size * share.ranks)
         batches = [_batch(share.of(chunk)) for chunk in chunks]
         return StatefulLoader(lambda epoch: batches)
+
+    def units(self, pairs: Sequence[Pair]) -> list[list[Pair]]:
+        """What stays together, in one batch."""
+        return [[pair] for pair in pairs]
 
     def _thinned(self, pairs: list[Pair], seed: int) -> list[Pair]:
         """All mixed pairs, and the configured share of the uniform ones, drawn once."""
@@ -145,6 +152,20 @@ class LabelledPairs(View):
                 f"all {len(pairs)} pairs are uniform, and a uniform_share of {self.uniform_share} keeps none; raise it"
             )
         return kept
+
+
+class LabelledResponses(LabelledPairs):
+    """All labelled pairs of a response together, for a discriminator that reads its criteria in one pass.
+
+    Args:
+        batch_size: Responses per micro-batch and process.
+        uniform_share: As of `LabelledPairs`.
+    """
+
+    unit = "responses"
+
+    def units(self, pairs: Sequence[Pair]) -> list[list[Pair]]:
+        return [[*group] for _, group in groupby(pairs, key=lambda pair: (pair["prompt_id"], pair["response"]))]
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
@@ -178,5 +199,6 @@ def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _batch(pairs: Sequence[Pair]) -> PairBatch:
-    return PairBatch(pairs=[*pairs], prompt_id=[pair["prompt_id"] for pair in pairs])
+def _batch(units: Sequence[Sequence[Pair]]) -> PairBatch:
+    pairs = [pair for unit in units for pair in unit]
+    return PairBatch(pairs=pairs, prompt_id=[pair["prompt_id"] for pair in pairs])

@@ -4,7 +4,8 @@ A *rubric* is a prompt's list of criteria, which rules or a judge decide. A run 
 them, finds which tokens decided each criterion, and trains on the credit of those tokens:
 
     data         `RubricDataModule`: a `RecordSource` (`RecordFiles`, `ConstraintPrompts`), read by an `Adapter`, seen
-                 as a `View` (`PromptWindows` for the policy, `LabelledPairs` for the discriminator)
+                 as a `View`: `PromptWindows` for the policy, `LabelledPairs` or `LabelledResponses` for the
+                 discriminator
     samples      a `RolloutEngine`: `TransformersEngine`, `VLLMEngine`, `VLLMServerEngine`, `ReplayEngine`; `Sampling`
     verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these; within
                  `DecisiveSpans`, only spans that the verdict depends on
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         Adapter,
         ConstraintPrompts,
         LabelledPairs,
+        LabelledResponses,
         PromptWindows,
         RecordFiles,
         RecordSource,
@@ -93,6 +95,7 @@ __all__ = [
     "JudgedRollout",
     "LLMJudge",
     "LabelledPairs",
+    "LabelledResponses",
     "LoadedModel",
     "Lora",
     "PolicyModule",

@@ -16,7 +16,9 @@ from rtt_lightning.functional.advantages import inter_sample, intra_sample, toke
 from rtt_lightning.functional.rewards import all_or_nothing, satisfaction_rate
 from rtt_lightning.lm.forward import response_logprobs
 from rtt_lightning.relevance.base import Relevance
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.readings import pieces
 from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import Criterion, RubricSample, Verdict
 from rtt_lightning.verifiers.rules import RuleVerifier
@@ -137,12 +139,15 @@ def test_what_cannot_be_decided_is_not_violated() -> None:
 
 
 def test_an_overlong_input_of_the_discriminator_keeps_its_criterion(tiny_model: str) -> None:
-    """Defect: over-long inputs lose the criterion. Here the response is cut, which is counted."""
-    model = RelevanceModel(RelevanceConfig(tiny_model, max_length=32))
-    [pair] = model.encode(["Mention tea."], ["word " * 100])
-    assert "Criteria: Mention tea." in model.tokenizer.decode(pair.prefix)
-    assert len(pair.prefix) + len(pair.response) == 32
-    assert pair.cut == len(model.tokenizer("word " * 100)["input_ids"]) - len(pair.offsets) > 0
+    """Defect: over-long inputs lose the criterion. Here the response is read in windows, each with the criterion."""
+    model = build(RelevanceConfig(tiny_model, max_length=32))
+    [reading] = model.encode([(("Mention tea.",), "word " * 100)])
+    parts = [part.reading for part in pieces([reading], model.longest)]
+    assert len(parts) > 1
+    for part in parts:
+        assert "Criteria: Mention tea." in model.tokenizer.decode(part.prefixes[0])
+        assert len(part.prefixes[0]) + len(part.response) == 32
+    assert model([reading])[1].sum() == len(reading.response) >= 100
 
 
 def test_code_of_a_dataset_is_never_run(tmp_path: Path) -> None:

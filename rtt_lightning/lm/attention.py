@@ -1,4 +1,5 @@
-"""Attention over a packed row of prompts and responses, in which a response sees its prompt and itself.
+"""Attention over a packed row of prompts and responses, in which a response sees its prompt and itself, up to each
+position or, in an encoder, as a whole.
 
 No mask of all positions is made, and nothing is computed that would be masked: on a CPU, and in fp32, in tiles of
 matrix products; on a GPU by one call of a variable-length kernel. Whatever else a model asks of attention, such as a
@@ -60,11 +61,13 @@ class Segments:
         each: They cover the row.
         device: Where the row is computed.
         kernel: Whether the device has the variable-length kernel.
+        causal: Whether a position sees only those of its own segment that are before it, and itself.
     """
 
     each: Sequence[Segment]
     device: torch.device
     kernel: bool = False
+    causal: bool = True
 
     @cached_property
     def mask(self) -> Tensor:
@@ -73,7 +76,8 @@ class Segments:
         sees = torch.zeros(tokens, tokens, dtype=torch.bool)
         for segment in self.each:
             sees[segment.own, segment.prefix] = True
-            sees[segment.own, segment.own] = torch.ones(segment.length, segment.length, dtype=torch.bool).tril()
+            own = torch.ones(segment.length, segment.length, dtype=torch.bool)
+            sees[segment.own, segment.own] = own.tril() if self.causal else own
         return sees[None, None].to(self.device)
 
     @cached_property
@@ -156,7 +160,7 @@ GROUPS: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signatu
 def _by_kernel(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float) -> Tensor:
     """``[head position feature]``. The keys of a prompt are gathered for each response to it."""
     keys, values = (states.transpose(0, 1).index_select(0, segments.keys) for states in (key, value))
-    kwargs: dict[str, Any] = {"scale": scale, "window_size": (-1, 0), **GROUPS}
+    kwargs: dict[str, Any] = {"scale": scale, "window_size": (-1, 0 if segments.causal else -1), **GROUPS}
     attended: Any = varlen_attn(query.transpose(0, 1), keys, values, *segments.bounds, **kwargs)
     return attended.transpose(0, 1)
 
@@ -170,13 +174,14 @@ def _by_tiles(query: Tensor, key: Tensor, value: Tensor, segments: Segments, sca
 
 
 def _tiles(segments: Segments, heads: int) -> list[tuple[slice, slice, slice]]:
-    """Queries, and the keys that they see: of the prompt, and of their own segment up to the last of them."""
+    """Queries, and the keys that they see: of the prompt, and of their own segment (up to the last of them)."""
     tiles = []
     for segment in segments.each:
         width = max(TILE_NUMEL // (heads * segment.keys), 16)
         for start in range(segment.own.start, segment.own.stop, width):
             stop = min(start + width, segment.own.stop)
-            tiles.append((slice(start, stop), segment.prefix, slice(segment.own.start, stop)))
+            last = stop if segments.causal else segment.own.stop
+            tiles.append((slice(start, stop), segment.prefix, slice(segment.own.start, last)))
     return tiles
 
 
@@ -185,12 +190,13 @@ def _seen(states: Tensor, prefix: slice, own: slice) -> Tensor:
     return torch.cat([states[:, prefix], states[:, own]], 1) if prefix.stop > prefix.start else states[:, own]
 
 
-def _products(queries: Tensor, keys: Tensor, positions: int, scale: float) -> Tensor:
+def _products(queries: Tensor, keys: Tensor, positions: int, scale: float, causal: bool) -> Tensor:
     """``[group head position key]`` fp32 products of queries ``[group head-position feature]`` with what they see."""
     groups, rows, _ = queries.shape
     products = torch.bmm(queries, keys.mT).float().mul_(scale).view(groups, rows // positions, positions, -1)
-    later = torch.ones(positions, positions, dtype=torch.bool, device=queries.device).triu_(1)
-    products[..., -positions:].masked_fill_(later, -torch.inf)
+    if causal:
+        later = torch.ones(positions, positions, dtype=torch.bool, device=queries.device).triu_(1)
+        products[..., -positions:].masked_fill_(later, -torch.inf)
     return products
 
 
@@ -210,7 +216,7 @@ class _Tiles(torch.autograd.Function):
         for own, prefix, seen in _tiles(segments, heads):
             count = own.stop - own.start
             queries = query[:, own].reshape(groups, -1, query.shape[-1])
-            products = _products(queries, _seen(key, prefix, seen), count, scale)
+            products = _products(queries, _seen(key, prefix, seen), count, scale, segments.causal)
             largest = products.amax(-1, keepdim=True)
             weights = products.sub_(largest).exp_()
             total = weights.sum(-1, keepdim=True)
@@ -234,7 +240,7 @@ class _Tiles(torch.autograd.Function):
             queries, above = (states[:, own].reshape(groups, -1, states.shape[-1]) for states in (query, grad))
             keys, values = _seen(key, prefix, seen), _seen(value, prefix, seen)
             norm, middle = (each[:, own].reshape(groups, -1, count, 1) for each in (norms, centre))
-            weights = _products(queries, keys, count, ctx.scale).sub_(norm).exp_()
+            weights = _products(queries, keys, count, ctx.scale, ctx.segments.causal).sub_(norm).exp_()
             slopes = torch.bmm(above, values.mT).float().view_as(weights).sub_(middle).mul_(weights).mul_(ctx.scale)
             weights, slopes = (each.to(query.dtype).view(groups, queries.shape[1], -1) for each in (weights, slopes))
             grad_query[:, own] = torch.bmm(slopes, keys).view(heads, count, -1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, groupby, islice
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.sequences import padded
 from rtt_lightning.metrics import UpdateMeans
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
+from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
-from rtt_lightning.relevance.discriminator.network import TEMPLATE, EncodedPair, RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.config import TEMPLATE, RelevanceConfig
+from rtt_lightning.relevance.discriminator.readings import Reading
 from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
 from rtt_lightning.runtime.logs import MetricLog
 from rtt_lightning.runtime.processes import sum_over_ranks
@@ -38,7 +40,10 @@ class DiscriminatorModule(TrainableModule):
         lora: Adapters over a frozen body; null trains all weights in fp32.
         layers: Number of first layers to keep, e.g. half of them; null for all.
         template: Text before the response; ``{criterion}`` is replaced by the criterion.
-        max_length: Longest input in tokens.
+        max_length: Longest input in tokens, at most what the body has positions for; longer responses are read in
+            windows that overlap.
+        one_pass: Read all criteria of a response at once, then the response, in one forward; with the view
+            `LabelledResponses`. By default each criterion with the response, as in the paper.
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         skip_nonfinite: Updates in a row to skip because a number in them is not finite; 0 ends the run.
@@ -51,44 +56,46 @@ class DiscriminatorModule(TrainableModule):
         layers: int | None = None,
         template: str = TEMPLATE,
         max_length: int = 4096,
+        one_pass: bool = False,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         warmup_steps: int = 0,
         skip_nonfinite: int = 0,
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite)
-        self.config = RelevanceConfig(model, lora, layers, template, max_length)
+        self.config = RelevanceConfig(model, lora, layers, template, max_length, one_pass)
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()
         self._means, self._log_metrics = UpdateMeans(), MetricLog()
-        self._update: Iterator[EncodedPair] = iter(())  # the remaining pairs of the update
+        self._update: Iterator[list[Reading]] = iter(())  # the remaining micro-batches of the update
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
 
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
         if "relevance" not in self._modules:
-            self.relevance = RelevanceModel(self.config, self.base_dtype)
+            self.relevance = build(self.config, self.base_dtype)
             self.base = self.relevance.base()
             if self.device_mesh is not None:
                 low_precision = self.base_dtype == torch.bfloat16
-                shard(self.relevance.network, self.device_mesh["data_parallel"], low_precision)
+                shard(self.relevance, self.device_mesh["data_parallel"], low_precision)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         if "update" in batch:
-            update = self._encoded(batch["update"])
-            self._update, self._update_tokens = iter(update), _total(len(pair.offsets) for pair in update)
-        encoded = list(islice(self._update, len(batch["pairs"])))
-        logits, mask = self.relevance(encoded)
-        loss = binary_cross_entropy(logits, self._labels(batch["pairs"], encoded))
+            update = self._readings(batch["update"])
+            self._update, self._update_tokens = iter(update), _total(map(_tokens, chain.from_iterable(update)))
+        readings = next(self._update)
+        logits, mask = self.relevance(readings)
+        loss = binary_cross_entropy(logits, self._labels(batch["pairs"], readings))
         self._means.add(mask, loss=loss)
         self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
-        self.log("train/cut_tokens", _total(pair.cut for pair in encoded), batch_size=len(mask))
+        unread = (len(reading.response) for reading in readings for is_read in reading.read if not is_read)
+        self.log("train/cut_tokens", _total(unread), batch_size=len(mask))
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        encoded = self._encoded(batch["pairs"])
-        logits, mask = self.relevance(encoded)
-        p, labels = logits.sigmoid(), self._labels(batch["pairs"], encoded)
+        [readings] = self._readings([batch["pairs"]])
+        logits, mask = self.relevance(readings)
+        p, labels = logits.sigmoid(), self._labels(batch["pairs"], readings)
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
         has_both = (labels & mask).any(1) & (~labels & mask).any(1)
         mixed = mask & has_both[:, None]
@@ -119,14 +126,31 @@ class DiscriminatorModule(TrainableModule):
     def defined_by(self) -> tuple[str, dict[str, Any]]:
         return CHECKPOINT_KEY, asdict(self.config)
 
-    def _encoded(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
-        return self.relevance.encode([pair["criterion"] for pair in pairs], [pair["response"] for pair in pairs])
+    def _readings(self, micro_batches: Sequence[Sequence[Pair]]) -> list[list[Reading]]:
+        """What is read of the pairs of each micro-batch; those of a response that stand together may be read together.
+        Each text is tokenised once.
+        """
+        texts = [
+            [
+                each
+                for (_, response), pairs in groupby(micro_batch, key=lambda pair: (pair["prompt_id"], pair["response"]))
+                for each in self.relevance.together([pair["criterion"] for pair in pairs], response)
+            ]
+            for micro_batch in micro_batches
+        ]
+        readings = iter(self.relevance.encode([*chain.from_iterable(texts)]))
+        return [[*islice(readings, len(each))] for each in texts]
 
-    def _labels(self, pairs: Sequence[Pair], encoded: Sequence[EncodedPair]) -> Tensor:
-        """``[batch token]`` bool, on the device."""
-        both = zip(pairs, encoded, strict=True)
-        labels = [spans_to_tokens(pair["spans"], read.offsets) for pair, read in both]
+    def _labels(self, pairs: Sequence[Pair], readings: Sequence[Reading]) -> Tensor:
+        """``[criterion token]`` bool, on the device."""
+        offsets = (reading.offsets for reading in readings for _ in reading.prefixes)
+        labels = [spans_to_tokens(pair["spans"], each) for pair, each in zip(pairs, offsets, strict=True)]
         return padded(labels, torch.bool).to(self.device)
+
+
+def _tokens(reading: Reading) -> int:
+    """Response tokens that are rated, for all criteria together."""
+    return sum(reading.read) * len(reading.response)
 
 
 def _total(counts: Iterable[int]) -> Tensor:

@@ -87,12 +87,12 @@ class Pair(TypedDict):
 class PairBatch(TypedDict):
     """From a loader to the discriminator: this process's ``pairs`` of one micro-batch, and the prompt of each.
 
-    The first micro-batch of an update also has the pairs of the whole ``update``, in order.
+    The first micro-batch of an update also has the pairs of each of the whole ``update``, in order.
     """
 
     pairs: list[Pair]
     prompt_id: list[str]
-    update: NotRequired[list[Pair]]
+    update: NotRequired[list[list[Pair]]]
 
 
 Batch = PromptBatch | PairBatch

@@ -21,7 +21,7 @@ from rtt_lightning.functional.rewards import (
 )
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans, UniformRelevance
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.types import Credited, Criterion, Experience, OutsideFailure, RubricSample
 from rtt_lightning.verifiers.code import CodeVerifier
 from rtt_lightning.verifiers.judge import Budget, Limits

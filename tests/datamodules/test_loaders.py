@@ -103,4 +103,4 @@ def test_every_pair_is_seen_once_an_epoch_with_its_whole_update() -> None:
     firsts = [number for number, b in enumerate(batches) if "update" in b]
     assert firsts == list(range(0, len(batches), 3))
     for first in firsts:
-        assert batches[first]["update"] == [pair for b in batches[first : first + 3] for pair in b["pairs"]]
+        assert batches[first]["update"] == [b["pairs"] for b in batches[first : first + 3]]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtt_lightning.datamodules import LabelledPairs, PromptWindows
+from rtt_lightning.datamodules import LabelledPairs, LabelledResponses, PromptWindows
 from rtt_lightning.datamodules.loaders import Share
 from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.records import Record
@@ -167,7 +167,7 @@ def test_each_pair_comes_once_an_epoch_and_in_the_update_of_its_batch(count: int
         assert sorted(responses_of(batches)) == sorted(f"response {i}" for i in range(count))
         for first in range(0, len(batches), accumulate):
             together = batches[first : first + accumulate]
-            assert together[0]["update"] == [pair for batch in together for pair in batch["pairs"]]
+            assert together[0]["update"] == [batch["pairs"] for batch in together]
             assert not any("update" in batch for batch in together[1:])
 
 
@@ -178,3 +178,14 @@ def test_pairs_are_shuffled_anew_and_evaluated_in_order() -> None:
     batches = list(LabelledPairs(8).eval_loader(pairs(20), "val"))
     assert [len(batch["pairs"]) for batch in batches] == [8, 8, 4]
     assert responses_of(batches) == [f"response {i}" for i in range(20)]
+
+
+def test_the_pairs_of_a_response_stay_together() -> None:
+    rows = [record(f"response {i}", *[Verdict(True, "", ((0, 1),))] * (1 + i % 3)) for i in range(9)]
+    loader = LabelledResponses(2).train_loader(rows, 2, seed=0)
+    batches = list(loader)
+    assert [len(set(responses_of([batch]))) for batch in batches] == [2, 2, 2, 2, 1]
+    assert Counter(responses_of(batches)) == {f"response {i}": 1 + i % 3 for i in range(9)}
+    for first in (0, 2, 4):
+        assert batches[first]["update"] == [batch["pairs"] for batch in batches[first : first + 2]]
+    assert len(list(LabelledResponses(4).eval_loader(rows, "val"))) == 3

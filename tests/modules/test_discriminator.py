@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.commands.run import main
 from rtt_lightning.relevance import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.checkpoint import load
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.relevance.discriminator.source import relevance_of
 
 WORDS = ("tea", "owl", "sea", "red", "sky", "map")
@@ -105,11 +106,11 @@ def test_its_checkpoint_alone_makes_a_relevance_source(tmp_path: Path, tiny_mode
     source = DiscriminatorRelevance(str(path))
     loaded = load(source.checkpoint)
     assert loaded.config == run.model.config
-    pairs = loaded.encode(["Use tea.", "Use owl."], ["a cup of tea", "no"])
+    pairs = loaded.encode([(("Use tea.",), "a cup of tea"), (("Use owl.",), "no")])
     again = relevance_of(run.model.relevance.eval(), pairs, 100)
     for pair, one, other in zip(pairs, relevance_of(loaded, pairs, 100), again, strict=True):
         assert torch.equal(one, other)
-        assert len(one) == len(pair.offsets)
+        assert one.shape == (1, len(pair.offsets))
 
 
 def test_accumulation_gives_the_mean_over_all_tokens_of_the_update(tmp_path: Path, tiny_model: str) -> None:
@@ -145,7 +146,7 @@ def test_each_pair_is_tokenised_once_an_epoch(tmp_path: Path, tiny_model: str, m
 
 def test_without_pairs_the_network_runs_and_nothing_moves(tiny_model: str) -> None:
     """As on a process that has none: its gradient is there, and 0."""
-    model = RelevanceModel(RelevanceConfig(tiny_model, layers=1))
+    model = build(RelevanceConfig(tiny_model, layers=1))
     logits, mask = model([])
     assert logits.shape == mask.shape == (0, 1)
     logits.sum().backward()
@@ -153,14 +154,6 @@ def test_without_pairs_the_network_runs_and_nothing_moves(tiny_model: str) -> No
 
 
 def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str) -> None:
-    model = RelevanceModel(RelevanceConfig(tiny_model))
-    [pair] = model.encode(["{criterion} {response}"], ["x"])
-    assert "{criterion} {response}" in model.tokenizer.decode([*pair.prefix])
-
-
-def test_an_overlong_criterion_is_kept_and_the_cut_is_counted(tiny_model: str) -> None:
-    model = RelevanceModel(RelevanceConfig(tiny_model, max_length=40))
-    [pair] = model.encode(["Use tea."], ["word " * 60])
-    assert "Use tea." in model.tokenizer.decode([*pair.prefix])
-    assert pair.cut > 0
-    assert len(pair.prefix) + len(pair.offsets) == len(pair.prefix) + len(pair.response) == 40
+    model = build(RelevanceConfig(tiny_model))
+    [pair] = model.encode([(("{criterion} {response}",), "x")])
+    assert "{criterion} {response}" in model.tokenizer.decode([*pair.prefixes[0]])

@@ -10,7 +10,7 @@ import torch
 
 from rtt_lightning.commands.export import export
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, load
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.runtime.checkpoints import newest, point_to, read_checkpoint, write_file, write_shards
 from rtt_lightning.runtime.resume import find_checkpoint
 

@@ -7,7 +7,7 @@ operations as on a CPU; what the attention kernel allocates within itself is not
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -22,14 +22,15 @@ from rtt_lightning.engines.embedded.cache import growing_cache
 from rtt_lightning.engines.embedded.engine import draw
 from rtt_lightning.engines.embedded.packed import linears_packed
 from rtt_lightning.functional.logprobs import ON_GPU
+from rtt_lightning.lm.attention import Segments
 from rtt_lightning.lm.forward import layout_logprobs, may_share
-from rtt_lightning.lm.layout import Layout, layout_of
+from rtt_lightning.lm.layout import layout_of
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.merging import adapters_merged, without_adapters
 from rtt_lightning.lm.modes import in_evaluation
-from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceModel, token_batch
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
+from rtt_lightning.relevance.discriminator.readings import Reading
 from rtt_lightning.rollout.micro_batches import divided, packed
-from rtt_lightning.types.batches import TokenBatch
 
 Holders = dict[str, int]
 """Bytes by holder."""
@@ -97,32 +98,34 @@ def policy_forward(
         "response_mask": mask,
         "temperature": torch.ones(len(mask)),
     }
-    layout = _layout(network, batch)
     causal, tile = without_adapters(network), ON_GPU if gpu else None
+    layout = layout_of(batch, may_share(causal))
     return lambda: layout_logprobs(causal, _fake(layout, gpu), batch, tile)[0], rows, layout.ids.shape
 
 
 def discriminator_forward(
-    network: RelevanceModel, pairs: int, length: int, gpu: bool = False
-) -> tuple[Callable[[], Tensor], Rows, Any]:
-    """The same of pairs of ``length`` tokens, all of the response."""
-    tokens = torch.zeros(length, dtype=torch.long)
-    batch = token_batch([EncodedPair((), tokens[index > 0 :], (), 0) for index in range(pairs)])
-    layout = _layout(network.network, batch)
-    return lambda: network.logits(_fake(layout, gpu), batch), Rows(pairs, 1, 0, length), layout.ids.shape
+    network: RelevanceModel, readings: int, length: int, gpu: bool = False
+) -> tuple[Callable[[], Tensor], Rows, Sequence[int]]:
+    """The same of readings of ``length`` tokens, of which all but one are of the response."""
+    tokens = torch.zeros(length - 1, dtype=torch.long)
+    same = [Reading(((index > 0,),), tokens, ()) for index in range(readings)]
+    packed = may_share(without_adapters(network.network))
+    row = network.row(same, torch.device("cpu"), packed)
+    shape = (1, readings * length) if packed else (readings, length)
+    return lambda: network.rated(_fake(row, gpu)), Rows(readings, 1, 0, length), shape
 
 
-def _layout(network: nn.Module, batch: TokenBatch) -> Layout:
-    return layout_of(batch, may_share(without_adapters(network)))
-
-
-def _fake(layout: Layout, gpu: bool) -> Layout:
-    """Made again, so that what is read is fake too."""
-    reading = {
-        name: told.clone() if isinstance(told, Tensor) else replace(told, kernel=gpu)
-        for name, told in layout.reading.items()
-    }
-    return replace(layout, ids=layout.ids.clone(), reading=reading)
+def _fake(row: Any, gpu: bool) -> Any:
+    """Made again, with the dataclasses, dicts and tuples in it, so that what is read is fake too."""
+    if isinstance(row, Segments):
+        return replace(row, kernel=gpu)
+    if is_dataclass(row) and not isinstance(row, type):
+        return replace(row, **{field.name: _fake(getattr(row, field.name), gpu) for field in fields(row)})
+    if isinstance(row, dict):
+        return {name: _fake(value, gpu) for name, value in row.items()}
+    if isinstance(row, tuple) and not isinstance(row, torch.Size):
+        return tuple(_fake(value, gpu) for value in row)
+    return row.clone() if isinstance(row, Tensor) else row
 
 
 def training_memory(

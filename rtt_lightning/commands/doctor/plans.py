@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -44,7 +45,7 @@ from rtt_lightning.lm.policy_model import load_trained
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.relevance import DiscriminatorRelevance
-from rtt_lightning.relevance.discriminator.network import RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.runtime.hub import reading
 from rtt_lightning.runtime.sharding import decoder_layers
 from rtt_lightning.runtime.strategies import FSDP
@@ -201,9 +202,9 @@ def _policy_run(
     if isinstance(collector.relevance, DiscriminatorRelevance):
         config = collector.relevance.config
         with torch.device("meta"):
-            reader = RelevanceModel(config)
+            reader = build(config)
         held["discriminator"] = frozen_bytes(reader.requires_grad_(False), config.lora)
-        length = min(config.max_length, longest + settings.max_new_tokens)  # criteria are parts of their prompts
+        length = min(reader.longest, longest + settings.max_new_tokens)  # criteria are parts of their prompts
         pairs = max(1, collector.relevance.tokens(place.gpu) // length)
         forward, *_ = discriminator_forward(reader, pairs, length, place.gpu)
         run.passes["weighing"] = partial(relevance_memory, reader, forward, bf16=place.bf16)
@@ -213,9 +214,11 @@ def _policy_run(
 def _discriminator_run(module: DiscriminatorModule, data: RubricDataModule, view: LabelledPairs, place: Place) -> _Run:
     config, pairs = module.config, labelled_pairs(data.records["train"])
     with torch.device("meta"):
-        reader = RelevanceModel(config, place.dtype)
-    texts = [config.template.replace("{criterion}", pair["criterion"]) + pair["response"] for pair in pairs]
-    length = min(config.max_length, max(len(ids) for ids in reader.tokenizer(texts)["input_ids"]))
+        reader = build(config, place.dtype)
+    units = view.units(pairs)
+    texts = [reader.together([pair["criterion"] for pair in unit], unit[0]["response"]) for unit in units]
+    readings = reader.encode([*chain.from_iterable(texts)])
+    length = max(each.before + min(len(each.response), reader.longest) for each in readings)
     return _Run(reader.network, config.lora, *discriminator_forward(reader, view.batch_size, length, place.gpu))
 
 

@@ -15,7 +15,9 @@ import torch
 from rtt_lightning.lm.folders import write_model
 from rtt_lightning.lm.loading import Lora, fill_weights
 from rtt_lightning.lm.origin import check_origin
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
 from rtt_lightning.types.errors import UserError
 
@@ -24,7 +26,7 @@ CHECKPOINT_KEY = "relevance_config"
 PREFIX = "relevance."
 """Prefix of the `RelevanceModel` in a `DiscriminatorModule`."""
 RELEVANCE = "relevance.json"
-"""File in a folder with the input template and the longest input."""
+"""File in a folder with the rest of the `RelevanceConfig`."""
 
 
 def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
@@ -36,11 +38,11 @@ def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
     config = model.config
 
     def load_plain(_: None, source: str = config.model) -> Any:
-        return RelevanceModel(replace(config, model=source, lora=None)).network
+        return build(replace(config, model=source, lora=None)).network
 
     model.tokenizer.save_pretrained(folder)  # is read again with the network
     write_model(lambda: model.network, load_plain, folder, dtype)
-    relevance = {"template": config.template, "max_length": config.max_length}
+    relevance = {name: getattr(config, name) for name in ("template", "max_length", "one_pass")}
     (folder / RELEVANCE).write_text(json.dumps(relevance, indent=2) + "\n")
 
 
@@ -56,10 +58,7 @@ def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> R
         UserError: If there is no discriminator at the path, or its body is not that of its training.
     """
     config = read_config(path, body)
-    if _is_folder(path):
-        model = RelevanceModel(config)
-    else:
-        model = restored(read_checkpoint(Path(path)), config, accept_mismatch)
+    model = build(config) if _is_folder(path) else restored(read_checkpoint(Path(path)), config, accept_mismatch)
     return model.requires_grad_(False).eval()
 
 
@@ -69,7 +68,7 @@ def restored(state: Mapping[str, Any], config: RelevanceConfig, accept_mismatch:
     Raises:
         UserError: If the body is not that of its training, or the weights are not those that the network trains.
     """
-    model = RelevanceModel(config)
+    model = build(config)
     saved = asdict(config_of(state)) | state.get(BASE_KEY, {})
     check_origin(saved, asdict(config) | model.base(), accept_mismatch, "accept_mismatch of DiscriminatorRelevance")
     fill_weights(model, state["state_dict"], PREFIX)

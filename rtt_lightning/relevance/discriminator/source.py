@@ -1,27 +1,24 @@
 """Relevance from a trained discriminator."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import compress, islice
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from rtt_lightning.functional.alignment import bounds, spans_to_tokens, transfer
+from rtt_lightning.functional.alignment import bounds, transfer
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
-from rtt_lightning.relevance.discriminator.network import EncodedPair, RelevanceConfig, RelevanceModel
-from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Span
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
+from rtt_lightning.relevance.discriminator.readings import Reading, Texts
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample
 from rtt_lightning.types.errors import UserError
 
 CPU_TOKENS, GPU_TOKENS = 2**11, 2**14
 """Per forward pass: on a CPU, what stays in its cache; on a GPU, what keeps it busy."""
-
-_Texts = tuple[str, str]
-"""A criterion and an answer."""
 
 
 class DiscriminatorRelevance(RelevanceSource):
@@ -45,7 +42,7 @@ class DiscriminatorRelevance(RelevanceSource):
             raise UserError(f"batch_tokens must be at least 1, got {batch_tokens}; null suits the device")
         self.checkpoint, self.batch_tokens = checkpoint, batch_tokens
         self.body, self.accept_mismatch = model, accept_mismatch
-        self._known: dict[_Texts, tuple[Tensor, Sequence[Span]]] = {}
+        self._known: dict[Texts, tuple[Tensor, Reading]] = {}
 
     @property
     def config(self) -> RelevanceConfig:
@@ -53,10 +50,11 @@ class DiscriminatorRelevance(RelevanceSource):
         return read_config(self.checkpoint, self.body)
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
-        """The criteria that leave no room for a response in the longest input."""
+        """The criteria that leave too little room for a response in the longest input."""
         config = self.config
-        prefixes = config.prefixes(load_tokenizer(config.model), [c.text for c in criteria])
-        return [c for c, prefix in zip(criteria, prefixes, strict=True) if len(prefix) >= config.max_length]
+        prefixes = load_tokenizer(config.model)([config.before(criterion.text) for criterion in criteria])["input_ids"]
+        longest = config.longest()
+        return [c for c, ids in zip(criteria, prefixes, strict=True) if not config.leaves_room(len(ids), longest)]
 
     def tokens(self, gpu: bool) -> int:
         """Tokens per forward pass."""
@@ -64,34 +62,34 @@ class DiscriminatorRelevance(RelevanceSource):
 
     def begin(self, sample: RubricSample, rollouts: Sequence[Rollout]) -> None:
         """Relevance of responses to all criteria; if one is not decided later, that to it was for nothing."""
-        self._keep([(criterion.text, row.answer) for row in rollouts for criterion in sample.criteria], self._score)
+        criteria = [criterion.text for criterion in sample.criteria]
+        self._keep([texts for row in rollouts for texts in self._loaded.together(criteria, row.answer)])
 
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
-        """Relevance; 0 for criteria that are not decided, which are not read, and for tokens that cannot be read with
-        every criterion that leaves room for any. It is computed in the precision of the autocast around this call: in a
-        run that of the trainer.
+        """Relevance; 0 for criteria that are not decided and for those that are not read. It is computed in the
+        precision of the autocast around this call: in a run that of the trainer.
         """
-        texts = [(criterion.text, item.rollout.answer) for item in judged for criterion in item.sample.criteria]
-        decided = [verdict.met is not None for item in judged for verdict in item.verdicts]
-        self._keep(list(compress(texts, decided)), self._score)
-        self._keep(texts, lambda pairs: [torch.zeros(len(pair.offsets)) for pair in pairs])
+        texts = [self._needed(item) for item in judged]
+        self._keep([each for needed in texts for each in needed])
         known, self._known = self._known, {}
-        rows = (
-            (known[key][0] if counts else torch.zeros_like(known[key][0]), known[key][1])
-            for key, counts in zip(texts, decided, strict=True)
-        )
-        return [_on_policy_tokens(item, list(islice(rows, len(item.verdicts)))) for item in judged]
+        return [
+            _on_policy_tokens(item, {each: known[each] for each in needed})
+            for item, needed in zip(judged, texts, strict=True)
+        ]
 
-    def _keep(self, texts: Sequence[_Texts], score: Callable[[Sequence[EncodedPair]], Sequence[Tensor]]) -> None:
-        """Keep scores, and the characters of their tokens, of what is not known yet."""
-        new = [key for key in dict.fromkeys(texts) if key not in self._known]
-        pairs = self._loaded.encode([criterion for criterion, _ in new], [answer for _, answer in new])
-        found = zip(new, score(pairs), pairs, strict=True)
-        self._known |= {key: (relevance, pair.offsets) for key, relevance, pair in found}
+    def _needed(self, item: JudgedRollout) -> list[Texts]:
+        """What must be read of a response: something of which is decided."""
+        decided = {criterion.text for criterion, verdict in item.decisions if verdict.met is not None}
+        together = self._loaded.together([criterion.text for criterion in item.sample.criteria], item.rollout.answer)
+        return [(criteria, answer) for criteria, answer in together if not decided.isdisjoint(criteria)]
 
-    def _score(self, pairs: Sequence[EncodedPair]) -> list[Tensor]:
+    def _keep(self, texts: Sequence[Texts]) -> None:
+        """Keep the relevance of what is not known yet."""
+        new = [each for each in dict.fromkeys(texts) if each not in self._known]
+        readings = self._loaded.encode(new)
         on_gpu = self._loaded.network.device.type != "cpu"
-        return relevance_of(self._loaded, pairs, self.tokens(on_gpu))
+        rows = relevance_of(self._loaded, readings, self.tokens(on_gpu))
+        self._known |= dict(zip(new, zip(rows, readings, strict=True), strict=True))
 
     @cached_property
     def _loaded(self) -> RelevanceModel:
@@ -100,54 +98,68 @@ class DiscriminatorRelevance(RelevanceSource):
         return load(self.checkpoint, self.body, self.accept_mismatch).to(device)
 
 
-def _on_policy_tokens(item: JudgedRollout, rows: Sequence[tuple[Tensor, Sequence[Span]]]) -> Relevance:
-    """The relevance of the policy's tokens of an answer."""
-    first = item.rollout.answer_span[0]
-    target = (bounds(item.rollout.offsets) - first).clamp(min=0)
-    for criterion, (_, spans) in zip(item.sample.criteria, rows, strict=True):
-        if item.rollout.answer and not spans:
-            warnings.warn(
-                f"the criterion {criterion.text[:60]!r} leaves the discriminator no room to read a response; it earns "
-                "no token-level credit: train one with a higher max_length",
-                stacklevel=2,
-            )
-    source = min((spans for _, spans in rows if spans), key=len, default=[])
-    values = pad_sequence([relevance[: len(source)] for relevance, _ in rows], batch_first=True)
-    end = source[-1][1] if source else 0
-    return Relevance(transfer(values, source, target), spans_to_tokens([(0, end)], target))
+def _on_policy_tokens(item: JudgedRollout, known: Mapping[Texts, tuple[Tensor, Reading]]) -> Relevance:
+    """The relevance of the policy's tokens of an answer.
+
+    Args:
+        item: The response.
+        known: ``[criterion token]`` relevance of what was read of it, and in which tokens.
+    """
+    target = (bounds(item.rollout.offsets) - item.rollout.answer_span[0]).clamp(min=0)
+    p = torch.zeros(len(item.verdicts), len(target))
+    if not known:
+        return Relevance(p)
+    values = torch.cat([rows for rows, _ in known.values()])
+    rows = transfer(values, next(reading for _, reading in known.values()).offsets, target)
+    texts = [text for criteria, _ in known for text in criteria]
+    found, is_read = dict(zip(texts, rows, strict=True)), [r for _, reading in known.values() for r in reading.read]
+    unread = {text for text, is_read in zip(texts, is_read, strict=True) if not is_read}
+    for text in unread if item.rollout.answer else ():
+        warnings.warn(
+            f"the criterion {text[:60]!r} leaves the discriminator no room to read a response; it earns no token-level "
+            "credit: train one with a higher max_length",
+            stacklevel=2,
+        )
+    for place, (criterion, verdict) in enumerate(item.decisions):
+        if verdict.met is not None:
+            p[place] = found[criterion.text]
+    return Relevance(p, torch.full((len(target),), any(is_read)))
 
 
 @torch.no_grad()
-def relevance_of(model: RelevanceModel, pairs: Sequence[EncodedPair], tokens: int) -> list[Tensor]:
-    """Relevance of the response tokens of each pair, ``[token]`` on the CPU.
+def relevance_of(model: RelevanceModel, readings: Sequence[Reading], tokens: int) -> list[Tensor]:
+    """Relevance of the response tokens of each reading, ``[criterion token]`` on the CPU, 0 for what is not read.
 
     Args:
         model: A discriminator.
-        pairs: From its `encode`.
-        tokens: Per forward pass, padding included; a longer pair is read alone.
+        readings: From its `encode`.
+        tokens: Per forward pass, padding included; a longer reading is read alone.
     """
-    found = [torch.zeros(0)] * len(pairs)
-    for batch in _batches(pairs, tokens, model.shares()):
-        p = model([pairs[index] for index in batch])[0].sigmoid().cpu()
-        for index, row in zip(batch, p, strict=True):
-            found[index] = row[: len(pairs[index].response)]
+    found = [torch.zeros(len(reading.prefixes), len(reading.response)) for reading in readings]
+    for batch in _batches(readings, tokens, model.packs(), model.shares()):
+        logits, mask = model([readings[index] for index in batch])
+        p = (logits.sigmoid() * mask).cpu()
+        for index, rows in zip(batch, p.split([len(readings[index].prefixes) for index in batch]), strict=True):
+            found[index] = rows[:, : len(readings[index].response)]
     return found
 
 
-def _batches(pairs: Sequence[EncodedPair], tokens: int, share: bool) -> Iterator[list[int]]:
-    """Numbers of pairs to read together: with ``share`` those of a criterion, which cost its prefix once; else those of
-    like length, each of which costs that of the longest. Pairs without a response to read are left out.
+def _batches(readings: Sequence[Reading], tokens: int, packed: bool, share: bool) -> Iterator[list[int]]:
+    """Numbers of readings for one forward pass: of like length if each costs that of the longest; ``packed`` ones cost
+    their own. Those with the same criteria come together, and with ``share`` these cost once. Readings of which nothing
+    is read are left out.
     """
 
     def length(index: int) -> int:
-        return len(pairs[index].prefix) + len(pairs[index].response)
+        return readings[index].before + len(readings[index].response)
 
-    read = [index for index, pair in enumerate(pairs) if len(pair.response)]
+    read = [index for index, reading in enumerate(readings) if any(reading.read)]
     batch: list[int] = []
     size = 0
-    for index in sorted(read, key=(lambda index: pairs[index].prefix) if share else length):
-        known = len(pairs[index].prefix) if batch and pairs[index].prefix == pairs[batch[-1]].prefix else 0
-        grown = size + length(index) - known if share else (len(batch) + 1) * length(index)
+    for index in sorted(read, key=(lambda index: readings[index].prefixes) if packed else length):
+        known = share and batch and readings[index].prefixes == readings[batch[-1]].prefixes
+        own = length(index) - (readings[index].before if known else 0)
+        grown = size + own if packed else (len(batch) + 1) * length(index)
         if batch and grown > tokens:
             yield batch
             batch, grown = [], length(index)

@@ -19,7 +19,7 @@ from tests.modules.test_discriminator import discriminator_args
 
 OLD = ROOT / "tests/assets/v0.1.0/discriminator.ckpt"
 """Of version 0.1.0: two updates of adapters of rank 2 over `body`."""
-PAIRS = [["Use tea.", "Write at length about the birds of the night.", "Use owl."], ["a cup of tea", "no", ""]]
+PAIRS = [(("Use tea.",), "a cup of tea"), (("Write at length about the birds.",), "no"), (("Use owl.",), "")]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def rated(model: Any) -> torch.Tensor:
-    return torch.cat(relevance_of(model, model.encode(*PAIRS), 100))
+    return torch.cat([rows.flatten() for rows in relevance_of(model, model.encode(PAIRS), 100)])
 
 
 def checkpoint_of(body: str, path: Path, **arguments: Any) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def said(body: Path, caplog: pytest.LogCaptureFixture, layers: int | None = None
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addHandler(caplog.handler)
     try:
-        RelevanceModel(RelevanceConfig(str(body), layers=layers))
+        build(RelevanceConfig(str(body), layers=layers))
     finally:
         logger.removeHandler(caplog.handler)
     return caplog.text

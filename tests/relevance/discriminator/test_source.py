@@ -16,8 +16,10 @@ from rtt_lightning.engines import SampleRequest, Sampling
 from rtt_lightning.engines.base import RolloutBuilder
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance
+from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.checkpoint import load
-from rtt_lightning.relevance.discriminator.network import RelevanceConfig, RelevanceModel
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.relevance.discriminator.source import relevance_of
 from rtt_lightning.types import Criterion, JudgedRollout, RubricSample, Verdict
 
@@ -146,51 +148,34 @@ def test_nothing_to_weigh_gives_nothing(owls) -> None:
     assert owls.weigh([]) == []
 
 
-def test_what_lies_beyond_the_length_limit_has_relevance_0(tiny_model: str, tmp_path: Path, policy_tokenizer) -> None:
-    item = judged(policy_tokenizer, f"an owl an owl{END}")
-    [pair] = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint).encode(["Use owl."], ["x"])
-    # Room for "an" and " owl", not for " an" and the second " owl".
-    source = by_token(tiny_model, tmp_path / "b.ckpt", OWL, max_length=len(pair.prefix) + 2)
-    relevance = source.weigh([item])[0].p
-    assert policy_tokenizer.convert_ids_to_tokens(item.rollout.response_ids)[5:8] == ["a", "nĠ", "o"]
-    close(relevance, [0, 0.5, 1, 1, 0, 0, 0, 0, 0, 0])
-
-
-def test_criteria_of_unequal_length_leave_the_tokens_that_all_of_them_read(
+def test_a_response_beyond_the_length_limit_is_read_in_windows(
     tiny_model: str, tmp_path: Path, policy_tokenizer
 ) -> None:
-    short, long = "Use owl.", "Use owl, and speak of the birds of the night."
-    model = load(by_token(tiny_model, tmp_path / "a.ckpt").checkpoint)
-    starts = [len(pair.prefix) for pair in model.encode([short, long], ["x", "x"])]
-    item = judged(policy_tokenizer, f"<think>so</think>an owl an owl{END}", short, long)
-    source = by_token(
-        tiny_model, tmp_path / "b.ckpt", OWL, max_length=starts[1] + 2
-    )  # "an", " owl" beside the long one
+    item = judged(policy_tokenizer, f"an owl{' and so on' * 30} an owl{END}")
+    source = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=40)
     [found] = source.weigh([item])
-    relevance, read = found.p, found.read
-    assert read is not None
-    first = item.rollout.answer_tokens.index(True)
-    assert read.tolist() == [False] * first + [True] * 4 + [False] * 6  # a, "n ", o, wl | space, a, "n ", o, wl, end
-    close(relevance[:, first : first + 4], *[[0, 0.5, 1, 1]] * 2)
-    assert not relevance[:, first + 4 :].any()
-    roomy = by_token(tiny_model, tmp_path / "c.ckpt", OWL, max_length=starts[1] + 4)
-    assert roomy.weigh([item])[0].read.tolist() == item.rollout.answer_tokens
-    full = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=starts[1])  # the long one takes all of the room
+    assert found.read is not None
+    assert found.read.all()
+    at = (found.p[0] > 0.1).nonzero()[:, 0].tolist()
+    last = len(item.rollout.response_ids) - 1
+    assert at == [1, 2, 3, last - 3, last - 2, last - 1]  # both owls, each with half of the "n " before it
+
+
+def test_a_criterion_that_leaves_no_room_earns_nothing_and_is_named(
+    tiny_model: str, tmp_path: Path, policy_tokenizer
+) -> None:
+    short, long = "Use owl.", "Use owl, and speak of the birds of the night. " * 5
+    source = by_token(tiny_model, tmp_path / "d.ckpt", OWL, max_length=40)
     with pytest.warns(UserWarning, match="the criterion 'Use owl, and .*' leaves the discriminator no room"):
-        [found] = full.weigh([item])
-    assert found.read.tolist() == item.rollout.answer_tokens
+        [found, alone] = source.weigh(
+            [judged(policy_tokenizer, f"an owl{END}", short, long), judged(policy_tokenizer, f"an owl{END}", long)]
+        )
+    assert found.read is not None
+    assert found.read.all()
     assert found.p[0].any()
     assert not found.p[1].any()
-
-
-def test_no_input_is_longer_than_the_limit(tiny_model: str, tmp_path: Path) -> None:
-    model = load(by_token(tiny_model, tmp_path / "a.ckpt", max_length=8).checkpoint)
-    pairs = model.encode(["A criterion of more than eight tokens.", "Too."], ["a response", ""])
-    assert [(len(pair.prefix), len(pair.response)) for pair in pairs] == [(8, 0)] * 2
-    logits, mask = model(pairs)
-    assert not mask.any()
-    assert not logits.any()
-    assert logits.shape == mask.shape
+    assert alone.read is not None
+    assert not alone.read.any()
 
 
 def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) -> None:
@@ -198,10 +183,10 @@ def test_a_token_beyond_the_embedding_is_named(tiny_model: str, tmp_path: Path) 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
     tokenizer.save_pretrained(tmp_path)
-    model = RelevanceModel(RelevanceConfig(str(tmp_path), layers=1))
-    model.encode(["Use owl."], ["an owl"])
+    model = build(RelevanceConfig(str(tmp_path), layers=1))
+    model.encode([(("Use owl.",), "an owl")])
     with pytest.raises(ValueError, match=r"the discriminator cannot read a token: '<\|turn\|>' has id 49152"):
-        model.encode(["Use owl."], ["an <|turn|> owl"])
+        model.encode([(("Use owl.",), "an <|turn|> owl")])
 
 
 def test_relevance_is_soft_and_stays_a_float(untrained: str, policy_tokenizer) -> None:
@@ -284,7 +269,7 @@ def test_relevance_is_what_the_network_says_of_the_pair(untrained: str, tiny_mod
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     item = judged(tokenizer, "we saw an owl by the sea", "Use owl.")
     model = load(untrained)
-    [pair] = model.encode(["Use owl."], [item.rollout.text])
-    assert tuple(pair.offsets) == item.rollout.offsets
-    [expected] = relevance_of(model, [pair], 1)
-    torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected[None])
+    [reading] = model.encode([(("Use owl.",), item.rollout.text)])
+    assert tuple(reading.offsets) == item.rollout.offsets
+    [expected] = relevance_of(model, [reading], 1)
+    torch.testing.assert_close(DiscriminatorRelevance(untrained).weigh([item])[0].p, expected)
