@@ -122,7 +122,7 @@ class LabelledPairs(View):
         together = self.batch_size * share.ranks
 
         def batches(epoch: int) -> list[PairBatch]:
-            order = [units[index] for index in shuffled(len(units), seed, epoch if reshuffle else 0)]
+            order = self.shuffled_units(units, seed, epoch if reshuffle else 0)
             found: list[PairBatch] = []
             for update in _chunks(order, together * accumulate):
                 first, *others = [_batch(share.of(micro_batch)) for micro_batch in _chunks(update, together)]
@@ -141,6 +141,10 @@ class LabelledPairs(View):
         """What stays together, in one batch."""
         return [[pair] for pair in pairs]
 
+    def shuffled_units(self, units: Sequence[list[Pair]], seed: int, epoch: int) -> list[list[Pair]]:
+        """In the order of an epoch."""
+        return [units[index] for index in shuffled(len(units), seed, epoch)]
+
     def _thinned(self, pairs: list[Pair], seed: int) -> list[Pair]:
         """All mixed pairs, and the configured share of the uniform ones, drawn once."""
         uniform = [index for index, pair in enumerate(pairs) if _is_uniform(pair)]
@@ -155,7 +159,8 @@ class LabelledPairs(View):
 
 
 class LabelledResponses(LabelledPairs):
-    """All labelled pairs of a response together, for a discriminator that reads its criteria in one pass.
+    """All labelled pairs of a response together, for a discriminator that reads its criteria in one pass. The responses
+    to a prompt come one after the other: in a batch they share the computation of its criteria.
 
     Args:
         batch_size: Responses per micro-batch and process.
@@ -166,6 +171,10 @@ class LabelledResponses(LabelledPairs):
 
     def units(self, pairs: Sequence[Pair]) -> list[list[Pair]]:
         return [[*group] for _, group in groupby(pairs, key=lambda pair: (pair["prompt_id"], pair["response"]))]
+
+    def shuffled_units(self, units: Sequence[list[Pair]], seed: int, epoch: int) -> list[list[Pair]]:
+        prompts = [[*group] for _, group in groupby(units, key=lambda unit: unit[0]["prompt_id"])]
+        return [unit for index in shuffled(len(prompts), seed, epoch) for unit in prompts[index]]
 
 
 def labelled_pairs(records: Sequence[Record]) -> list[Pair]:

@@ -11,8 +11,9 @@ import sys
 import time
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import permutations
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMI
 
 CONFIGS = ROOT / "configs"
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
-DISCRIMINATOR = CONFIGS / "demo/discriminator.yaml"
-OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, DISCRIMINATOR})
+DISCRIMINATORS = [
+    CONFIGS / f"{name}.yaml" for name in ("demo/discriminator", "discriminators/minilm", "recipes/paper-discriminator")
+]
+WHOLE = {CONFIGS / "recipes/paper-rtt.yaml"}
+"""Files that are a whole run, its model class and algorithm included."""
+OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE})
 MINE = """
 from rtt_lightning.modules import PolicyModule
 
@@ -101,8 +106,7 @@ def test_a_policy_of_ones_own_composes_with_every_method_in_any_order(
 
 
 def test_a_method_is_refused_for_a_discriminator_in_either_order(parse) -> None:
-    assert parse(DISCRIMINATOR)["model"]["init_args"]["lora"] is None
-    for files in permutations((METHODS[0], DISCRIMINATOR)):
+    for files in permutations((METHODS[0], DISCRIMINATORS[0])):
         with pytest.raises(ArgumentError, match=r"DiscriminatorModule':\n.*'algorithm\.class_path' is not accepted"):
             parse(*files)
 
@@ -111,12 +115,34 @@ def test_methods_alone_name_an_algorithm_and_name_no_model_class() -> None:
     for path in CONFIGS.rglob("*.yaml"):
         composed = yaml.safe_load(path.read_text())
         model = composed.get("model", {})
-        assert ("algorithm" in model.get("init_args", {})) == (path in METHODS), path
-        assert ("class_path" in model) == (path == DISCRIMINATOR), path
+        assert ("algorithm" in model.get("init_args", {})) == (path in {*METHODS, *WHOLE}), path
+        assert ("class_path" in model) == (path in {*DISCRIMINATORS, *WHOLE}), path
         if path in METHODS:
             assert composed.keys() == {"model", "rollout"}, path
             assert model["init_args"].keys() == {"algorithm"}, path
             assert composed["rollout"].keys() == {"relevance"}, path
+
+
+@pytest.mark.parametrize("path", DISCRIMINATORS, ids=lambda path: path.stem)
+def test_every_discriminator_is_parsed(path: Path, parse) -> None:
+    shown = parse(path)
+    assert shown["model"]["class_path"] == "rtt_lightning.DiscriminatorModule"
+    is_read_at_once = shown["data"]["view"]["class_path"] == "rtt_lightning.LabelledResponses"
+    assert shown["model"]["init_args"]["one_pass"] == is_read_at_once
+
+
+def test_the_recipes_of_the_paper_are_its_settings(parse) -> None:
+    found = parse(CONFIGS / "recipes/paper-discriminator.yaml")
+    view, trainer = found["data"]["view"]["init_args"], found["trainer"]
+    assert view["batch_size"] * trainer["accumulate_grad_batches"] * trainer["devices"] == 256
+    assert (trainer["max_epochs"], found["model"]["init_args"]["optimizer"]["init_args"]["lr"]) == (4, 9e-6)
+    composed = parse(*(CONFIGS / f"{name}.yaml" for name in ("methods/rtt", "models/qwen3-4b", "data/paper")))
+    whole = parse(*WHOLE)
+    for part in ("data", "rollout.sampling", "rollout.evaluation", "model.init_args.algorithm", "trainer.max_steps"):
+        one, other = (reduce(getitem, part.split("."), config) for config in (whole, composed))
+        assert one == other, part
+    for name in ("model", "lora", "warmup_steps", "clip_low", "clip_high", "optimizer", "gradient_checkpointing"):
+        assert whole["model"]["init_args"][name] == composed["model"]["init_args"][name], name
 
 
 @pytest.mark.parametrize(("model", "clip"), [("qwen3-4b", 0.27), ("qwen2.5-7b", 0.27), ("llama-3.2-3b", 0.2)])

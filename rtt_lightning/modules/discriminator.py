@@ -47,6 +47,7 @@ class DiscriminatorModule(TrainableModule):
         optimizer: Makes the optimiser from the trainable parameters.
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         skip_nonfinite: Updates in a row to skip because a number in them is not finite; 0 ends the run.
+        decay: After the warm-up, lower the learning rate linearly, to 0 at the end of the run.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class DiscriminatorModule(TrainableModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         warmup_steps: int = 0,
         skip_nonfinite: int = 0,
+        decay: bool = False,
     ) -> None:
-        super().__init__(optimizer, warmup_steps, skip_nonfinite)
+        super().__init__(optimizer, warmup_steps, skip_nonfinite, decay)
         self.config = RelevanceConfig(model, lora, layers, template, max_length, one_pass)
         self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
         self.f1 = BinaryF1Score()

@@ -43,19 +43,22 @@ class TrainableModule(LightningModule):
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         skip_nonfinite: Updates in a row to skip because a number in them is not finite; one more ends the run. 0 ends
             it at the first. Allow some for precision 16-mixed, which finds its scale by overflows.
+        decay: After the warm-up, lower the learning rate linearly, to 0 at the end of the run.
     """
 
     accept_mismatch = False
     """Load a checkpoint even if it continues another base, adapter or tokenizer; only name the differences."""
 
-    def __init__(self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0) -> None:
+    def __init__(
+        self, optimizer: OptimizerCallable, warmup_steps: int, skip_nonfinite: int = 0, decay: bool = False
+    ) -> None:
         super().__init__()
         if warmup_steps < 0 or skip_nonfinite < 0:
             raise UserError(
                 f"warmup_steps and skip_nonfinite must be at least 0, got {warmup_steps} and {skip_nonfinite}"
             )
         self.make_optimizer = optimizer
-        self.warmup_steps = warmup_steps
+        self.warmup_steps, self.decay = warmup_steps, decay
         self.base: dict[str, Any] = {}  # see `base_of`; known once the model is loaded
         self.skip_nonfinite = skip_nonfinite
         self.strict_loading = False  # a checkpoint lacks the frozen weights; on_load_checkpoint checks the others
@@ -74,10 +77,18 @@ class TrainableModule(LightningModule):
             optimizer = self.make_optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         except ValueError as error:  # raised by torch, as for a negative learning rate
             raise UserError(f"the optimizer refuses its settings: {error}") from error
-        if not self.warmup_steps:
+        if not self.warmup_steps and not self.decay:
             return optimizer
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_of_rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _share_of_rate(self, step: int) -> float:
+        """Of the learning rate, at an update."""
+        share = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if not self.decay or step < max(1, self.warmup_steps):  # at 0 the trainer does not know its batches yet
+            return share
+        last = _updates(self.trainer)
+        return max(0.0, (last - step) / max(1, last - self.warmup_steps))
 
     def on_fit_start(self) -> None:
         low = {str(p.dtype) for p in self.parameters() if p.requires_grad and p.dtype != torch.float32}
@@ -211,3 +222,17 @@ def _weights(optimizer: Optimizer) -> list[Tensor]:
 def _shown(what: str, value: Tensor | None) -> list[str]:
     """The name with the value, if that is not finite."""
     return [] if value is None or value.isfinite() else [f"{what} ({value:g})"]
+
+
+def _updates(trainer: Any) -> int:
+    """Of a whole run.
+
+    Raises:
+        UserError: If only time limits it.
+    """
+    limits = [trainer.max_steps] if trainer.max_steps > 0 else []
+    if (trainer.max_epochs or -1) > 0:
+        limits.append(trainer.max_epochs * -(-trainer.num_training_batches // trainer.accumulate_grad_batches))
+    if not limits:
+        raise UserError("decay needs to know the end of the run: set trainer.max_steps or max_epochs")
+    return min(limits)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from transformers import PreTrainedTokenizerBase
 
 from rtt_lightning.commands.run import main
@@ -157,3 +158,25 @@ def test_a_criterion_that_looks_like_a_template_is_not_expanded(tiny_model: str)
     model = build(RelevanceConfig(tiny_model))
     [pair] = model.encode([(("{criterion} {response}",), "x")])
     assert "{criterion} {response}" in model.tokenizer.decode([*pair.prefixes[0]])
+
+
+class Rates(Callback):
+    """Keeps the learning rate of each update."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        self.found.append(trainer.callback_metrics["train/lr"].item())
+
+
+def test_the_learning_rate_decays_to_the_end_of_the_run(tmp_path: Path, tiny_model: str) -> None:
+    flags = ("--model.init_args.warmup_steps=2", "--model.init_args.decay=true", "--trainer.max_epochs=2")
+    limits = ("--trainer.limit_val_batches=0", "--trainer.limit_train_batches=3")
+    run = fit(tmp_path, tiny_model, *flags, *limits, f"--trainer.callbacks=[{__name__}.Rates]")
+    [rates] = [callback.found for callback in run.trainer.callbacks if isinstance(callback, Rates)]
+    assert rates == pytest.approx([0.005, 0.01, 0.01, 0.0075, 0.005, 0.0025])
+    with pytest.raises(
+        ValueError, match=r"decay needs to know the end of the run: set trainer.max_steps or max_epochs"
+    ):
+        fit(tmp_path, tiny_model, *flags[1:2], "--trainer.max_epochs=-1", *limits)

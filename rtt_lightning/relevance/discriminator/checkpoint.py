@@ -18,7 +18,8 @@ from rtt_lightning.lm.origin import check_origin
 from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.relevance.discriminator.network import RelevanceModel
-from rtt_lightning.runtime.checkpoints import BASE_KEY, META, read_checkpoint
+from rtt_lightning.runtime.checkpoints import BASE_KEY, META, POINTER, read_checkpoint
+from rtt_lightning.runtime.resume import find_checkpoint
 from rtt_lightning.types.errors import UserError
 
 CHECKPOINT_KEY = "relevance_config"
@@ -50,14 +51,14 @@ def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> R
     """Load the frozen network of a checkpoint or folder, with the template and limits of its training.
 
     Args:
-        path: The file or folder of a checkpoint, or a folder that `save` wrote.
+        path: The file or folder of a checkpoint, a folder of them for the newest, or a folder that `save` wrote.
         body: Folder or hub name of a checkpoint's body, if it has moved.
         accept_mismatch: Only warn of another body.
 
     Raises:
         UserError: If there is no discriminator at the path, or its body is not that of its training.
     """
-    config = read_config(path, body)
+    path, config = _newest(path), read_config(path, body)
     model = build(config) if _is_folder(path) else restored(read_checkpoint(Path(path)), config, accept_mismatch)
     return model.requires_grad_(False).eval()
 
@@ -81,6 +82,7 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
     Raises:
         UserError: If there is no discriminator at the path.
     """
+    path = _newest(path)
     if _is_folder(path):
         if body is not None:
             raise UserError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
@@ -106,6 +108,13 @@ def config_of(state: Mapping[str, Any], body: str | None = None) -> RelevanceCon
     plain = state[CHECKPOINT_KEY]
     lora = plain["lora"] and Lora(**plain["lora"])
     return RelevanceConfig(**{**plain, "lora": lora, "model": body or plain["model"]})
+
+
+def _newest(path: str) -> str:
+    """The newest checkpoint of a folder that `Checkpoints` writes to; else the path itself."""
+    folder = Path(path)
+    is_one = (folder / POINTER).is_file() or (folder.name == POINTER and folder.is_file())
+    return str(find_checkpoint(folder, begin=False)) if is_one else path
 
 
 def _is_folder(path: str) -> bool:

@@ -25,7 +25,8 @@ class DiscriminatorRelevance(RelevanceSource):
     """Weighs the tokens of each response for each criterion with a trained discriminator.
 
     Args:
-        checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, or a folder that `rtt export` made from one.
+        checkpoint: The ``.ckpt`` of a `DiscriminatorModule`, the folder of its checkpoints for the newest, or a folder
+            that `rtt export` made from one.
         batch_tokens: Tokens per forward pass; null for what suits the device. A longer pair is read alone.
         model: Folder or hub name of the body of a ``.ckpt``, if it has moved; null if not.
         accept_mismatch: Use another body or tokenizer than in its training, and only name the differences.
