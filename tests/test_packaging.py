@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 VERSION = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.!+-]*")
 GENERATED = {"build", "dist", "models", "runs", "rtt_lightning.egg-info"}
 LONGEST_SECONDS = 300
-DATA = {"rtt_lightning/py.typed", "rtt_lightning/verifiers/judge/template.txt"}
+PAGE = {f"rtt_lightning/reports/explanation.{kind}" for kind in ("html", "css", "js")}
+DATA = {"rtt_lightning/py.typed", "rtt_lightning/verifiers/judge/template.txt"} | PAGE
 
 
 def test_constraints_are_versions_alone_and_leave_torch_to_the_makefile() -> None:

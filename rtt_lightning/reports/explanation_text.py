@@ -81,7 +81,7 @@ def marked(text: str, spans: Sequence[Span], style: str, brackets: bool) -> Text
     found, before = Text(), 0
     spans = [_stripped(text, span) for span in _joined(spans)]
     for first, last in _excerpts(len(text), spans):
-        found.append("… " if first > before else "")
+        found.append("" if first == 0 else " … " if before else "… ")
         place = first
         for start, end in (span for span in spans if first <= span[0] < last):
             found.append(text[place:start])
