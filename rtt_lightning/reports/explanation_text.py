@@ -18,13 +18,13 @@ EXTREMES = 3
 
 
 def print_explanation(explained: Sequence[Explained]) -> None:
-    """Print each response once per criterion, with its relevant tokens coloured, or in ⟦brackets⟧ without colours."""
+    """Print each response, and again per criterion, its relevant tokens coloured, or in ⟦brackets⟧ without colours."""
     console = Console(highlight=False)
     for each in explained:
         item = each.item
         console.rule(Text(visible(f"row {each.row}, prompt {item.sample.id}, sample {item.rollout.sample_index}")))
-        asked = visible(item.sample.asked)
-        console.print(Text(asked if len(asked) <= LONGEST else f"{asked[:LONGEST]}…", "bold"))
+        console.print(Text(_begin(item.sample.asked), "bold"))
+        _print_within(console, Text(_begin(item.rollout.text)))
         console.print(Text(f"relevance {each.relevance_from}; advantage {each.advantages_from}", "dim"))
         shown = pieces(item.rollout)
         for number, decision in enumerate(item.decisions):
@@ -32,6 +32,10 @@ def print_explanation(explained: Sequence[Explained]) -> None:
         if item.advantages is not None:
             _print_credit(console, each, shown, item.advantages)
         console.print()
+
+
+def _begin(text: str) -> str:
+    return visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def _print_criterion(

@@ -32,7 +32,7 @@ def test_relevant_tokens_are_in_brackets_where_there_is_no_colour(explained, cap
     assert max(map(len, shown.splitlines())) <= 80
     assert "row 3, prompt a, sample 0" in shown
     assert "I love ⟦tea⟧, ⟦tea⟧!" in shown
-    assert shown.count("I love") == 1  # not again where all tokens count, or none
+    assert shown.count("I love") == 2  # once as it is, and not again where all tokens count, or none
     assert "2 of 6 tokens decide it" in shown
     assert "✓ 2. criterion 1" in shown
     assert "as desired, since it is unwanted and not met" in shown
