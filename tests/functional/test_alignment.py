@@ -1,10 +1,13 @@
 """Characters and tokens, with characters that are split over tokens."""
 
 from itertools import pairwise
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from rtt_lightning.functional.alignment import decode_with_offsets, spans_to_tokens, transfer
 
@@ -64,3 +67,27 @@ def test_tokens_of_white_space_alone_are_covered_where_a_tokenizer_trims_its_off
 
 def test_a_character_shared_by_source_tokens_has_their_mean() -> None:
     assert transfer(torch.tensor([[1.0, 0.0]]), ((0, 1), (0, 1)), ((0, 1),)).tolist() == [[0.5]]
+
+
+@pytest.fixture(scope="module", params=["decoder", "encoder"])
+def tokenizer(request: pytest.FixtureRequest, real_model: str, real_encoder: str) -> Any:
+    return AutoTokenizer.from_pretrained(real_model if request.param == "decoder" else real_encoder)
+
+
+@given(text=st.text(max_size=40), bounds=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_tokens_of_real_tokenizers_cover_a_span_and_no_others_touch_it(
+    tokenizer: Any, text: str, bounds: tuple[int, int]
+) -> None:
+    """Of any Unicode text; what a tokenizer drops belongs to the token behind it, or to none after the last."""
+    text = text.encode("utf-8", "ignore").decode()
+    start, end = (min(bound, len(text)) for bound in sorted(bounds))
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    chosen = spans_to_tokens([(start, end)], offsets).tolist()
+    read = max((last for _, last in offsets), default=0)
+    reached = [max((last for _, last in offsets[:i]), default=0) for i in range(len(offsets))]
+    characters = [{*range(min(a, before), b)} for (a, b), before in zip(offsets, reached, strict=True)]
+    span = {*range(start, min(end, read))}
+    covered = set().union(*(own for own, is_chosen in zip(characters, chosen, strict=True) if is_chosen))
+    assert span <= covered
+    for own, is_chosen in zip(characters, chosen, strict=True):
+        assert is_chosen == bool(own & span)

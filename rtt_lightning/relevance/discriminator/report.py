@@ -8,7 +8,8 @@ from contextlib import contextmanager
 ROW = re.compile(r"^(\S+) +\| (?:\x1b\[[\d;]+m)?([A-Z]{3,})\b", re.MULTILINE)
 """A row of the report: a weight, or several that differ in their layer (``layers.{3...29}.mlp``), and its status."""
 EXPECTED = {
-    "UNEXPECTED": re.compile(r"(lm_head|embed_out)\.\w+"),  # the head that predicts tokens
+    # The heads that predict tokens, and what an encoder has for whole texts.
+    "UNEXPECTED": re.compile(r"(lm_head|embed_out|cls|(\w+\.)?pooler)\.[\w.]+"),
     "MISSING": re.compile(r"(score|classifier)\.\w+"),  # the one that rates them, which is to be trained
 }
 
