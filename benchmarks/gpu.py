@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the project need not be in
 
 from benchmarks import gpu_checks as checks
 from benchmarks.gpu_attention import attends
+from benchmarks.gpu_scoring import scoring
 from benchmarks.gpu_times import times
 from benchmarks.random_models import QWEN3_06B, TINY, save_random_model
 from benchmarks.update import ON_A_GPU, compare
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         setting = _setting(Path(name), has_gpu)
         found = [_checked(what, check, setting) for what, check in _checks(setting).items()]
-        measured = _measured(setting.policy) if has_gpu else {"skipped": ["NCCL", "times"], "because": "no GPU"}
+        measured = _measured(setting) if has_gpu else {"skipped": ["NCCL", "times"], "because": "no GPU"}
     passed = all(check["passed"] for check in found) and "failed" not in measured
     text = json.dumps({**_machine(has_gpu), "passed": passed, "checks": found, **measured}, indent=2)
     print(text)
@@ -85,6 +86,7 @@ def _checks(setting: checks.Setting) -> dict[str, Check]:
         "FSDP2 on one device equals no strategy": checks.shards_on_one_device,
         "a resumed run equals the unbroken one": checks.resumes,
         "a discriminator trains and weighs": checks.trains_a_discriminator,
+        "one pass, by decoder and encoder, equals the CPU": checks.reads_in_one_pass,
         "the sampler's log-probs are the trainer's": checks.samples,
     }
 
@@ -102,9 +104,12 @@ def _checked(what: str, check: Check, setting: checks.Setting) -> dict[str, Any]
     return {"check": what, "seconds": round(seconds, 1), **result}
 
 
-def _measured(model: str) -> dict[str, Any]:
+def _measured(setting: checks.Setting) -> dict[str, Any]:
+    model = setting.policy
     try:
-        measured: dict[str, Any] = {"times": times(model)}
+        rows = times(model)
+        matmul = 2 * 8192**3 / (rows[0]["milliseconds"] / 1000)
+        measured: dict[str, Any] = {"times": rows, "scoring": scoring(setting.folder, matmul)}
         if find_spec("trl"):
             measured["beside TRL"] = [compare(work, model, sys.executable, repeats=5) for work in ON_A_GPU]
         return measured

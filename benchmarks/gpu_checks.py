@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from rtt_lightning.algorithms import RTT
 from rtt_lightning.callbacks.checkpoints import Checkpoints
@@ -24,6 +25,9 @@ from rtt_lightning.lm.loading import Lora
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.modules.discriminator import DiscriminatorModule
 from rtt_lightning.relevance import DiscriminatorRelevance, RuleSpans
+from rtt_lightning.relevance.discriminator.build import build
+from rtt_lightning.relevance.discriminator.config import RelevanceConfig
+from rtt_lightning.relevance.discriminator.source import relevance_of
 from rtt_lightning.runtime.checkpoints import CheckpointFiles, newest, read_checkpoint
 from rtt_lightning.runtime.sharding import full_tensor
 from rtt_lightning.runtime.strategies import FSDP
@@ -248,3 +252,27 @@ def _equal(one: Run, other: Run, tolerance: float) -> dict[str, float]:
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
+
+
+@torch.no_grad()
+def reads_in_one_pass(setting: Setting) -> dict[str, float]:
+    """The largest difference of relevance, in fp32 and in bf16."""
+    encoder = setting.folder / "encoder"
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    BertForMaskedLM(BertConfig(vocab_size=1024, **sizes)).save_pretrained(encoder)
+    AutoTokenizer.from_pretrained(setting.tiny).save_pretrained(encoder)
+    rubric = tuple(f"Mention tea {count} times." for count in range(5))
+    texts = [(rubric, "a cup of tea, " * count) for count in (1, 5, 9)]
+    found = {"fp32": 0.0, "bf16": 0.0}
+    for folder in (setting.tiny, str(encoder)):
+        torch.manual_seed(0)
+        model = build(RelevanceConfig(folder, one_pass=True, max_length=512)).requires_grad_(False).eval()
+        expected = relevance_of(model, model.encode(texts), 10_000)
+        model.to(setting.device)
+        for name, allowed in (("fp32", 1e-4), ("bf16", 0.1)):
+            with torch.autocast(setting.device, torch.bfloat16, enabled=name == "bf16"):
+                rows = relevance_of(model, model.encode(texts), 10_000)
+            gap = max(float((one - other).abs().max()) for one, other in zip(rows, expected, strict=True))
+            assert gap <= allowed, f"{type(model.network).__name__} in {name}: relevance is {gap} off"
+            found[name] = max(found[name], gap)
+    return found

@@ -32,6 +32,15 @@ QWEN3_06B = {
     "num_key_value_heads": 8,
     "head_dim": 128,
 }
+QWEN3_4B = {
+    "vocab_size": 151_936,
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+}
 
 
 def save_random_model(folder: Path, shape: dict[str, int], seed: int = 0) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, gpu_scoring
+from benchmarks.random_models import TINY
 from rtt_lightning.engines.embedded import engine as embedded
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_it_needs_no_more_than_gpu_images_have(tmp_path: Path) -> None:
     assert metrics["passed"] is True
     assert metrics["skipped"] == ["NCCL", "times"]
     assert [check["check"] for check in metrics["checks"] if not check["passed"]] == []
-    assert len(metrics["checks"]) == 10
+    assert len(metrics["checks"]) == 11
 
 
 def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -58,3 +59,13 @@ def test_a_fault_ends_it_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     passed = {check["check"]: check["passed"] for check in metrics["checks"]}
     assert not passed["the sampler's log-probs are the trainer's"]
     assert passed["fp32 equals the CPU"]
+
+
+def test_scoring_counts_what_it_reads(tmp_path: Path) -> None:
+    """At a tiny shape on the CPU: times mean nothing, the number of tokens does."""
+    once, pairs = gpu_scoring.rows(tmp_path, "tiny", TINY, 1e12, "cpu", responses=20, tokens=12)
+    prompt = len("Identify which tokens in the response are relevant to the criteria.\n\nCriteria: \n\nResponse: ")
+    criterion = len("Mention tea 0 times, group 0.")
+    assert once["tokens"] == 3 * 5 * (prompt + criterion) + 20 * 12  # three groups
+    assert pairs["tokens"] == 10 * (5 * (prompt + criterion) + 2 * 5 * 12)  # a tenth, times ten
+    assert once["seconds"] > 0
