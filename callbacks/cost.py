@@ -1,5 +1,6 @@
 """What the judges of a run will be asked, said before they are."""
 
+from collections.abc import Iterable
 from math import ceil
 from typing import Any
 
@@ -12,12 +13,17 @@ from rtt_lightning.datamodules.sources import Split
 from rtt_lightning.engines.base import Sampling
 from rtt_lightning.runtime.processes import rank
 from rtt_lightning.verifiers.base import Verifier
-from rtt_lightning.verifiers.forecast import BYTES_PER_TOKEN, Expected
+from rtt_lightning.verifiers.forecast import BYTES_PER_TOKEN, Expected, Forecast
 
 
 def say_cost(verifier: Verifier, expected: list[Expected]) -> None:
     """A line for each judge that will be asked; a warning where its budget may not do."""
-    for forecast in verifier.foresee(expected) if rank() == 0 else ():
+    say_forecasts(verifier.foresee(expected) if rank() == 0 else ())
+
+
+def say_forecasts(forecasts: Iterable[Forecast]) -> None:
+    """A line for each; a warning where a budget may not do."""
+    for forecast in forecasts:
         if forecast.over:
             rank_zero_warn(str(forecast))
         else:

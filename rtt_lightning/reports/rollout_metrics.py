@@ -17,7 +17,7 @@ from rtt_lightning.functional.accuracy import (
 )
 from rtt_lightning.reports.hacking import hacking_metrics
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
-from rtt_lightning.types import SHORTENED, STEERING, Credited, Experience, JudgedRollout
+from rtt_lightning.types import MISQUOTED, SHORTENED, STEERING, Credited, Experience, JudgedRollout
 
 
 def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], credited: Credited) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
     flags = [flag for item in judged for verdict in item.verdicts for flag in verdict.flags]
     shares = {
         "unread": (answered - experience.answer_mask.sum(), answered),
-        **{flag: (flags.count(flag), counts[CRITERIA]) for flag in (STEERING, SHORTENED)},
+        **{flag: (flags.count(flag), counts[CRITERIA]) for flag in (STEERING, SHORTENED, MISQUOTED)},
     }
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     found = {name: counted[i] / of[i] for i, name in enumerate(shares) if of[i] > 0}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rtt_lightning.types.conversations import Message
 from rtt_lightning.types.response import JudgedRollout, Rollout
 from rtt_lightning.types.rubric import (
+    MISQUOTED,
     SHORTENED,
     STEERING,
     Criterion,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rtt_lightning.types.experience import Credited, Experience
 
 __all__ = [
+    "MISQUOTED",
     "SHORTENED",
     "STEERING",
     "Credited",

@@ -132,8 +132,9 @@ class RubricSample:
         return cls(row["id"], row["messages"], tuple(map(Criterion.from_row, row["criteria"])), row["task"])
 
 
-STEERING, SHORTENED = "steering", "shortened"
-"""Flags of verdicts: the response tries to steer its judge; the judge saw only part of a text."""
+STEERING, SHORTENED, MISQUOTED = "steering", "shortened", "misquoted"
+"""Flags of verdicts: the response tries to steer its judge; the judge saw only part of a text; it was asked for the
+words that decide, and quoted none, or such as the response does not have."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ class Verdict:
         reason: Why, in one short sentence.
         spans: The characters of the answer that decide the verdict: all for a length or a language, else the words that
             satisfy or violate the criterion, none if an absence decides. ``None`` if the checker cannot tell.
-        flags: Warnings, `STEERING` and `SHORTENED`; they are counted and logged.
+        flags: Warnings, `STEERING`, `SHORTENED` and `MISQUOTED`; they are counted and logged.
         scope: Of the criterion.
         polarity: Of the criterion.
         value: Degree to which the criterion is met, in [0, 1]; ``None`` for no degrees: 1 or 0.
         confidence: In the verdict, in [0, 1].
-        spans_by: Who gave the spans, such as ``annotator``; empty for the checker that gave the verdict.
+        spans_by: Who gave the spans, ``judge`` or ``annotator``; empty for the checker that gave the verdict.
         span_relevance: How much each span counts, in [0, 1]; empty: all 1.
     """
 

@@ -35,6 +35,7 @@ class Forecast:
         reply_tokens: Of all calls, if each reply is as long as it may be.
         money: For these; ``None`` without prices.
         over: The budgets that are less than this, in words; empty where none is.
+        role: What it is, a judge or an annotator.
     """
 
     judge: str
@@ -43,14 +44,15 @@ class Forecast:
     reply_tokens: float
     money: float | None
     over: str = ""
+    role: str = "judge"
 
     def __str__(self) -> str:
         money = "" if self.money is None else f", for up to {self.money:,.4f}"
         over = f"; more than {self.over}: the run may end early" if self.over else ""
         return (
-            f"judge {self.judge}: about {self.calls:,.0f} calls with up to {self.prompt_tokens:,.0f} tokens of prompts "
-            f"({BYTES_PER_TOKEN:.0f} bytes each) and {self.reply_tokens:,.0f} of replies{money}; less what was asked "
-            f"before{over}"
+            f"{self.role} {self.judge}: about {self.calls:,.0f} calls with up to {self.prompt_tokens:,.0f} tokens of "
+            f"prompts ({BYTES_PER_TOKEN:.0f} bytes each) and {self.reply_tokens:,.0f} of replies{money}; less what was "
+            f"asked before{over}"
         )
 
 

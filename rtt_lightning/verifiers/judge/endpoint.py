@@ -41,7 +41,11 @@ NO_QUOTA = "insufficient_quota"
 
 
 class CallFailed(Exception):
-    """Why a call got no reply."""
+    """Why a call got no reply. ``is_refusal``: the same call would be refused again."""
+
+    def __init__(self, said: str, is_refusal: bool = False) -> None:
+        super().__init__(said)
+        self.is_refusal = is_refusal
 
 
 class Endpoint:
@@ -146,7 +150,7 @@ class Endpoint:
                     kind = "the server refuses the call: " if error.is_refusal else ""
                     tried = "" if error.is_refusal else f" ({attempt} attempts)"
                     hint = suggest_fix(error.said, body, self._options, error.status == 500 and not proven)
-                    raise CallFailed(f"{kind}{error.said}{tried}{hint}") from None
+                    raise CallFailed(f"{kind}{error.said}{tried}{hint}", error.is_refusal) from None
                 else:
                     await asyncio.sleep(error.wait if error.wait is not None else wait_after(attempt))
                     attempt += 1

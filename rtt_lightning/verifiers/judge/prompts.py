@@ -9,7 +9,7 @@ from pathlib import Path
 from rtt_lightning.types import Message
 from rtt_lightning.types.errors import UserError
 
-DEFAULT = Path(__file__).with_name("template.txt")
+DEFAULT, WITH_EVIDENCE = (Path(__file__).with_name(name) for name in ("template.txt", "evidence.txt"))
 PLACES = ("prompt", "response", "criteria")
 STEERING = re.compile(
     r"\b(?:grade|mark|rate|score|judge|count|consider) (?:this|it|the response|my response|all|every criteri\w+)\b"
@@ -42,18 +42,19 @@ class Template:
     version: str
 
 
-def read_template(path: Path) -> Template:
-    """A file of ``[system]`` and ``[user]``, with ``{{prompt}}``, ``{{response}}`` and ``{{criteria}}`` in the latter.
+def read_template(path: Path, like: Path = DEFAULT) -> Template:
+    """A file of ``[system]`` and ``[user]``, with ``{{prompt}}``, ``{{response}}`` and ``{{criteria}}`` in the latter;
+    ``like`` is one to learn from.
 
     Raises:
         UserError: If the file is missing, or has another form.
     """
     if not path.is_file():
-        raise UserError(f"no judge template at {path}; copy {DEFAULT} and change it")
+        raise UserError(f"no template at {path}; copy {like} and change it")
     text = path.read_text(encoding="utf-8")
     match = re.fullmatch(r"\[system\]\n(.*)\n\[user\]\n(.*)", text, re.DOTALL)
     if match is None:
-        raise UserError(f"{path} must hold a line [system], its text, a line [user], and its text; see {DEFAULT}")
+        raise UserError(f"{path} must hold a line [system], its text, a line [user], and its text; see {like}")
     found = re.findall(r"\{\{(\w+)\}\}", match[2])
     if sorted(found) != sorted(PLACES) or found[-1] != "criteria":
         raise UserError(

@@ -12,7 +12,6 @@ EMPTY = "the judge's reply is empty"
 REASONING_ALONE = f"the judge's reply is reasoning alone; {LESS_REASONING}"
 TOOL_CALL = "the judge calls a tool and replies nothing; have its server parse no tools"
 WITHHELD = "the judge's reply was withheld by a content filter of its server"
-NO_VERDICT = "the judge's reply holds no verdict"
 
 DECLINING = re.compile(
     r"\W*(?:I(?:['’]m|m| am) (?:very |so |really )?(?:sorry|unable|not able)|sorry\b|(?:I|my) apolog|as an AI\b"
@@ -51,19 +50,20 @@ def why_silent(message: Mapping[str, Any], finish_reason: str | None) -> str:
     return REASONING_ALONE if reasoning else EMPTY
 
 
-def without_verdict(text: str, reasoning: bool) -> str:
+def without_verdict(text: str, reasoning: bool, what: str = "verdict") -> str:
     """Why a text states no verdict, by its beginning.
 
     Args:
         text: A reply without its reasoning.
         reasoning: Whether there was reasoning.
+        what: Was asked for.
     """
     text = text.strip()
     if not text:
         return REASONING_ALONE if reasoning else EMPTY
     if CALLING.match(text):
         return TOOL_CALL
-    return _declined(text) if DECLINING.match(text) else NO_VERDICT
+    return _declined(text) if DECLINING.match(text) else f"the judge's reply holds no {what}"
 
 
 def _declined(words: str) -> str:

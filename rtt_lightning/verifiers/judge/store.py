@@ -1,15 +1,15 @@
-"""A judge's verdicts, as JSON, and its costs, in one SQLite file that processes share."""
+"""What a judge or an annotator answered, as JSON, and its costs, in one SQLite file that processes share."""
 
+import hashlib
 import json
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rtt_lightning.types import OutsideFailure
-from rtt_lightning.verifiers.judge.replies import Opinion
 
 LOCK_SECONDS = 10.0
 TABLES = """
@@ -22,8 +22,13 @@ INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0, 0.0);
 Value = TypeVar("Value")
 
 
+def key_of(question: Mapping[str, Any]) -> str:
+    """The key of an answer: a hash of all that it depends on."""
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
 class Store:
-    """Verdicts by key, and what was spent.
+    """Verdicts, or other answers on a criterion, by key; and what was spent.
 
     If the file cannot be used, it warns and keeps verdicts in memory; with a budget it ends the run instead, as
     spending would be unknown. A damaged file is moved aside.
@@ -49,24 +54,25 @@ class Store:
         """Neither find nor keep verdicts from now on; those in the file stay, for other runs."""
         self._forgetful = True
 
-    def get(self, key: str) -> Opinion | None:
+    def get(self, key: str) -> dict[str, Any] | None:
         """The verdict of a key, if any."""
         if self._forgetful:
             return None
         row = self._do(lambda: self._file.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone())
         try:
             found = json.loads(row[0]) if row else None
-            kept = Opinion(bool(found["met"]), str(found["reason"])) if found else None
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             return None
-        self.remembered += kept is not None
-        return kept
+        if not isinstance(found, dict):
+            return None
+        self.remembered += 1
+        return found
 
-    def put(self, key: str, opinion: Opinion) -> None:
+    def put(self, key: str, verdict: Mapping[str, Any]) -> None:
         """Keep a verdict."""
         if self._forgetful:
             return
-        text = json.dumps({"met": opinion.met, "reason": opinion.reason})
+        text = json.dumps(verdict)
         self._do(lambda: self._file.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, text)))
 
     def reserve(self, prompt: int, completion: int, money: float) -> None:
@@ -108,7 +114,7 @@ class Store:
         ]
         return (
             f"the judge's budget does not cover another call ({'; '.join(limits)}), as {self.path or 'memory'} counts. "
-            "Its verdicts are kept: raise the budget and run again; a run that has checkpoints goes on with --ckpt_path"
+            "What it answered is kept: raise the budget and run again; a run with checkpoints goes on with --ckpt_path"
         )
 
     def _open(self, path: Path | None) -> None:

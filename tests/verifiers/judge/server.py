@@ -1,6 +1,8 @@
 """A judge over real HTTP: it knows whether a word occurs in a response, and stumbles as it is told to.
 
-Criteria are of the form ``Mention WORD.``; the response is what stands between the second pair of fences.
+Criteria are of the form ``Mention WORD.``, ``Avoid WORD.``, or anything else for a global one, which is met; the
+response is what stands between the second pair of fences. Asked by the annotator's prompt, or by that of a judge with
+evidence, it quotes the word wherever it is.
 """
 
 import json
@@ -49,6 +51,8 @@ class Behaviour:
         refusal: Status of what it answers then.
         words: What it says then, as a message or a whole body; ``{field}`` is what it does not take.
         dies_after: Calls after which connections are cut; none if 0.
+        misquotes: Words for which it quotes what no response says.
+        relents: Whether it quotes them rightly after it was corrected.
     """
 
     latency: float = 0.0
@@ -65,6 +69,8 @@ class Behaviour:
     refusal: int = 400
     words: Any = ""
     dies_after: int = 0
+    misquotes: tuple[str, ...] = ()
+    relents: bool = False
 
 
 @dataclass
@@ -83,9 +89,18 @@ class Seen:
 
 def truth(response: str, criterion: str) -> bool:
     """Whether the word that a criterion asks for occurs."""
-    word = re.fullmatch(r"Mention (\w+)\.", criterion)
+    word = re.fullmatch(r"(Mention|Avoid) (\w+)\.", criterion)
     assert word is not None, criterion
-    return word[1].lower() in response.lower()
+    return (word[2].lower() in response.lower()) == (word[1] == "Mention")
+
+
+def evidence(response: str, criterion: str, wrong: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Where the word of a criterion occurs; for a word of ``wrong`` a piece that the response does not have."""
+    word = re.search(r"(Mention|Avoid) (\w+)\.", criterion)
+    if word is None:
+        return {"scope": "global", "polarity": "positive", "segments": []}
+    quoted = ["word for word"] if word[2] in wrong else [*dict.fromkeys(re.findall(word[2], response, re.IGNORECASE))]
+    return {"scope": "local", "polarity": "positive" if word[1] == "Mention" else "negative", "segments": quoted}
 
 
 @contextmanager
@@ -178,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             draw -= share
         if draw < does.slow:
             return time.sleep(does.hang)
-        content = malformed if draw - does.slow < does.malformed else _judged(body["messages"][-1]["content"])
+        content = malformed if draw - does.slow < does.malformed else _replied(body["messages"], does)
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         with self.server.lock:
             self.server.seen.replies += 1
@@ -206,12 +221,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-def _judged(question: str) -> str:
+def _replied(messages: list[dict[str, str]], does: Behaviour) -> str:
+    system, question = (message["content"] for message in messages[:2])
+    wrong = () if does.relents and len(messages) > 2 else does.misquotes
     fence = max(re.findall("^~{8,}$", question, re.MULTILINE), key=len)
     parts = question.split(f"\n{fence}\n")
     response, criteria = parts[3], re.findall(r"^\d+\. (.*)$", parts[4], re.MULTILINE)
-    verdicts = [
-        {"criterion": number, "reason": f"it says {response[:40]!r}", "met": truth(response, text)}
-        for number, text in enumerate(criteria, start=1)
-    ]
+    reasons = [{"criterion": n, "reason": f"it says {response[:40]!r}"} for n in range(1, len(criteria) + 1)]
+    if '"labels"' in system:
+        labels = [reason | evidence(response, text, wrong) for reason, text in zip(reasons, criteria, strict=True)]
+        return json.dumps({"labels": labels})
+    verdicts = [reason | {"met": truth(response, text)} for reason, text in zip(reasons, criteria, strict=True)]
+    if '"segments"' in system:
+        verdicts = [said | evidence(response, text, wrong) for said, text in zip(verdicts, criteria, strict=True)]
     return json.dumps({"verdicts": verdicts})

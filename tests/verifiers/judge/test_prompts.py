@@ -45,7 +45,7 @@ def test_a_template_that_lacks_something_is_named(tmp_path: Path, text: str, pro
     file.write_text(text)
     with pytest.raises(ValueError, match=rf"mine.txt .*{problem}"):
         read_template(file)
-    with pytest.raises(ValueError, match=r"no judge template at .*other.txt"):
+    with pytest.raises(ValueError, match=r"no template at .*other.txt"):
         read_template(tmp_path / "other.txt")
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from rtt_lightning.types import OutsideFailure
-from rtt_lightning.verifiers.judge.replies import Opinion
 from rtt_lightning.verifiers.judge.store import Store
 
-YES = Opinion(True, 'it says "tea" — 茶')
+YES = {"met": True, "reason": 'it says "tea" — 茶'}
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ def test_mistakes_in_the_configuration_are_named(monkeypatch: pytest.MonkeyPatch
         ({"url": "https://host/v1?api_key=secret"}, "must hold no password and no key"),
         ({"url": "http://h/v1", "options": {"n": 5}}, "the judge's options must not hold n"),
         ({"url": "http://h/v1", "criteria_per_call": 0}, "must be at least 1"),
-        ({"url": "http://h/v1", "template": "no.txt"}, "no judge template at no.txt"),
+        ({"url": "http://h/v1", "template": "no.txt"}, "no template at no.txt"),
     ):
         with pytest.raises(ValueError, match=re.escape(reason)):
             judge(**arguments)
