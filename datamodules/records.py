@@ -52,7 +52,7 @@ def read_records(path: str | Path, adapter: Adapter | None = None) -> list[Recor
     return parse_rows(read_rows(path), adapter or Native())
 
 
-def read_judged(path: str | Path) -> list[JudgedRollout]:
+def read_judged(path: str | Path, adapter: Adapter | None = None) -> list[JudgedRollout]:
     """The judged responses of a file, or of the parquet files of a folder, in order: of windows alone, if it holds any.
 
     Raises:
@@ -61,7 +61,7 @@ def read_judged(path: str | Path) -> list[JudgedRollout]:
     folder = Path(path)
     windows = sorted(folder.glob("window-*.parquet"))  # evaluations lie beside them
     files = (windows or sorted(folder.glob("*.parquet"))) if folder.is_dir() else [path]
-    judged = [record.judged for file in files for record in read_records(file) if record.judged]
+    judged = [record.judged for file in files for record in read_records(file, adapter) if record.judged]
     if not judged:
         raise UserError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")
     return judged

@@ -10,6 +10,7 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
     verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these; within
                  `DecisiveSpans`, only spans that the verdict depends on
     relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `UniformRelevance`, `RandomRelevance`
+    labels       of rules, of a judge with ``evidence``, or of an `LLMAnnotator` (`rtt annotate`)
     credit       an `Algorithm`: `GRPO`, `RTT`, `GDPO`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
@@ -37,6 +38,7 @@ from rtt_lightning.names import lazily
 
 if TYPE_CHECKING:
     from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
+    from rtt_lightning.annotation.annotator import LLMAnnotator
     from rtt_lightning.callbacks import Canary, Checkpoints, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback
     from rtt_lightning.datamodules import (
         Adapter,
@@ -93,6 +95,7 @@ __all__ = [
     "Guard",
     "IdleWindows",
     "JudgedRollout",
+    "LLMAnnotator",
     "LLMJudge",
     "LabelledPairs",
     "LabelledResponses",

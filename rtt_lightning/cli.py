@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": ("run", "sample and judge responses to training prompts, and write them"),
     "score": ("score", "judge given responses, or saved ones again: FILE"),
     "explain": ("explain", "which tokens decide each criterion, and their credit: FILE"),
+    "annotate": ("annotate", "label which words decide criteria, for a discriminator: [FILE]"),
     "compare": ("compare", "two evaluations of the same prompts, paired: BEFORE AFTER"),
     "export": ("export", "write a checkpoint as a Hugging Face folder: CHECKPOINT FOLDER"),
     "doctor": ("doctor.machine", "check this machine; with flags of `rtt fit` also data and memory"),

@@ -22,6 +22,7 @@ LAYERS = (
     {"rollout"},
     {"datamodules"},
     {"modules", "reports"},
+    {"annotation"},
     {"callbacks"},
     {"__init__"},
     {"commands", "policy"},

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.datamodules.rows import read_rows
@@ -47,6 +48,14 @@ def answered(
     if 0 < (missing := sum(group not in counts for group in range(len(val)))) < len(val):
         print(f"{missing} of {len(val)} held-out prompts have no response in {file}: they are left out")
     return rows
+
+
+def holds_criteria(file: str) -> bool:
+    """Whether it holds completions, whose rows have rubrics of their own."""
+    if Path(file).is_dir():
+        return True
+    _, row = next(iter(read_rows(file).numbered), (0, None))
+    return isinstance(row, dict) and "criteria" in row
 
 
 def _read(file: str) -> list[tuple[str, str]]:

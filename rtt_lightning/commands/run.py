@@ -136,7 +136,7 @@ class RTTCommandLine(LightningCLI):
         with mistakes_named():
             super().instantiate_classes()
         if isinstance(self.model, TrainableModule):
-            self.model.accept_mismatch = self.config[self.config.subcommand].accept_mismatch
+            self.model.accept_mismatch = self._get(self.config, "accept_mismatch")
 
     def before_fit(self) -> None:
         trainer: Any = self.trainer

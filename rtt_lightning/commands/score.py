@@ -14,11 +14,10 @@ from rich.text import Text
 
 from rtt_lightning import RolloutCallback, RubricDataModule
 from rtt_lightning.callbacks.cost import say_cost
-from rtt_lightning.commands.answered import answered
+from rtt_lightning.commands.answered import answered, holds_criteria
 from rtt_lightning.commands.given import DEFAULT_MODEL
 from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
 from rtt_lightning.datamodules.records import read_judged
-from rtt_lightning.datamodules.rows import read_rows
 from rtt_lightning.functional.agreement import Agreement, agreements
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.reports.evaluation import accuracies, report, show_accuracies
@@ -68,7 +67,7 @@ class ScoreCommandLine(RTTCommandLine):
         verifier: Verifier = parts.rollout.collector.verifier
         for memory in verifier.memories() if config.fresh else ():
             memory.forget()
-        if _holds_criteria(file):
+        if holds_criteria(file):
             score_again(file, verifier, config.against, config.output)
         else:
             score(parts.data, parts.rollout, file, config.against, config.output)
@@ -135,14 +134,6 @@ def score_again(
         print(f"{counted(remembered, 'verdict')} kept from before, not asked for again; --fresh asks for all")
     show_undecided(undecided_reasons(again))
     return agreement
-
-
-def _holds_criteria(file: str) -> bool:
-    """Whether it holds completions, whose rows have rubrics of their own."""
-    if Path(file).is_dir():
-        return True
-    _, row = next(iter(read_rows(file).numbered), (0, None))
-    return isinstance(row, dict) and "criteria" in row
 
 
 def _gold(saved: Sequence[JudgedRollout], file: str) -> list[JudgedRollout]:

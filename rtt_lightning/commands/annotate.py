@@ -1,0 +1,186 @@
+"""`rtt annotate`: labelled data for a relevance discriminator, from responses of any system or sampled first."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from rtt_lightning import LLMAnnotator, RolloutCallback, RubricDataModule
+from rtt_lightning.annotation.agreement import by_rule, compare
+from rtt_lightning.annotation.card import Facts, card
+from rtt_lightning.annotation.pipeline import ask, decide, to_decide, to_label, with_labels
+from rtt_lightning.annotation.responses import read_responses
+from rtt_lightning.callbacks.cost import say_cost, say_forecasts
+from rtt_lightning.commands.answered import answered, holds_criteria
+from rtt_lightning.commands.given import DEFAULT_MODEL
+from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
+from rtt_lightning.reports.completions import write_completions
+from rtt_lightning.runtime.lazy import lazy_instance
+from rtt_lightning.types import JudgedRollout, Verdict
+from rtt_lightning.types.errors import UserError
+from rtt_lightning.verifiers.base import CODE, JUDGE, Verifier
+from rtt_lightning.verifiers.forecast import of_answers
+
+NO_MODEL = "none"
+"""The model of a command line that names none: nothing is sampled."""
+HELP = """Writes which words of responses decide their criteria: the labels that a
+relevance discriminator learns from (data.view: LabelledPairs). Rules say it
+themselves, so does a judge with `evidence: true`; about the rest a language
+model is asked, the annotator. What it quotes must stand in the response.
+
+FILE is a .jsonl, .json or .parquet:
+
+  rows of `criteria` and `response`, or completions as `rtt fit`, `validate`
+               and `predict` write them, also a folder of these. Criteria
+               without `met` are decided by rollout.verifier first
+  responses    rows of `prompt` and `response`, to prompts of the data
+  no FILE      samples responses as `rtt predict` does, unless
+               rollout.output has a predict.parquet already
+
+The labels are rows as of `rtt predict`; beside them LABELS.md says who gave
+them, what has none, and what it cost. What an annotator answered is kept in its
+file: a run that ended goes on from there when it is started again. Flags and
+files are those of `rtt predict`, and the annotator's (docs/annotating.md)."""
+
+
+class AnnotateCommandLine(RTTCommandLine):
+    """Builds data, rollout and annotator; model and trainer only to sample."""
+
+    usage = (
+        "rtt annotate [FILE] [--config FILE ...] [--annotator.model NAME]\n"
+        "                    [--output LABELS.parquet] [--agreement N]"
+    )
+    description = HELP
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("file", nargs="?", type=str | None, help="Responses, completions, or a folder of these.")
+        parser.add_subclass_arguments(LLMAnnotator, "annotator", default=lazy_instance(LLMAnnotator))
+        parser.add_argument("--output", type=str, default="labels.parquet", help="Parquet file for the labels.")
+        says = "Ask the annotator also about so many criteria that rules label, to compare."
+        parser.add_argument("--agreement", type=int, default=0, help=says)
+
+    def instantiate_classes(self) -> None:
+        config = self.config
+        if Path(config.output).suffix != ".parquet":
+            raise UserError(f"--output must be a .parquet file, got {config.output}")
+        file = config.file or self._sampled()
+        with mistakes_named():
+            names = {name: config[name] for name in ("data", "rollout", "annotator")}
+            parts: Any = self.parser.instantiate_classes(Namespace(**names))
+        if file is None:  # another process than the first, which sampled its share
+            return
+        judged = _read(file, parts.data, parts.rollout)
+        annotate(judged, parts.rollout.collector.verifier, parts.annotator, config.output, file, config.agreement)
+
+    def _sampled(self) -> str | None:
+        """The file of sampled responses; nothing on other processes than the first."""
+        folder = self.config.rollout.output
+        if self.config.model.init_args.model == NO_MODEL or folder is None:
+            raise UserError(
+                "give a FILE of responses; or, to sample them, a model (--config POLICY.yaml) and rollout.output; see "
+                "`rtt annotate --help`"
+            )
+        file = Path(folder) / "predict.parquet"
+        if file.is_file():
+            print(f"{file} is there already: its responses are labelled; remove it to sample others")
+            return str(file)
+        super().instantiate_classes()
+        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+        return str(file) if self.trainer.is_global_zero else None
+
+
+def command(name: str, args: Sequence[str]) -> None:
+    """`rtt annotate`."""
+    main([f"--model={DEFAULT_MODEL}", f"--model.init_args.model={NO_MODEL}", *args], AnnotateCommandLine, run=False)
+
+
+def annotate(
+    judged: Sequence[JudgedRollout],
+    verifier: Verifier,
+    annotator: LLMAnnotator,
+    output: str | Path,
+    source: str = "memory",
+    agreement: int = 0,
+) -> list[JudgedRollout]:
+    """Label responses, and write them with a data card beside.
+
+    Args:
+        judged: Responses; criteria without a verdict are decided first.
+        verifier: Decides these, and adds what rules know.
+        annotator: Says which characters decide criteria of which nobody else does.
+        output: Parquet file.
+        source: Where the responses come from, for the card.
+        agreement: Criteria that rules label about which the annotator is asked too, to compare.
+
+    Returns:
+        The responses with labels.
+
+    Raises:
+        UserError: If a criterion cannot be decided, or there is no annotator where one is needed.
+        OutsideFailure: If a server that is needed is down or a budget is spent. Nothing is written; what was answered
+            is kept, and the same call goes on.
+    """
+    before = verifier.metrics()
+    _refuse_unanswerable(judged, verifier, annotator)
+    say_cost(verifier, of_answers(question.part for question in to_decide(judged)))
+    decided = decide(verifier, judged)
+    questions, compared = to_label(decided), by_rule(decided, agreement)
+    asked = [*questions, *compared]
+    if asked and (problems := annotator.problems()):
+        raise UserError("; ".join(problems))
+    before |= _paid(annotator) if asked else {}
+    say_forecasts(annotator.foresee([question.shown for question in asked]))
+    found = ask(annotator, asked)
+    labelled, aside = with_labels(decided, questions, found[: len(questions)])
+    after = verifier.metrics() | (_paid(annotator) if asked else {})
+    output = Path(output)
+    write_completions(output, labelled)
+    facts = Facts(
+        source=source,
+        file=output.name,
+        digest=hashlib.sha256(output.read_bytes()).hexdigest(),
+        annotator=f"{annotator.asker.model}, {annotator.template.version}" if asked else "",
+        aside=aside,
+        agreement=compare(compared, found[len(questions) :]) if agreement else None,
+        spent={name: value - before[name] for name, value in after.items()},
+    )
+    written = output.with_suffix(".md")
+    written.write_text(card(labelled, facts), encoding="utf-8")
+    print(f"labels: {output}; {len(aside)} criteria set aside; card: {written}")
+    return labelled
+
+
+def _read(file: str, data: RubricDataModule, rollout: RolloutCallback) -> list[JudgedRollout]:
+    """The responses of a file, undecided where it has no verdicts."""
+    if holds_criteria(file):
+        return read_responses(file)
+    data.tokenizer = None  # prompts are not measured in tokens: nothing is sampled
+    data.setup("fit")  # train and val
+    rows = answered(data, rollout.collector.reasoning, file)
+    open_ = Verdict.unscorable("not judged yet")
+    return [JudgedRollout(sample, row, (open_,) * len(sample.criteria)) for sample, row in rows]
+
+
+def _refuse_unanswerable(judged: Sequence[JudgedRollout], verifier: Verifier, annotator: LLMAnnotator) -> None:
+    """Raise for what the verifier cannot decide, and if there is no annotator for what is known to need one, before
+    anything is paid for.
+    """
+    open_ = [question.part[0] for question in to_decide(judged)]
+    problems = sorted({problem for sample in open_ for problem in verifier.problems(sample)})
+    spanless = any(not verifier.gives_spans(criterion) for sample in open_ for criterion in sample.criteria)
+    given = any(
+        item.sample.criteria[place].checker in (JUDGE, CODE) for _, item, places in to_label(judged) for place in places
+    )
+    if spanless or given:
+        problems += annotator.problems()
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def _paid(annotator: LLMAnnotator) -> dict[str, float]:
+    """What an annotator has cost so far, all runs of its file."""
+    return {f"annotator_{name}": value for name, value in annotator.asker.store.spent().items()}
