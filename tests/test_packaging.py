@@ -20,7 +20,8 @@ VERSION = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.!+-]*")
 GENERATED = {"build", "dist", "models", "runs", "rtt_lightning.egg-info"}
 LONGEST_SECONDS = 300
 PAGE = {f"rtt_lightning/reports/explanation.{kind}" for kind in ("html", "css", "js")}
-DATA = {"rtt_lightning/py.typed", "rtt_lightning/verifiers/judge/template.txt"} | PAGE
+PROMPTS = ("verifiers/judge/template.txt", "verifiers/judge/evidence.txt", "annotation/template.txt")
+DATA = {f"rtt_lightning/{name}" for name in ("py.typed", *PROMPTS)} | PAGE
 
 
 def test_constraints_are_versions_alone_and_leave_torch_to_the_makefile() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from rtt_lightning.verifiers.judge.cost import asked, conversation_of
 from rtt_lightning.verifiers.judge.endpoint import CallFailed
 from rtt_lightning.verifiers.judge.evidence import EVIDENCE, Evidence, Misquoted
 from rtt_lightning.verifiers.judge.limits import Limits
-from rtt_lightning.verifiers.judge.prompts import read_template, render, shortened
+from rtt_lightning.verifiers.judge.prompts import Template, read_template, render, shortened
 from rtt_lightning.verifiers.judge.replies import Form, Reading, read_entries, schema_of
 from rtt_lightning.verifiers.judge.store import key_of
 
@@ -74,7 +74,7 @@ class LLMAnnotator:
                 f"criteria_per_call and max_characters must be at least 1, got {criteria_per_call} and {max_characters}"
             )
         self.template = read_template(Path(template) if template else DEFAULT, like=DEFAULT)
-        self._per_call, self._longest, self._has_model = criteria_per_call, max_characters, model is not None
+        self._per_call, self.longest, self._has_model = criteria_per_call, max_characters, model is not None
         self.asker = Asker(
             ANNOTATOR,
             "run the same command again, which goes on from there",
@@ -103,14 +103,20 @@ class LLMAnnotator:
             return ["there is no annotator: set --annotator.model, and --annotator.url for a server of your own"]
         return self.asker.problems()
 
-    def foresee(self, questions: Sequence[tuple[RubricSample, str]]) -> list[Forecast]:
-        """What labels for all criteria of these samples and answers will cost; criteria as `Decided.shown`."""
+    def foresee(
+        self, questions: Sequence[tuple[RubricSample, str]], template: Template | None = None
+    ) -> list[Forecast]:
+        """What answers about all criteria of these samples and responses will cost, criteria as they will be shown:
+        labels; or with another template, which asks about all at once, what that is for.
+        """
         expected = [
             Expected(sample, 1, len(answer.encode("utf-8", "replace")))
             for sample, answer in questions
-            if len(answer) <= self._longest
+            if len(answer) <= self.longest
         ]
-        return [self.asker.forecast(*asked(expected, self.template, self._longest, self._per_call))] if expected else []
+        per_call = max(len(sample.criteria) for sample, _ in questions) if template else self._per_call
+        size = asked(expected, template or self.template, self.longest, per_call)
+        return [self.asker.forecast(*size)] if expected else []
 
     async def label(self, sample: RubricSample, answer: str, decided: Sequence[Decided]) -> list[Label | SetAside]:
         """A label for each criterion, or why there is none.
@@ -120,7 +126,7 @@ class LLMAnnotator:
             answer: Not blank.
             decided: Criteria to label.
         """
-        if len(answer) > self._longest:
+        if len(answer) > self.longest:
             return [SetAside("the response is longer than the annotator's max_characters")] * len(decided)
         case = self._case(sample, answer, decided)
         found: dict[int, Label | SetAside] = {}
@@ -166,17 +172,20 @@ class LLMAnnotator:
         return await self._ask(case, [place], again=True, correction=case.correction(place, said) if said else ())
 
     def _case(self, sample: RubricSample, answer: str, decided: Sequence[Decided]) -> "_Case":
-        question: Mapping[str, Any] = {
+        question = self.question(sample, answer, self.template.version)
+        conversation = shortened(conversation_of(sample), self.longest)
+        return _Case(conversation, answer, decided, [key_of(question | {"label": each.shown}) for each in decided])
+
+    def question(self, sample: RubricSample, answer: str, template: str) -> dict[str, Any]:
+        """What an answer about a response depends on, besides the criteria."""
+        return {
             "model": self.asker.model,
-            "template": self.template.version,
+            "template": template,
             "options": self.asker.options,
-            "longest": self._longest,
+            "longest": self.longest,
             "messages": list(sample.messages),
             "answer": answer,
         }
-        conversation = shortened(conversation_of(sample), self._longest)
-        keys = [key_of({**question, "label": each.shown}) for each in decided]
-        return _Case(conversation, answer, decided, keys)
 
 
 @dataclass(frozen=True)

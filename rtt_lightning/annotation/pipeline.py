@@ -86,13 +86,18 @@ def ask(annotator: LLMAnnotator, questions: Sequence[Question]) -> list[list[Lab
             for each in questions
         ]
         found = [future.result() for future in announced(pending, len(pending), "responses labelled")]
-    left = [label for labels in found for label in labels if isinstance(label, SetAside) and label.unanswered]
+    refuse_unanswered([label for labels in found for label in labels])
+    return found
+
+
+def refuse_unanswered(answers: Sequence[object]) -> None:
+    """End the run if the server left calls without an answer: what it answered is kept, and the rest can be asked."""
+    left = [answer for answer in answers if isinstance(answer, SetAside) and answer.unanswered]
     if left:
         raise OutsideFailure(
-            f"{len(left)} of {sum(map(len, found))} criteria got no answer from the annotator, the last: "
-            f"{left[-1].detail}. The other labels are kept: run the same command again, which asks for these alone"
+            f"{len(left)} of {len(answers)} questions got no answer from the annotator, the last: {left[-1].detail}. "
+            "The other answers are kept: run the same command again, which asks these alone"
         )
-    return found
 
 
 def with_labels(

@@ -1,6 +1,7 @@
 """`rtt annotate`: labelled data for a relevance discriminator, from responses of any system or sampled first."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 from rtt_lightning import LLMAnnotator, RolloutCallback, RubricDataModule
 from rtt_lightning.annotation.agreement import by_rule, compare
 from rtt_lightning.annotation.card import Facts, card
-from rtt_lightning.annotation.pipeline import ask, decide, to_decide, to_label, with_labels
+from rtt_lightning.annotation.edits import TEMPLATE, Broken, break_some, shown_to_editor, to_break
+from rtt_lightning.annotation.pipeline import Question, ask, decide, to_decide, to_label, with_labels
 from rtt_lightning.annotation.responses import read_responses
 from rtt_lightning.callbacks.cost import say_cost, say_forecasts
 from rtt_lightning.commands.answered import answered, holds_criteria
@@ -51,7 +53,7 @@ class AnnotateCommandLine(RTTCommandLine):
 
     usage = (
         "rtt annotate [FILE] [--config FILE ...] [--annotator.model NAME]\n"
-        "                    [--output LABELS.parquet] [--agreement N]"
+        "                    [--output LABELS.parquet] [--agreement N] [--edits N]"
     )
     description = HELP
 
@@ -62,6 +64,8 @@ class AnnotateCommandLine(RTTCommandLine):
         parser.add_argument("--output", type=str, default="labels.parquet", help="Parquet file for the labels.")
         says = "Ask the annotator also about so many criteria that rules label, to compare."
         parser.add_argument("--agreement", type=int, default=0, help=says)
+        says = "Have so many responses edited to break one criterion each; kept if the verifier confirms it."
+        parser.add_argument("--edits", type=int, default=0, help=says)
 
     def instantiate_classes(self) -> None:
         config = self.config
@@ -74,7 +78,8 @@ class AnnotateCommandLine(RTTCommandLine):
         if file is None:  # another process than the first, which sampled its share
             return
         judged = _read(file, parts.data, parts.rollout)
-        annotate(judged, parts.rollout.collector.verifier, parts.annotator, config.output, file, config.agreement)
+        verifier = parts.rollout.collector.verifier
+        annotate(judged, verifier, parts.annotator, config.output, file, config.agreement, config.edits)
 
     def _sampled(self) -> str | None:
         """The file of sampled responses; nothing on other processes than the first."""
@@ -105,6 +110,7 @@ def annotate(
     output: str | Path,
     source: str = "memory",
     agreement: int = 0,
+    edits: int = 0,
 ) -> list[JudgedRollout]:
     """Label responses, and write them with a data card beside.
 
@@ -115,6 +121,7 @@ def annotate(
         output: Parquet file.
         source: Where the responses come from, for the card.
         agreement: Criteria that rules label about which the annotator is asked too, to compare.
+        edits: Responses to have edited so that they break one criterion; they are labelled like the others.
 
     Returns:
         The responses with labels.
@@ -124,29 +131,34 @@ def annotate(
         OutsideFailure: If a server that is needed is down or a budget is spent. Nothing is written; what was answered
             is kept, and the same call goes on.
     """
+    _refuse_unanswerable(judged, verifier, annotator, edits)
     before = verifier.metrics()
-    _refuse_unanswerable(judged, verifier, annotator)
     say_cost(verifier, of_answers(question.part for question in to_decide(judged)))
     decided = decide(verifier, judged)
-    questions, compared = to_label(decided), by_rule(decided, agreement)
-    asked = [*questions, *compared]
-    if asked and (problems := annotator.problems()):
+    breakable, compared = to_break(decided, edits), by_rule(decided, agreement)
+    asks = bool(breakable or compared or to_label(decided))
+    if asks and (problems := annotator.problems()):
         raise UserError("; ".join(problems))
-    before |= _paid(annotator) if asked else {}
-    say_forecasts(annotator.foresee([question.shown for question in asked]))
-    found = ask(annotator, asked)
-    labelled, aside = with_labels(decided, questions, found[: len(questions)])
-    after = verifier.metrics() | (_paid(annotator) if asked else {})
+    before |= _paid(annotator) if asks else {}
+    broken = _edited(annotator, verifier, breakable)
+    rows = [*decided, *broken.judged]
+    questions = [*to_label(rows), *compared]
+    say_forecasts(annotator.foresee([question.shown for question in questions]))
+    found = ask(annotator, questions)
+    known = len(questions) - len(compared)
+    labelled, aside = with_labels(rows, questions[:known], found[:known])
+    after = verifier.metrics() | (_paid(annotator) if asks else {})
     output = Path(output)
     write_completions(output, labelled)
     facts = Facts(
         source=source,
         file=output.name,
         digest=hashlib.sha256(output.read_bytes()).hexdigest(),
-        annotator=f"{annotator.asker.model}, {annotator.template.version}" if asked else "",
+        annotator=f"{annotator.asker.model}, {annotator.template.version}" if asks else "",
         aside=aside,
-        agreement=compare(compared, found[len(questions) :]) if agreement else None,
+        agreement=compare(compared, found[known:]) if agreement else None,
         spent={name: value - before[name] for name, value in after.items()},
+        made=broken.counts,
     )
     written = output.with_suffix(".md")
     written.write_text(card(labelled, facts), encoding="utf-8")
@@ -165,12 +177,24 @@ def _read(file: str, data: RubricDataModule, rollout: RolloutCallback) -> list[J
     return [JudgedRollout(sample, row, (open_,) * len(sample.criteria)) for sample, row in rows]
 
 
-def _refuse_unanswerable(judged: Sequence[JudgedRollout], verifier: Verifier, annotator: LLMAnnotator) -> None:
+def _edited(annotator: LLMAnnotator, verifier: Verifier, questions: Sequence[Question]) -> Broken:
+    """Edited responses, after their price was said."""
+    if not questions:
+        return Broken([], Counter())
+    say_forecasts(annotator.foresee([shown_to_editor(question) for question in questions], TEMPLATE))
+    say_cost(verifier, of_answers((question.item.sample, question.item.rollout.answer) for question in questions))
+    return break_some(annotator, verifier, questions)
+
+
+def _refuse_unanswerable(
+    judged: Sequence[JudgedRollout], verifier: Verifier, annotator: LLMAnnotator, edits: int
+) -> None:
     """Raise for what the verifier cannot decide, and if there is no annotator for what is known to need one, before
     anything is paid for.
     """
     open_ = [question.part[0] for question in to_decide(judged)]
-    problems = sorted({problem for sample in open_ for problem in verifier.problems(sample)})
+    every = [item.sample for item in judged] if edits else open_  # all criteria of an edited response are decided again
+    problems = sorted({problem for sample in every for problem in verifier.problems(sample)})
     spanless = any(not verifier.gives_spans(criterion) for sample in open_ for criterion in sample.criteria)
     given = any(
         item.sample.criteria[place].checker in (JUDGE, CODE) for _, item, places in to_label(judged) for place in places

@@ -89,7 +89,7 @@ def test_a_server_that_is_down_at_the_end_ends_it_with_nothing_lost(tmp_path: Pa
     with (
         judge_server(dies_after=3) as url,
         pytest.raises(
-            OutsideFailure, match=r"1 of 4 criteria got no answer from the annotator, the last: no connection.* again"
+            OutsideFailure, match=r"1 of 4 questions got no answer from the annotator, the last: no connection.* again"
         ),
     ):
         ask(annotator(url, file=file, limits=limits), to_label(items))

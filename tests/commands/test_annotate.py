@@ -118,6 +118,21 @@ def test_a_budget_ends_it_and_more_of_it_goes_on(tmp_path: Path) -> None:
         assert seen(url).calls == 1 + 6
 
 
+def test_edited_responses_are_labelled_like_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = {"text": "Mention tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}
+    file = tmp_path / "responses.jsonl"
+    file.write_text(json.dumps({"prompt": "Write.", "criteria": [rule], "response": "A tea."}))
+    with judge_server() as url:
+        command("annotate", [str(file), *flags(url, tmp_path, "--edits=5")])
+        assert seen(url).calls == 1
+    first, second = read_judged(tmp_path / "labels.parquet")
+    assert (first.rollout.answer, second.rollout.answer) == ("A tea.", "A X.")
+    [verdict] = second.verdicts
+    assert (verdict.met, verdict.spans, verdict.flags) == (False, (), ("edited",))
+    assert "| edited to break one criterion | 1 |" in (tmp_path / "labels.md").read_text()
+    assert "annotator m: about 1 calls" in capsys.readouterr().out
+
+
 def test_what_has_no_label_is_counted_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = responses(tmp_path / "responses.jsonl")
     with judge_server(misquotes=("milk",)) as url:
@@ -146,6 +161,20 @@ def test_responses_to_prompts_of_the_data_are_judged_first(tmp_path: Path) -> No
     said = (tmp_path / "labels.md").read_text()
     assert "| judge | 1 |" in said
     assert "| judge_calls | 1 |" in said
+
+
+def test_without_a_file_responses_are_sampled_once(
+    policy_args, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*policy_args("annotate")[1:], f"--output={tmp_path}/labels.parquet", "--seed_everything=5"]
+    command("annotate", words)
+    sampled, labelled = (read_judged(tmp_path / name) for name in ("completions/predict.parquet", "labels.parquet"))
+    assert [item.rollout for item in labelled] == [item.rollout for item in sampled]
+    assert all(verdict.spans is not None for item in labelled for verdict in item.verdicts if verdict.met is not None)
+    assert "is there already" not in capsys.readouterr().out
+    command("annotate", [*words, "--seed_everything=6"])
+    assert "predict.parquet is there already: its responses are labelled; remove it" in capsys.readouterr().out
+    assert read_judged(tmp_path / "labels.parquet") == labelled
 
 
 def test_without_an_annotator_where_one_is_needed_nothing_is_asked(tmp_path: Path) -> None:

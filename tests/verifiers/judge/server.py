@@ -2,7 +2,7 @@
 
 Criteria are of the form ``Mention WORD.``, ``Avoid WORD.``, or anything else for a global one, which is met; the
 response is what stands between the second pair of fences. Asked by the annotator's prompt, or by that of a judge with
-evidence, it quotes the word wherever it is.
+evidence, it quotes the word wherever it is; asked to break the first criterion, it removes or adds the word.
 """
 
 import json
@@ -231,6 +231,11 @@ def _replied(messages: list[dict[str, str]], does: Behaviour) -> str:
     if '"labels"' in system:
         labels = [reason | evidence(response, text, wrong) for reason, text in zip(reasons, criteria, strict=True)]
         return json.dumps({"labels": labels})
+    if '"edits"' in system:  # a word that must be there goes, one that must not comes before the first
+        word, first = re.search(r"(\w+)\.$", criteria[0]), response.split()[0]
+        new = {"find": word[1], "replace": "X"} if word and "Avoid" not in criteria[0] else None
+        new = new or {"find": first, "replace": f"{word[1] if word else 'X'} {first}"}
+        return json.dumps({"edits": [reasons[0] | {"replacements": [new]}]})
     verdicts = [reason | {"met": truth(response, text)} for reason, text in zip(reasons, criteria, strict=True)]
     if '"segments"' in system:
         verdicts = [said | evidence(response, text, wrong) for said, text in zip(verdicts, criteria, strict=True)]
