@@ -15,6 +15,7 @@ from rtt_lightning.annotation.card import Facts, card
 from rtt_lightning.annotation.edits import TEMPLATE, Broken, break_some, shown_to_editor, to_break
 from rtt_lightning.annotation.pipeline import Question, ask, decide, to_decide, to_label, with_labels
 from rtt_lightning.annotation.responses import read_responses
+from rtt_lightning.annotation.withheld import MARK, withhold
 from rtt_lightning.callbacks.cost import say_cost, say_forecasts
 from rtt_lightning.commands.answered import answered, holds_criteria
 from rtt_lightning.commands.given import DEFAULT_MODEL
@@ -26,6 +27,7 @@ from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import CODE, JUDGE, Verifier
 from rtt_lightning.verifiers.forecast import of_answers
 
+SAMPLED_WITHOUT = "sampled from a prompt without one criterion"
 NO_MODEL = "none"
 """The model of a command line that names none: nothing is sampled."""
 HELP = """Writes which words of responses decide their criteria: the labels that a
@@ -53,7 +55,8 @@ class AnnotateCommandLine(RTTCommandLine):
 
     usage = (
         "rtt annotate [FILE] [--config FILE ...] [--annotator.model NAME]\n"
-        "                    [--output LABELS.parquet] [--agreement N] [--edits N]"
+        "                    [--output LABELS.parquet] [--agreement N] [--edits N]\n"
+        "                    [--withheld N]"
     )
     description = HELP
 
@@ -66,11 +69,19 @@ class AnnotateCommandLine(RTTCommandLine):
         parser.add_argument("--agreement", type=int, default=0, help=says)
         says = "Have so many responses edited to break one criterion each; kept if the verifier confirms it."
         parser.add_argument("--edits", type=int, default=0, help=says)
+        says = "Before sampling, leave one criterion out of the text of so many prompts; their rubrics keep it."
+        parser.add_argument("--withheld", type=int, default=0, help=says)
 
     def instantiate_classes(self) -> None:
         config = self.config
         if Path(config.output).suffix != ".parquet":
             raise UserError(f"--output must be a .parquet file, got {config.output}")
+        if config.file and config.withheld:
+            raise UserError(
+                "--withheld is about prompts to sample from, and a FILE has its responses; give one of both"
+            )
+        if min(config.agreement, config.edits, config.withheld) < 0:
+            raise UserError("--agreement, --edits and --withheld are numbers from 0 up")
         file = config.file or self._sampled()
         with mistakes_named():
             names = {name: config[name] for name in ("data", "rollout", "annotator")}
@@ -94,6 +105,9 @@ class AnnotateCommandLine(RTTCommandLine):
             print(f"{file} is there already: its responses are labelled; remove it to sample others")
             return str(file)
         super().instantiate_classes()
+        data: Any = self.datamodule
+        data.setup("predict")
+        data.records["train"] = withhold(data.records["train"], self.config.withheld)
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
         return str(file) if self.trainer.is_global_zero else None
 
@@ -148,6 +162,7 @@ def annotate(
     known = len(questions) - len(compared)
     labelled, aside = with_labels(rows, questions[:known], found[:known])
     after = verifier.metrics() | (_paid(annotator) if asks else {})
+    withheld = sum(MARK in item.sample.id for item in judged)
     output = Path(output)
     write_completions(output, labelled)
     facts = Facts(
@@ -158,7 +173,7 @@ def annotate(
         aside=aside,
         agreement=compare(compared, found[known:]) if agreement else None,
         spent={name: value - before[name] for name, value in after.items()},
-        made=broken.counts,
+        made=Counter({SAMPLED_WITHOUT: withheld} if withheld else {}) + broken.counts,
     )
     written = output.with_suffix(".md")
     written.write_text(card(labelled, facts), encoding="utf-8")

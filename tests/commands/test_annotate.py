@@ -167,10 +167,12 @@ def test_without_a_file_responses_are_sampled_once(
     policy_args, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*policy_args("annotate")[1:], f"--output={tmp_path}/labels.parquet", "--seed_everything=5"]
-    command("annotate", words)
+    command("annotate", [*words, "--withheld=2"])
     sampled, labelled = (read_judged(tmp_path / name) for name in ("completions/predict.parquet", "labels.parquet"))
     assert [item.rollout for item in labelled] == [item.rollout for item in sampled]
     assert all(verdict.spans is not None for item in labelled for verdict in item.verdicts if verdict.met is not None)
+    assert len({item.sample.id for item in labelled if "/without/" in item.sample.id}) == 2
+    assert "| sampled from a prompt without one criterion | " in (tmp_path / "labels.md").read_text()
     assert "is there already" not in capsys.readouterr().out
     command("annotate", [*words, "--seed_everything=6"])
     assert "predict.parquet is there already: its responses are labelled; remove it" in capsys.readouterr().out
@@ -204,6 +206,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         ([], "give a FILE of responses; or, to sample them, a model"),
         ([str(responses(tmp_path / "r.jsonl")), "--output=labels.jsonl"], "--output must be a .parquet file"),
         ([str(tmp_path / "r.jsonl"), "--annotator.modle=m"], "did you mean"),
+        ([str(tmp_path / "r.jsonl"), "--withheld=1"], "--withheld is about prompts to sample from"),
+        ([str(tmp_path / "r.jsonl"), "--edits=-1"], "are numbers from 0 up"),
     ):
         with pytest.raises(UserError, match=reason):
             command("annotate", words)

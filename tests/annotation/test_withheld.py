@@ -1,0 +1,38 @@
+"""Prompts without one criterion, whose rubric keeps it."""
+
+import pytest
+
+from rtt_lightning.annotation.withheld import MARK, withhold, without
+from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.records import Record
+from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.types.errors import UserError
+
+RECORDS = [Record(sample) for sample in sample_prompts(12, seed=0, kinds=TRAIN_KINDS)]
+
+
+def test_the_text_leaves_one_criterion_out_and_the_rubric_keeps_all() -> None:
+    criteria = tuple(Criterion(text, "judge") for text in ("Be kind.", "Be brief.", "Rhyme."))
+    messages = ({"role": "system", "content": "s"}, {"role": "user", "content": "Write.\n- Be kind.\n- Be brief."})
+    found = without(RubricSample("p", messages, criteria, "Write."), 1)
+    assert found.messages == (messages[0], {"role": "user", "content": "Write. Be kind. Rhyme."})
+    assert (found.id, found.criteria, found.task) == ("p/without/2", criteria, "Write.")
+
+
+def test_so_many_prompts_are_changed_always_the_same_ones() -> None:
+    found = withhold(RECORDS, 5)
+    changed = [(old, new) for old, new in zip(RECORDS, found, strict=True) if old != new]
+    assert len(changed) == 5
+    assert found == withhold(RECORDS, 5)
+    for old, new in changed:
+        place = int(new.sample.id.rpartition(MARK)[2]) - 1
+        assert new.sample.criteria == old.sample.criteria
+        assert old.sample.text.replace(f" {old.sample.criteria[place].text}", "", 1) == new.sample.text
+
+
+def test_prompts_whose_task_is_not_apart_are_named() -> None:
+    plain = [
+        Record(RubricSample(f"{n}", ({"role": "user", "content": "x"},), RECORDS[0].sample.criteria)) for n in (1, 2)
+    ]
+    with pytest.raises(UserError, match=r"--withheld 3 .* and 2 of 4 say .* rows need the field `task`"):
+        withhold([*plain, *RECORDS[:2]], 3)
