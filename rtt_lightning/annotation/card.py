@@ -23,8 +23,6 @@ class Facts:
 
     Attributes:
         source: The file that was labelled.
-        file: The file of labels.
-        digest: SHA-256 of the latter.
         annotator: Name of the model, and version of its template; empty if nothing was asked.
         aside: Criteria without a label.
         agreement: With rules; none if it was not asked for.
@@ -33,8 +31,6 @@ class Facts:
     """
 
     source: str
-    file: str
-    digest: str
     annotator: str = ""
     aside: Sequence[SetAside] = ()
     agreement: SpanAgreement | None = None
@@ -42,8 +38,15 @@ class Facts:
     made: Mapping[str, int] = field(default_factory=dict)
 
 
-def card(judged: Sequence[JudgedRollout], facts: Facts) -> str:
-    """The card, as Markdown. Texts of data and models stand in it as code."""
+def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) -> str:
+    """The card, as Markdown. Texts of data and models stand in it as code.
+
+    Args:
+        judged: The responses with their labels.
+        file: Name of the file that holds them.
+        digest: SHA-256 of that file.
+        facts: What else there is to say.
+    """
     pairs = [(verdict, item.rollout.answer) for item in judged for verdict in item.verdicts if item.rollout.answer]
     known = [
         (verdict, characters(spans))
@@ -51,10 +54,10 @@ def card(judged: Sequence[JudgedRollout], facts: Facts) -> str:
         if verdict.met is not None and (spans := verdict.relevant(len(answer))) is not None
     ]
     parts = [
-        f"# Labels: {facts.file}",
+        f"# Labels: {file}",
         f"{len(known)} (criterion, response) pairs with labels, of {len(judged)} responses to "
         f"{len({item.sample.id for item in judged})} prompts, made from `{facts.source}`.",
-        f"SHA-256 of the file: `{facts.digest}`",
+        f"SHA-256 of the file: `{digest}`",
         "## Who labelled",
         _table(("labelled by", "pairs"), Counter(labelled_by(verdict) for verdict, _ in known).most_common()),
         *([f"The annotator is {_code(facts.annotator)} (model, version of the prompt)."] if facts.annotator else []),

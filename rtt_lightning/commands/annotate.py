@@ -161,24 +161,28 @@ def annotate(
     found = ask(annotator, questions)
     known = len(questions) - len(compared)
     labelled, aside = with_labels(rows, questions[:known], found[:known])
-    after = verifier.metrics() | (_paid(annotator) if asks else {})
+    spent = verifier.metrics() | (_paid(annotator) if asks else {})
     withheld = sum(MARK in item.sample.id for item in judged)
-    output = Path(output)
-    write_completions(output, labelled)
     facts = Facts(
         source=source,
-        file=output.name,
-        digest=hashlib.sha256(output.read_bytes()).hexdigest(),
         annotator=f"{annotator.asker.model}, {annotator.template.version}" if asks else "",
         aside=aside,
         agreement=compare(compared, found[known:]) if agreement else None,
-        spent={name: value - before[name] for name, value in after.items()},
+        spent={name: value - before[name] for name, value in spent.items()},
         made=Counter({SAMPLED_WITHOUT: withheld} if withheld else {}) + broken.counts,
     )
-    written = output.with_suffix(".md")
-    written.write_text(card(labelled, facts), encoding="utf-8")
-    print(f"labels: {output}; {len(aside)} criteria set aside; card: {written}")
+    _write(labelled, Path(output), facts)
     return labelled
+
+
+def _write(labelled: Sequence[JudgedRollout], output: Path, facts: Facts) -> None:
+    """Labels and their card, each whole or not at all."""
+    write_completions(output, labelled)
+    written, partial = output.with_suffix(".md"), output.with_suffix(".partial")
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
+    partial.write_text(card(labelled, output.name, digest, facts), encoding="utf-8")
+    partial.replace(written)
+    print(f"labels: {output}; {len(facts.aside)} criteria set aside; card: {written}")
 
 
 def _read(file: str, data: RubricDataModule, rollout: RolloutCallback) -> list[JudgedRollout]:
@@ -211,10 +215,8 @@ def _refuse_unanswerable(
     every = [item.sample for item in judged] if edits else open_  # all criteria of an edited response are decided again
     problems = sorted({problem for sample in every for problem in verifier.problems(sample)})
     spanless = any(not verifier.gives_spans(criterion) for sample in open_ for criterion in sample.criteria)
-    given = any(
-        item.sample.criteria[place].checker in (JUDGE, CODE) for _, item, places in to_label(judged) for place in places
-    )
-    if spanless or given:
+    given = [criterion for question in to_label(judged) for criterion in question.part[0].criteria]
+    if edits or spanless or any(criterion.checker in (JUDGE, CODE) for criterion in given):
         problems += annotator.problems()
     if problems:
         raise UserError("; ".join(problems))

@@ -19,14 +19,12 @@ def test_it_counts_what_there_is_and_what_is_missing() -> None:
     agreement.add(10, Label("local", "positive", ((0, 3),)), Label("local", "negative", ((2, 4),)))
     facts = Facts(
         "in.jsonl",
-        "labels.parquet",
-        "abc",
         "m, 123",
         [SetAside("not there", "a"), SetAside("not there", "b")],
         agreement,
         {"annotator_calls": 12.0, "annotator_money": 0.25},
     )
-    lines = card(judged, facts).splitlines()
+    lines = card(judged, "labels.parquet", "abc", facts).splitlines()
     assert lines[:3] == ["# Labels: labels.parquet", "", lines[2]]
     assert lines[2] == ("5 (criterion, response) pairs with labels, of 5 responses to 2 prompts, made from `in.jsonl`.")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
@@ -59,7 +57,7 @@ def test_it_counts_what_there_is_and_what_is_missing() -> None:
 
 
 def test_without_an_annotator_it_says_less() -> None:
-    said = card([item("tea", (RULE, Verdict(True, "", ((0, 3),))))], Facts("a", "b", "c"))
+    said = card([item("tea", (RULE, Verdict(True, "", ((0, 3),))))], "b", "c", Facts("a"))
     assert "None: every criterion has one." in said
     assert "Nothing was asked of a paid model." in said
     assert "annotator" not in said

@@ -85,7 +85,7 @@ class LLMJudge(Verifier):
         self._evidence, self._schema = evidence, SCHEMA_WITH_EVIDENCE if evidence else SCHEMA
         self._asker = Asker(
             JUDGE,
-            "resume with --ckpt_path",
+            "run again; a run with checkpoints can resume with --ckpt_path",
             model=model,
             url=url,
             key_variable=key_variable,

@@ -184,7 +184,8 @@ def test_failures_in_a_row_end_the_run_and_keep_what_was_decided(tmp_path: Path)
     with (
         judge_server(dies_after=10) as url,
         pytest.raises(
-            OutsideFailure, match=r"failed 3 times in a row, last: no connection.*then resume with --ckpt_path"
+            OutsideFailure,
+            match=r"failed 3 times in a row, last: no connection.*then run again; .* resume with --ckpt_path",
         ),
     ):
         judge(url, **options).verify_all(pairs)
