@@ -14,7 +14,7 @@ from rtt_lightning.verifiers.judge.evidence import characters
 
 SHOWN = 160
 """Characters of a reason."""
-COLUMNS = ("scope", "polarity", "verdict", "pairs", "without a character", "characters, median", "characters, most")
+COLUMNS = ("scope", "polarity", "verdict", "pairs", "without a character", "characters, median of the others", "most")
 
 
 @dataclass(frozen=True)

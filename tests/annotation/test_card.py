@@ -32,7 +32,7 @@ def test_it_counts_what_there_is_and_what_is_missing() -> None:
         ["---", "---"],
         ["rule", "3"],
         ["annotator", "2"],
-        ["scope", "polarity", "verdict", "pairs", "without a character", "characters, median", "characters, most"],
+        ["scope", "polarity", "verdict", "pairs", "without a character", "characters, median of the others", "most"],
         ["---"] * 7,
         ["global", "positive", "met", "1", "0", "3", "3"],
         ["local", "positive", "met", "2", "0", "4.5", "6"],
