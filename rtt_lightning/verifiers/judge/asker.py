@@ -65,11 +65,9 @@ class Asker:
                 "max_completion_tokens and failures_in_a_row must be at least 1, "
                 f"got {max_completion_tokens} and {failures_in_a_row}"
             )
-        self.model, self.options = (
-            model,
-            request_settings(max_completion_tokens, temperature, structured, options or {}),
-        )
-        """Name of the model, and fields of its requests: what answers depend on, besides the question."""
+        self.model = model
+        self.options = request_settings(max_completion_tokens, temperature, structured, options or {})
+        """Fields of requests besides the question."""
         self._reply = max(
             (self.options[name] for name in LENGTHS if name in self.options), default=max_completion_tokens
         )

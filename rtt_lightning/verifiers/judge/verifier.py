@@ -114,7 +114,8 @@ class LLMJudge(Verifier):
 
     def _verdict(self, votes: "Sequence[Opinion | str]", answer: str) -> Verdict:
         verdict = majority(votes)
-        return with_evidence(verdict, votes, answer) if self._evidence else verdict
+        whole = len(answer) <= self._longest  # of a part of it, the words that decide are not known
+        return with_evidence(verdict, votes, answer) if self._evidence and whole else verdict
 
     async def _opinions(self, case: "_Case") -> "list[Opinion | str]":
         """One per criterion, stored or new."""

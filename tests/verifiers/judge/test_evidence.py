@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rtt_lightning.relevance import RuleSpans
-from rtt_lightning.types import MISQUOTED, Criterion, JudgedRollout, Rollout, RubricSample, Verdict
+from rtt_lightning.types import MISQUOTED, SHORTENED, Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 from rtt_lightning.verifiers.judge.evidence import Evidence, Misquoted, locate, merged
 from rtt_lightning.verifiers.judge.replies import Opinion, read_reply
 from rtt_lightning.verifiers.judge.votes import with_evidence
@@ -143,6 +143,12 @@ def test_words_that_the_response_does_not_have_leave_the_verdict_without_spans()
         [[tea, milk]] = judge(url, evidence=True).verify_all([(RUBRIC, "Tea.")])
     assert (tea.met, tea.spans, tea.flags, tea.spans_by) == (True, None, (MISQUOTED,), "")
     assert (milk.met, milk.spans, milk.flags) == (True, (), ())
+
+
+def test_a_response_that_was_not_shown_whole_has_no_spans() -> None:
+    with judge_server() as url:
+        [[tea, _]] = judge(url, evidence=True, max_characters=40).verify_all([(RUBRIC, "Tea " * 11)])
+    assert (tea.met, tea.spans, tea.flags) == (True, None, (SHORTENED,))
 
 
 def test_of_several_votes_the_first_that_quotes_rightly_gives_the_spans() -> None:
