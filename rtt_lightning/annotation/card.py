@@ -12,6 +12,7 @@ from rtt_lightning.runtime.terminal import three_decimals
 from rtt_lightning.types import JudgedRollout, Verdict
 from rtt_lightning.verifiers.judge.evidence import characters
 
+MET = {True: "met", False: "not met", None: "unknown"}
 SHOWN = 160
 """Characters of a reason."""
 COLUMNS = ("scope", "polarity", "verdict", "pairs", "without a character", "characters, median of the others", "most")
@@ -51,7 +52,7 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
     known = [
         (verdict, characters(spans))
         for verdict, answer in pairs
-        if verdict.met is not None and (spans := verdict.relevant(len(answer))) is not None
+        if not _open(verdict) and (spans := verdict.relevant(len(answer))) is not None
     ]
     parts = [
         f"# Labels: {file}",
@@ -66,7 +67,7 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
         "A global criterion is decided by all characters of the response; a local one by those that give what it asks "
         "for or violate what it forbids; by none where an absence decides.",
         "## Without a label",
-        _without([verdict for verdict, _ in pairs if verdict.met is None], facts.aside),
+        _without([verdict for verdict, _ in pairs if _open(verdict)], facts.aside),
         *(_agreement(facts.agreement) if facts.agreement else []),
         *(["## Responses made", _table(("made", "responses"), facts.made.items())] if facts.made else []),
         "## Cost of this run",
@@ -77,6 +78,11 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
     return "\n\n".join(parts) + "\n"
 
 
+def _open(verdict: Verdict) -> bool:
+    """Whether there is neither a verdict nor a label, see `rtt_lightning.datamodules.views.labelled_pairs`."""
+    return verdict.met is None and verdict.spans is None
+
+
 def _kinds(known: Sequence[tuple[Verdict, int]]) -> list[tuple[object, ...]]:
     """A row per scope, polarity and verdict.
 
@@ -85,7 +91,7 @@ def _kinds(known: Sequence[tuple[Verdict, int]]) -> list[tuple[object, ...]]:
     """
     kinds: dict[tuple[str, str, str], list[int]] = {}
     for verdict, size in known:
-        kinds.setdefault((verdict.scope, verdict.polarity, "met" if verdict.met else "not met"), []).append(size)
+        kinds.setdefault((verdict.scope, verdict.polarity, MET[verdict.met]), []).append(size)
     rows: list[tuple[object, ...]] = []
     for kind, sizes in sorted(kinds.items()):
         some = [size for size in sizes if size]

@@ -41,11 +41,14 @@ class Question(NamedTuple):
 
 
 def to_decide(judged: Iterable[JudgedRollout]) -> list[Question]:
-    """What the verifier should be asked: undecided criteria, and those of rules without spans, which cost nothing."""
+    """What the verifier should be asked: undecided criteria, but not those with spans, which are labels already; and
+    criteria of rules without spans, which cost nothing.
+    """
     found = []
     for index, item in enumerate(judged):
         ruled = [place for place in unknown(item) if item.sample.criteria[place].checker not in (JUDGE, CODE)]
-        places = [place for place, verdict in enumerate(item.verdicts) if verdict.met is None or place in ruled]
+        left = [place for place, verdict in enumerate(item.verdicts) if verdict.met is None and verdict.spans is None]
+        places = sorted(left + ruled)
         found.append(Question(index, item, places))
     return [question for question in found if question.places]
 
@@ -62,7 +65,9 @@ def decide(verifier: Verifier, judged: Sequence[JudgedRollout]) -> list[JudgedRo
             if old.met is None:
                 row[place] = new
             elif old.met == new.met and new.spans is not None:
-                row[place] = replace(old, spans=new.spans, scope=new.scope, polarity=new.polarity)
+                row[place] = replace(
+                    new, reason=old.reason, flags=old.flags, value=old.value, confidence=old.confidence
+                )
     return _with_verdicts(judged, verdicts)
 
 

@@ -151,7 +151,7 @@ class Verdict:
         polarity: Of the criterion.
         value: Degree to which the criterion is met, in [0, 1]; ``None`` for no degrees: 1 or 0.
         confidence: In the verdict, in [0, 1].
-        spans_by: Who gave the spans, ``judge`` or ``annotator``; empty for the checker that gave the verdict.
+        spans_by: Who gave the spans, such as ``judge`` or ``annotator``; empty for the checker that gave the verdict.
         span_relevance: How much each span counts, in [0, 1]; empty: all 1.
     """
 

@@ -68,6 +68,11 @@ def test_what_is_undecided_is_decided_and_given_verdicts_stay() -> None:
     ]
 
 
+def test_labels_without_a_verdict_stay() -> None:
+    one = item("I like tea.", (RULE, Verdict(None, "", ((0, 1),), spans_by="labels")))
+    assert to_decide([one]) == to_label([one]) == []
+
+
 def test_a_global_verdict_without_spans_is_known() -> None:
     assert to_label([item("Tea.", (JUDGED, Verdict(True, "", scope="global")))]) == []
 
