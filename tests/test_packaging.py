@@ -20,7 +20,12 @@ VERSION = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.!+-]*")
 GENERATED = {"build", "dist", "models", "runs", "rtt_lightning.egg-info"}
 LONGEST_SECONDS = 300
 PAGE = {f"rtt_lightning/reports/explanation.{kind}" for kind in ("html", "css", "js")}
-PROMPTS = ("verifiers/judge/template.txt", "verifiers/judge/evidence.txt", "annotation/template.txt")
+PROMPTS = (
+    "verifiers/judge/template.txt",
+    "verifiers/judge/evidence.txt",
+    "annotation/template.txt",
+    "annotation/edit.txt",
+)
 DATA = {f"rtt_lightning/{name}" for name in ("py.typed", *PROMPTS)} | PAGE
 
 

@@ -5,17 +5,15 @@ negatives. A model proposes edits; only those that the verifier confirms are kep
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from anyio.from_thread import start_blocking_portal
-
 from rtt_lightning.annotation.annotator import LLMAnnotator
 from rtt_lightning.annotation.labels import SetAside
-from rtt_lightning.annotation.pipeline import Question, refuse_unanswered
-from rtt_lightning.runtime.terminal import announced
+from rtt_lightning.annotation.pipeline import Question, concurrently, refuse_unanswered
 from rtt_lightning.types import JudgedRollout, Rollout, RubricSample
 from rtt_lightning.verifiers.base import Verifier
 from rtt_lightning.verifiers.judge.cost import conversation_of
@@ -138,12 +136,12 @@ def break_some(annotator: LLMAnnotator, verifier: Verifier, questions: Sequence[
     Raises:
         OutsideFailure: As `rtt_lightning.annotation.pipeline.ask`.
     """
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(annotator.session()):
-        pending = [portal.start_task_soon(propose, annotator, question) for question in questions]
-        proposed = [future.result() for future in announced(pending, len(pending), "responses edited")]
+    calls = [partial(propose, annotator, question) for question in questions]
+    proposed = concurrently(annotator.session(), calls, "responses edited")
     refuse_unanswered(proposed)
     made = [(question, text) for question, text in zip(questions, proposed, strict=True) if isinstance(text, str)]
-    verdicts = verifier.verify_all([(question.item.sample, text) for question, text in made])
+    checks = [partial(verifier.verify, question.item.sample, text) for question, text in made]
+    verdicts = concurrently(verifier.session(), checks, "edits judged")
     counts = Counter(f"dropped: {each.kind}" for each in proposed if isinstance(each, SetAside))
     found = []
     for (question, text), new in zip(made, verdicts, strict=True):

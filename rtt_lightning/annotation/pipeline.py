@@ -1,8 +1,10 @@
 """The stages of labelling: undecided criteria get verdicts, and those whose characters nobody knows get labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from anyio.from_thread import start_blocking_portal
 
@@ -11,6 +13,8 @@ from rtt_lightning.annotation.labels import Decided, Label, SetAside, unknown
 from rtt_lightning.runtime.terminal import announced
 from rtt_lightning.types import JudgedRollout, OutsideFailure, RubricSample, Verdict
 from rtt_lightning.verifiers.base import CODE, JUDGE, Verifier
+
+Answer = TypeVar("Answer")
 
 
 class Question(NamedTuple):
@@ -57,7 +61,8 @@ def decide(verifier: Verifier, judged: Sequence[JudgedRollout]) -> list[JudgedRo
     """The same responses with verdicts on what was undecided. Given ones stay; a rule that agrees adds its spans."""
     verdicts = [list(item.verdicts) for item in judged]
     questions = to_decide(judged)
-    answers = verifier.verify_all([question.part for question in questions])
+    calls = [partial(verifier.verify, *question.part) for question in questions]
+    answers = concurrently(verifier.session(), calls, "responses judged")
     for question, answered in zip(questions, answers, strict=True):
         row = verdicts[question.row]
         for place, new in zip(question.places, answered, strict=True):
@@ -71,26 +76,31 @@ def decide(verifier: Verifier, judged: Sequence[JudgedRollout]) -> list[JudgedRo
     return _with_verdicts(judged, verdicts)
 
 
+def concurrently(
+    session: AbstractAsyncContextManager[None], calls: Sequence[Callable[[], Awaitable[Answer]]], what: str
+) -> list[Answer]:
+    """What calls return, all made within a session; a line per minute says how many of what are done."""
+    if not calls:
+        return []
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(session):
+        pending = [portal.start_task_soon(call) for call in calls]
+        return [future.result() for future in announced(pending, len(pending), what)]
+
+
 def to_label(judged: Iterable[JudgedRollout]) -> list[Question]:
     """What an annotator should be asked."""
     return [Question(index, item, places) for index, item in enumerate(judged) if (places := unknown(item))]
 
 
 def ask(annotator: LLMAnnotator, questions: Sequence[Question]) -> list[list[Label | SetAside]]:
-    """Labels, concurrently; a line per minute says how far it is.
+    """Labels, concurrently.
 
     Raises:
         OutsideFailure: If the server is down or the budget spent; and at the end, if it left calls without an answer.
             What was answered is kept in the annotator's file.
     """
-    if not questions:
-        return []
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(annotator.session()):
-        pending = [
-            portal.start_task_soon(annotator.label, each.item.sample, each.item.rollout.answer, each.decided)
-            for each in questions
-        ]
-        found = [future.result() for future in announced(pending, len(pending), "responses labelled")]
+    calls = [partial(annotator.label, each.item.sample, each.item.rollout.answer, each.decided) for each in questions]
+    found = concurrently(annotator.session(), calls, "responses labelled")
     refuse_unanswered([label for labels in found for label in labels])
     return found
 

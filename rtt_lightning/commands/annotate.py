@@ -22,7 +22,7 @@ from rtt_lightning.commands.given import DEFAULT_MODEL
 from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
 from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.runtime.lazy import lazy_instance
-from rtt_lightning.types import JudgedRollout, Verdict
+from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import CODE, JUDGE, Verifier
 from rtt_lightning.verifiers.forecast import of_answers
@@ -82,34 +82,47 @@ class AnnotateCommandLine(RTTCommandLine):
             )
         if min(config.agreement, config.edits, config.withheld) < 0:
             raise UserError("--agreement, --edits and --withheld are numbers from 0 up")
-        file = config.file or self._sampled()
-        with mistakes_named():
-            names = {name: config[name] for name in ("data", "rollout", "annotator")}
-            parts: Any = self.parser.instantiate_classes(Namespace(**names))
-        if file is None:  # another process than the first, which sampled its share
-            return
-        judged = _read(file, parts.data, parts.rollout)
-        verifier = parts.rollout.collector.verifier
-        annotate(judged, verifier, parts.annotator, config.output, file, config.agreement, config.edits)
+        file = config.file or self._sampled_before()
+        if file:
+            with mistakes_named():
+                names = {name: config[name] for name in ("data", "rollout", "annotator")}
+                parts: Any = self.parser.instantiate_classes(Namespace(**names))
+        else:
+            super().instantiate_classes()
+            parts, file = self.config_init, self._sample()
+        if file:
+            judged, verifier = _read(file, parts.data, parts.rollout), parts.rollout.collector.verifier
+            annotate(judged, verifier, parts.annotator, config.output, file, config.agreement, config.edits)
 
-    def _sampled(self) -> str | None:
-        """The file of sampled responses; nothing on other processes than the first."""
+    def _sampled_before(self) -> str | None:
+        """The file of responses that were sampled before, if any."""
+        file = self._samples()
+        if not file.is_file():
+            return None
+        print(f"{file} is there already: its responses are labelled; remove it to sample others")
+        return str(file)
+
+    def _sample(self) -> str | None:
+        """Sample responses as `rtt predict` does; their file, or nothing on other processes than the first."""
+        data: Any = self.datamodule
+        parts: Any = self.config_init
+        data.setup("predict")
+        data.records["train"] = withhold(data.records["train"], self.config.withheld)
+        spanless = _spanless(data.samples(), parts.rollout.collector.verifier)
+        if (spanless or self.config.edits) and (problems := parts.annotator.problems()):
+            raise UserError("; ".join(problems))  # before anything is sampled
+        self.trainer.predict(self.model, datamodule=data, return_predictions=False)
+        return str(self._samples()) if self.trainer.is_global_zero else None
+
+    def _samples(self) -> Path:
+        """Where the rollout callback writes what is sampled."""
         folder = self.config.rollout.output
         if self.config.model.init_args.model == NO_MODEL or folder is None:
             raise UserError(
                 "give a FILE of responses; or, to sample them, a model (--config POLICY.yaml) and rollout.output; see "
                 "`rtt annotate --help`"
             )
-        file = Path(folder) / "predict.parquet"
-        if file.is_file():
-            print(f"{file} is there already: its responses are labelled; remove it to sample others")
-            return str(file)
-        super().instantiate_classes()
-        data: Any = self.datamodule
-        data.setup("predict")
-        data.records["train"] = withhold(data.records["train"], self.config.withheld)
-        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
-        return str(file) if self.trainer.is_global_zero else None
+        return Path(folder) / "predict.parquet"
 
 
 def command(name: str, args: Sequence[str]) -> None:
@@ -214,12 +227,16 @@ def _refuse_unanswerable(
     open_ = [question.part[0] for question in to_decide(judged)]
     every = [item.sample for item in judged] if edits else open_  # all criteria of an edited response are decided again
     problems = sorted({problem for sample in every for problem in verifier.problems(sample)})
-    spanless = any(not verifier.gives_spans(criterion) for sample in open_ for criterion in sample.criteria)
     given = [criterion for question in to_label(judged) for criterion in question.part[0].criteria]
-    if edits or spanless or any(criterion.checker in (JUDGE, CODE) for criterion in given):
+    if edits or _spanless(open_, verifier) or any(criterion.checker in (JUDGE, CODE) for criterion in given):
         problems += annotator.problems()
     if problems:
         raise UserError("; ".join(problems))
+
+
+def _spanless(samples: Sequence[RubricSample], verifier: Verifier) -> bool:
+    """Whether verdicts on some criteria cannot say which characters decided."""
+    return not all(verifier.gives_spans(criterion) for sample in samples for criterion in sample.criteria)
 
 
 def _paid(annotator: LLMAnnotator) -> dict[str, float]:

@@ -167,6 +167,9 @@ def test_without_a_file_responses_are_sampled_once(
     policy_args, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*policy_args("annotate")[1:], f"--output={tmp_path}/labels.parquet", "--seed_everything=5"]
+    with pytest.raises(UserError, match="there is no annotator"):  # which edits need
+        command("annotate", [*words, "--edits=1"])
+    assert not (tmp_path / "completions").exists()
     command("annotate", [*words, "--withheld=2"])
     sampled, labelled = (read_judged(tmp_path / name) for name in ("completions/predict.parquet", "labels.parquet"))
     assert [item.rollout for item in labelled] == [item.rollout for item in sampled]
