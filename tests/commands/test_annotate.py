@@ -14,8 +14,9 @@ from rtt_lightning.cli import answer, run
 from rtt_lightning.commands.annotate import annotate, command
 from rtt_lightning.datamodules.records import read_judged, read_records
 from rtt_lightning.datamodules.views import labelled_pairs
-from rtt_lightning.types import OutsideFailure
+from rtt_lightning.types import JudgedRollout, OutsideFailure
 from rtt_lightning.types.errors import UserError
+from rtt_lightning.verifiers.judge import Budget, Limits
 from rtt_lightning.verifiers.rules import RuleVerifier
 from tests.annotation.test_annotator import annotator
 from tests.verifiers.judge.server import judge_server, seen
@@ -41,6 +42,13 @@ def responses(path: Path, count: int = 1, *criteria: dict[str, Any]) -> Path:
 def flags(url: str, folder: Path, *more: str, **settings: Any) -> list[str]:
     given = {"model": "m", "url": url, "file": str(folder / "annotator.sqlite")} | settings
     return [f"--annotator={json.dumps(given)}", f"--output={folder}/labels.parquet", *more]
+
+
+def label(source: Path, folder: Path, url: str, **settings: Any) -> list[JudgedRollout]:
+    """The same as the command does, without reading a configuration."""
+    edits = settings.pop("edits", 0)
+    one = annotator(url, **({"file": str(folder / "annotator.sqlite")} | settings))
+    return annotate(read_responses(source), RuleVerifier(workers=0), one, folder / "labels.parquet", edits=edits)
 
 
 def pairs(file: Path) -> dict[str, list[str]]:
@@ -95,26 +103,27 @@ def test_a_run_that_ended_in_the_middle_goes_on_and_asks_nothing_twice(
     with judge_server() as url:
         command("annotate", [str(file), *flags(url, tmp_path)])
         assert seen(url).calls == 6
-        command("annotate", [str(file), *flags(url, tmp_path)])
+        label(file, tmp_path, url)
         assert seen(url).calls == 6
     assert len(labelled_pairs(read_records(tmp_path / "labels.parquet"))) == 40
 
 
 def test_a_budget_ends_it_and_more_of_it_goes_on(tmp_path: Path) -> None:
     """A call is charged with 110 tokens, and reserved with a token per byte, 100 for a chat template and its reply."""
-    settings = {"limits": {"concurrency": 1}, "max_completion_tokens": 500}
+    settings: dict[str, Any] = {"limits": Limits(concurrency=1), "max_completion_tokens": 500}
     file = responses(tmp_path / "responses.jsonl", 6)
     with judge_server() as url:
-        command("annotate", [str(responses(tmp_path / "one.jsonl")), *flags(url, tmp_path, **settings, file=None)])
+        label(responses(tmp_path / "one.jsonl"), tmp_path, url, **settings, file=None)
+        (tmp_path / "labels.parquet").unlink()
         size = sum(len(message["content"].encode()) for message in seen(url).bodies[0]["messages"])
-        few = settings | {"budget": {"tokens": size + 100 + 500 + 2 * 110}}
         with (
             pytest.warns(UserWarning, match=r"annotator m: .* more than budget.tokens"),
             pytest.raises(OutsideFailure, match=r"the annotator's budget does not cover another .* raise the budget"),
         ):
-            command("annotate", [str(file), *flags(url, tmp_path, **few)])
+            label(file, tmp_path, url, **settings, budget=Budget(tokens=size + 100 + 500 + 2 * 110))
         assert seen(url).calls == 1 + 3
-        command("annotate", [str(file), *flags(url, tmp_path, **settings)])
+        assert not (tmp_path / "labels.parquet").exists()
+        label(file, tmp_path, url, **settings)
         assert seen(url).calls == 1 + 6
 
 
@@ -123,7 +132,7 @@ def test_edited_responses_are_labelled_like_the_others(tmp_path: Path, capsys: p
     file = tmp_path / "responses.jsonl"
     file.write_text(json.dumps({"prompt": "Write.", "criteria": [rule], "response": "A tea."}))
     with judge_server() as url:
-        command("annotate", [str(file), *flags(url, tmp_path, "--edits=5")])
+        label(file, tmp_path, url, edits=5)
         assert seen(url).calls == 1
     first, second = read_judged(tmp_path / "labels.parquet")
     assert (first.rollout.answer, second.rollout.answer) == ("A tea.", "A X.")
@@ -134,9 +143,8 @@ def test_edited_responses_are_labelled_like_the_others(tmp_path: Path, capsys: p
 
 
 def test_what_has_no_label_is_counted_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = responses(tmp_path / "responses.jsonl")
     with judge_server(misquotes=("milk",)) as url:
-        command("annotate", [str(file), *flags(url, tmp_path)])
+        label(responses(tmp_path / "responses.jsonl"), tmp_path, url)
     assert "Mention milk." not in pairs(tmp_path / "labels.parquet")
     assert "1 criteria set aside" in capsys.readouterr().out
     said = (tmp_path / "labels.md").read_text()
