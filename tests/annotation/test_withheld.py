@@ -15,8 +15,22 @@ def test_the_text_leaves_one_criterion_out_and_the_rubric_keeps_all() -> None:
     criteria = tuple(Criterion(text, "judge") for text in ("Be kind.", "Be brief.", "Rhyme."))
     messages = ({"role": "system", "content": "s"}, {"role": "user", "content": "Write.\n- Be kind.\n- Be brief."})
     found = without(RubricSample("p", messages, criteria, "Write."), 1)
-    assert found.messages == (messages[0], {"role": "user", "content": "Write. Be kind. Rhyme."})
+    assert found.messages == (messages[0], {"role": "user", "content": "Write. Be kind."})  # "Rhyme." was not asked for
     assert (found.id, found.criteria, found.task) == ("p/without/2", criteria, "Write.")
+
+
+def test_criteria_in_other_words_are_all_asked_for() -> None:
+    criteria = tuple(Criterion(text, "judge") for text in ("Be kind.", "Be brief.", "Rhyme."))
+    found = without(RubricSample("p", ({"role": "user", "content": "A kind, short rhyme."},), criteria, "Write."), 0)
+    assert found.text == "Write. Be brief. Rhyme."
+
+
+def test_what_was_never_asked_for_stays_so() -> None:
+    records = [Record(sample) for sample in sample_prompts(12, seed=0, kinds=TRAIN_KINDS, withheld=3)]
+    for old, new in zip(records, withhold(records, 12), strict=True):
+        place = int(new.sample.id.rpartition(MARK)[2]) - 1
+        assert place < len(old.sample.criteria) - 3
+        assert old.sample.text.replace(f" {old.sample.criteria[place].text}", "", 1) == new.sample.text
 
 
 def test_so_many_prompts_are_changed_always_the_same_ones() -> None:
