@@ -1,12 +1,13 @@
 """Capitals for a body whose tokenizer drops them (an *uncased* one): as token types beside the ids.
 
 Some criteria are about nothing else. Type 0 stays that of small letters, digits and marks, so that such text is read as
-in pretraining; the two new types start like it.
+in pretraining. The two new types start close to it, apart enough for layers to tell them.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from rtt_lightning.types import Span
@@ -14,6 +15,8 @@ from rtt_lightning.types import Span
 FIRST_TYPE = "first_type_of_capitals"
 """In the configuration of a body: the token type of words with some capitals; that of words in capitals is next."""
 KINDS = 2
+START = 0.02
+"""Standard deviation of what the new types have beside type 0: that of a new embedding."""
 
 
 def capitals(word: str) -> int:
@@ -45,7 +48,8 @@ def add_types(body: Any) -> None:
     old = owner.token_type_embeddings
     new = nn.Embedding(old.num_embeddings + KINDS, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
     new.weight.data[: old.num_embeddings] = old.weight.data
-    new.weight.data[old.num_embeddings :] = old.weight.data[0]
+    apart = torch.randn(KINDS, old.embedding_dim, generator=torch.Generator().manual_seed(0)) * START
+    new.weight.data[old.num_embeddings :] = old.weight.data[0] + apart.to(old.weight)
     setattr(body.config, FIRST_TYPE, old.num_embeddings)
     body.config.type_vocab_size = new.num_embeddings
     owner.token_type_embeddings = new
