@@ -58,10 +58,38 @@ def difference_with_interval(counts: np.ndarray, seed: int = 0) -> tuple[float, 
     prompts, total = counts.shape[-1], counts.sum(-1)
     if (total[:, 0] == 0).all() or (total[:, 0] == total[:, 1]).all():
         return 0.0, -exact_reach(prompts), exact_reach(prompts)
-    draws = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
-    drawn = np.concatenate([total[None], np.einsum("rp,wcp->rwc", draws, counts)])
+    drawn = np.einsum("rp,wcp->rwc", resamples(prompts, seed), counts)
     with np.errstate(invalid="ignore"):
         shares = drawn[..., 0] / drawn[..., 1]
     found, *differences = shares[:, 1] - shares[:, 0]
     low, high = np.nanpercentile(differences, [2.5, 97.5])
     return float(found), float(low), float(high)
+
+
+def resamples(prompts: int, seed: int = 0) -> np.ndarray:
+    """``[1 + RESAMPLES prompt]``: how often each prompt counts; once in the first row, the sample itself, and in the
+    others as often as it is drawn with replacement.
+    """
+    draws = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=RESAMPLES)
+    return np.concatenate([np.ones((1, prompts), draws.dtype), draws])
+
+
+def bootstrap_interval(values: np.ndarray, prompts: int, lowest: float = 0.0) -> dict[str, float]:
+    """A statistic of `resamples` with its 95 % interval by bootstrap over prompts.
+
+    Args:
+        values: ``[1 + resample]``, that of the sample first; NaN where a resample lacks what it is about.
+        prompts: Number of prompts that have a part in it.
+        lowest: Of its values, the highest being 1. At 0 and at the ends there may be no spread; the interval is then
+            the exact one for as many trials, as in `ratio_with_interval`.
+
+    Returns:
+        ``mean``, ``low`` and ``high``; without an interval for a single prompt.
+    """
+    mean = float(values[0])
+    if prompts < 2 or np.isnan(mean):
+        return {"mean": mean, "low": float("nan"), "high": float("nan")}
+    low, high = (float(bound) for bound in np.nanpercentile(values[1:], [2.5, 97.5]))
+    if low == high and mean in (lowest, 0, 1):
+        low, high = max(lowest, mean - exact_reach(prompts)), min(1.0, mean + exact_reach(prompts))
+    return {"mean": mean, "low": low, "high": high}

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from rtt_lightning.functional.intervals import difference_with_interval, ratio_with_interval
+from rtt_lightning.functional.intervals import (
+    bootstrap_interval,
+    difference_with_interval,
+    ratio_with_interval,
+    resamples,
+)
 
 
 def at_most(successes: int, n: int, share: float) -> float:
@@ -81,3 +86,22 @@ def test_prompts_without_trials_take_no_part_in_a_difference() -> None:
 def test_no_change_of_a_share_at_its_end_is_known_only_as_far_as_prompts_go(passed: int) -> None:
     reach = 1 - 0.025 ** (1 / 30)
     assert difference_with_interval(paired(*[(passed, 2, passed, 2)] * 30)) == pytest.approx((0, -reach, reach))
+
+
+def test_the_interval_by_bootstrap_is_that_of_a_mean() -> None:
+    values = np.array([1.0] * 30 + [0.0] * 70)
+    draws = resamples(100)
+    assert (draws.sum(1) == 100).all()
+    found = bootstrap_interval(draws @ values / 100, 100)
+    error = math.sqrt(0.3 * 0.7 / 100)
+    expected = {"mean": 0.3, "low": 0.3 - 1.96 * error, "high": 0.3 + 1.96 * error}
+    assert found == pytest.approx(expected, abs=0.015)
+
+
+def test_a_statistic_without_spread_is_known_only_as_far_as_prompts_go() -> None:
+    reach = 1 - 0.025 ** (1 / 30)
+    found = bootstrap_interval(np.ones(9), 30)
+    assert found == pytest.approx({"mean": 1, "low": 1 - reach, "high": 1})
+    assert bootstrap_interval(np.zeros(9), 30, lowest=-1)["low"] == pytest.approx(-reach)
+    assert math.isnan(bootstrap_interval(np.ones(9), 1)["low"])
+    assert math.isnan(bootstrap_interval(np.full(9, np.nan), 30)["mean"])
