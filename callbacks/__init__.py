@@ -10,9 +10,19 @@ if TYPE_CHECKING:
     from rtt_lightning.callbacks.guard import Guard
     from rtt_lightning.callbacks.idle import IdleWindows
     from rtt_lightning.callbacks.progress import Progress
+    from rtt_lightning.callbacks.quality import DiscriminatorQuality
     from rtt_lightning.callbacks.rollout import RolloutCallback
     from rtt_lightning.callbacks.watch import RewardWatch
 
-__all__ = ["Canary", "Checkpoints", "Guard", "IdleWindows", "Progress", "RewardWatch", "RolloutCallback"]
+__all__ = [
+    "Canary",
+    "Checkpoints",
+    "DiscriminatorQuality",
+    "Guard",
+    "IdleWindows",
+    "Progress",
+    "RewardWatch",
+    "RolloutCallback",
+]
 
 __getattr__, __dir__ = lazily(__name__)

@@ -16,7 +16,7 @@ from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.relevance import RelevanceSource, UniformRelevance
 from rtt_lightning.reports.completions import print_window, write_completions
 from rtt_lightning.reports.evaluation import report
-from rtt_lightning.reports.outputs import set_aside_later
+from rtt_lightning.reports.outputs import evaluation_name, set_aside_later
 from rtt_lightning.reports.phases import phase_metrics
 from rtt_lightning.reports.rollout_metrics import rollout_metrics
 from rtt_lightning.rollout.ahead import Ahead, staleness
@@ -216,9 +216,8 @@ class RolloutCallback(Callback):
         if trainer.is_global_zero:
             stage = trainer.state.fn or TrainerFn.VALIDATING
             step, name = trainer.global_step, "val" if stage == TrainerFn.FITTING else str(stage.value)
-            name += f"-{step:06d}" if step else ""  # evaluations of several checkpoints stay apart
             metrics = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-            report(everywhere, name, self._folder, metrics)
+            report(everywhere, evaluation_name(name, step), self._folder, metrics)
 
     on_test_start = on_predict_start = on_validation_start
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start

@@ -184,7 +184,15 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
         UserError: If there is none.
     """
     pairs = [
-        Pair(prompt_id=record.sample.id, criterion=criterion.text, response=answer, spans=spans)
+        Pair(
+            prompt_id=record.sample.id,
+            criterion=criterion.text,
+            response=answer,
+            spans=spans,
+            checker=criterion.checker,
+            scope=verdict.scope,
+            polarity=verdict.polarity,
+        )
         for record in records
         if record.judged and (answer := record.judged.rollout.answer)
         for criterion, verdict in record.judged.decisions

@@ -14,7 +14,7 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
     credit       an `Algorithm`: `GRPO`, `RTT`, `GDPO`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
-                 `IdleWindows`, `Progress`, `RewardWatch`
+                 `IdleWindows`, `Progress`, `RewardWatch`; `DiscriminatorQuality`
 
 All have the same names in YAML, as ``class_path: rtt_lightning.RTT``, and on the command line (`rtt --help`). Without
 a trainer, as in a notebook:
@@ -39,7 +39,16 @@ from rtt_lightning.names import lazily
 if TYPE_CHECKING:
     from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
     from rtt_lightning.annotation.annotator import LLMAnnotator
-    from rtt_lightning.callbacks import Canary, Checkpoints, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback
+    from rtt_lightning.callbacks import (
+        Canary,
+        Checkpoints,
+        DiscriminatorQuality,
+        Guard,
+        IdleWindows,
+        Progress,
+        RewardWatch,
+        RolloutCallback,
+    )
     from rtt_lightning.datamodules import (
         Adapter,
         ConstraintPrompts,
@@ -90,6 +99,7 @@ __all__ = [
     "Criterion",
     "DecisiveSpans",
     "DiscriminatorModule",
+    "DiscriminatorQuality",
     "DiscriminatorRelevance",
     "Experience",
     "Guard",

@@ -15,7 +15,7 @@ from rtt_lightning.types.errors import UserError
 COMMANDS = {
     "init": ("init", "write a small commented YAML to begin from: FILE"),
     "fit": ("run", "train a policy or a discriminator"),
-    "validate": ("run", "sample responses to validation prompts, and judge them"),
+    "validate": ("run", "sample and judge validation prompts; or measure a discriminator"),
     "test": ("run", "the same on test prompts"),
     "predict": ("run", "sample and judge responses to training prompts, and write them"),
     "score": ("score", "judge given responses, or saved ones again: FILE"),

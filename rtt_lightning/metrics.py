@@ -1,4 +1,4 @@
-"""Metrics over rubrics, as torchmetrics: exact over batches and processes.
+"""Metrics over rubrics and of relevance, as torchmetrics: exact over batches and processes.
 
 **Rubric-level accuracy**: share of criteria that are as desired. **Instruction-level accuracy**: share of responses
 with all criteria as desired, or bounds of it. IFEval calls these instruction-level and prompt-level.
@@ -7,10 +7,15 @@ with all criteria as desired, or bounds of it. IFEval calls these instruction-le
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.classification import BinaryAveragePrecision
 
 from rtt_lightning.functional.accuracy import accuracy_counts, accuracy_metrics
 from rtt_lightning.functional.losses import masked_sum
+from rtt_lightning.functional.quality import BINS, SUMS, quality_metrics, quality_sums
 from rtt_lightning.runtime.processes import sum_over_ranks
+
+IGNORED = -1
+"""The label of a token that does not count."""
 
 
 class Accuracy(Metric):
@@ -85,6 +90,49 @@ class Evaluation(nn.Module):
         """The metrics since the last call. A collective."""
         found = self.accuracy.compute() | self.reference.compute()
         for metric in (self.accuracy, self.reference):
+            metric.reset()
+        return found
+
+
+class RelevanceQuality(Metric):
+    """How well relevance finds the relevant tokens, see `rtt_lightning.functional.quality.quality_metrics`."""
+
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(len(SUMS) + 3 * BINS, dtype=torch.double), dist_reduce_fx="sum")
+
+    def update(self, p: Tensor, labels: Tensor, mask: Tensor) -> None:
+        """Add cells: relevance, labels and the tokens that count, all ``[batch token]``."""
+        self.sums += quality_sums(p, labels, mask).sum(0)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Those that are known."""
+        return {name: value.float() for name, value in quality_metrics(self.sums).items() if not value.isnan()}
+
+
+class RelevanceEvaluation(nn.Module):
+    """All metrics of a discriminator, exact over batches and processes: `RelevanceQuality`, and ``average_precision``,
+    of the tokens of all mixed cells as one ranking.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quality, self.pooled = RelevanceQuality(), BinaryAveragePrecision(ignore_index=IGNORED)
+
+    def update(self, p: Tensor, labels: Tensor, mask: Tensor) -> None:
+        """As `RelevanceQuality.update`; also without cells, as processes gather their values together."""
+        self.quality.update(p, labels, mask)
+        mixed = mask & ((labels & mask).any(1) & (~labels & mask).any(1))[:, None]
+        self.pooled.update(p.flatten(), torch.where(mixed, labels.long(), IGNORED).flatten())
+
+    def pop(self) -> dict[str, Tensor]:
+        """The metrics since the last call. A collective."""
+        found = self.quality.compute()
+        if "base_rate" in found:
+            found["average_precision"] = self.pooled.compute()
+        for metric in (self.quality, self.pooled):
             metric.reset()
         return found
 

@@ -17,7 +17,16 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import rtt_lightning
-from rtt_lightning import Canary, Guard, IdleWindows, Progress, RewardWatch, RolloutCallback, RubricDataModule
+from rtt_lightning import (
+    Canary,
+    DiscriminatorQuality,
+    Guard,
+    IdleWindows,
+    Progress,
+    RewardWatch,
+    RolloutCallback,
+    RubricDataModule,
+)
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE, Checkpoints
 from rtt_lightning.commands.given import (
     SUBCOMMANDS,
@@ -52,6 +61,8 @@ those that come along.
   canary, guard, idle, watch, progress
              what warns of a run that goes wrong, or ends it; its line per
              update
+  quality    what `rtt validate` measures of a discriminator, and where it is
+             written
   seed_everything, ckpt_path, accept_mismatch
              seeds of training, data and sampling; a checkpoint to go on from
 
@@ -94,10 +105,17 @@ class RTTCommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(RolloutCallback, "rollout")
-        groups = {"canary": Canary, "watch": RewardWatch, "idle": IdleWindows, "guard": Guard, "progress": Progress}
+        groups = {
+            "canary": Canary,
+            "watch": RewardWatch,
+            "idle": IdleWindows,
+            "guard": Guard,
+            "progress": Progress,
+            "quality": DiscriminatorQuality,
+        }
         for name, callback in groups.items():
             parser.add_lightning_class_args(callback, name)
-        for name in ("canary", "watch", "idle"):
+        for name in ("canary", "watch", "idle", "quality"):
             parser.link_arguments("rollout", f"{name}.rollout", apply_on="instantiate")
         parser.set_defaults(
             {

@@ -6,14 +6,16 @@ from itertools import chain, groupby, islice
 from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
-from torchmetrics.classification import BinaryAveragePrecision, BinaryF1Score
 
 from rtt_lightning.functional.alignment import spans_to_tokens
 from rtt_lightning.functional.losses import binary_cross_entropy, token_mean
+from rtt_lightning.functional.quality import CONSTANT, is_constant
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.sequences import padded
-from rtt_lightning.metrics import UpdateMeans
+from rtt_lightning.metrics import RelevanceEvaluation, UpdateMeans
 from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
 from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY
@@ -21,19 +23,22 @@ from rtt_lightning.relevance.discriminator.config import TEMPLATE, RelevanceConf
 from rtt_lightning.relevance.discriminator.readings import Reading
 from rtt_lightning.runtime.finite import refuse_nonfinite, shortened
 from rtt_lightning.runtime.logs import MetricLog
-from rtt_lightning.runtime.processes import sum_over_ranks
+from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.runtime.sharding import shard
-from rtt_lightning.types.batches import Pair, PairBatch
+from rtt_lightning.types import Span
+from rtt_lightning.types.batches import Pair, PairBatch, WeighedBatch
 
-IGNORED = -1
+KINDS_KEY = "trained_kinds"
+"""Key of the kinds of criteria (checker ids) of the training pairs in a checkpoint."""
 
 
 class DiscriminatorModule(TrainableModule):
     """Trains a `RelevanceModel` on labelled (criterion, response) pairs.
 
     Validation reports average precision over the tokens of *mixed* cells (pairs with relevant and irrelevant tokens,
-    the only ones that tell a discriminator from a constant) beside their base rate, and F1 at 0.5 and the Brier score
-    over all tokens.
+    the only ones that tell a discriminator from a constant), pooled and per cell, beside what chance reaches; and F1 at
+    0.5, the Brier score and the calibration error over all tokens. `DiscriminatorQuality` measures more in
+    `rtt validate`.
 
     Args:
         model: Folder or hub name of the body.
@@ -65,8 +70,10 @@ class DiscriminatorModule(TrainableModule):
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite, decay)
         self.config = RelevanceConfig(model, lora, layers, template, max_length, one_pass)
-        self.average_precision = BinaryAveragePrecision(ignore_index=IGNORED)
-        self.f1 = BinaryF1Score()
+        self.trained_kinds: set[str] = set()
+        """Kinds of the criteria (checker ids) that this process has trained on."""
+        self.evaluation = RelevanceEvaluation()
+        self._said_constant = False
         self._means, self._log_metrics = UpdateMeans(), MetricLog()
         self._update: Iterator[list[Reading]] = iter(())  # the remaining micro-batches of the update
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
@@ -83,6 +90,7 @@ class DiscriminatorModule(TrainableModule):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         if "update" in batch:
             update = self._readings(batch["update"])
+            self.trained_kinds.update(pair["checker"] for pairs in batch["update"] for pair in pairs)
             self._update, self._update_tokens = iter(update), _total(map(_tokens, chain.from_iterable(update)))
         readings = next(self._update)
         logits, mask = self.relevance(readings)
@@ -94,39 +102,48 @@ class DiscriminatorModule(TrainableModule):
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> WeighedBatch:
         [readings] = self._readings([batch["pairs"]])
         logits, mask = self.relevance(readings)
         p, labels = logits.sigmoid(), self._labels(batch["pairs"], readings)
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
-        has_both = (labels & mask).any(1) & (~labels & mask).any(1)
-        mixed = mask & has_both[:, None]
-        # Update the metric even without pairs: processes gather its lists together.
-        self.average_precision.update(p.flatten(), torch.where(mixed, labels.long(), IGNORED).flatten())
-        self._means.add(mixed, base_rate=labels.float())
-        self._means.add(mask, brier=(p - labels.float()).square())
-        if mask.any():
-            self.f1.update(p[mask], labels[mask].long())
+        self.evaluation.update(p, labels, mask)
+        return WeighedBatch(p=p, labels=labels, mask=mask, offsets=[*_offsets(readings)])
 
     def on_validation_epoch_end(self) -> None:
         prefix = "test" if self.trainer.state.stage == "test" else "val"
-        measured = self._means.pop()
-        if "brier" in measured:
-            measured["f1"] = self.f1.compute()
-        if "base_rate" in measured:
-            measured["average_precision"] = self.average_precision.compute()
+        measured = self.evaluation.pop()
         self._log_metrics(self, prefix, measured)
-        for metric in (self.f1, self.average_precision):
-            metric.reset()
+        per_cell, chance = (measured.get(f"average_precision_{name}") for name in ("per_cell", "by_chance"))
+        if per_cell is None or chance is None or self._said_constant or not self._has_trained():
+            return
+        if is_constant(float(per_cell), float(chance)):
+            self._said_constant = True
+            rank_zero_warn(f"after {self.trainer.global_step} updates {CONSTANT}")
 
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self.validation_step(batch, batch_idx)
+    def test_step(self, batch: PairBatch, batch_idx: int) -> WeighedBatch:
+        return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         self.on_validation_epoch_end()
 
     def defined_by(self) -> tuple[str, dict[str, Any]]:
         return CHECKPOINT_KEY, asdict(self.config)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        self.trained_kinds.update(*gather(self.trained_kinds))
+        checkpoint[KINDS_KEY] = sorted(self.trained_kinds)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.trained_kinds = set(checkpoint.get(KINDS_KEY, []))
+
+    def _has_trained(self) -> bool:
+        """Whether this is an evaluation within training, at the end of its first epoch or later."""
+        trainer: Any = self.trainer
+        ended = trainer.current_epoch > 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        return trainer.state.fn == TrainerFn.FITTING and ended
 
     def _readings(self, micro_batches: Sequence[Sequence[Pair]]) -> list[list[Reading]]:
         """What is read of the pairs of each micro-batch; those of a response that stand together may be read together.
@@ -145,9 +162,14 @@ class DiscriminatorModule(TrainableModule):
 
     def _labels(self, pairs: Sequence[Pair], readings: Sequence[Reading]) -> Tensor:
         """``[criterion token]`` bool, on the device."""
-        offsets = (reading.offsets for reading in readings for _ in reading.prefixes)
+        offsets = _offsets(readings)
         labels = [spans_to_tokens(pair["spans"], each) for pair, each in zip(pairs, offsets, strict=True)]
         return padded(labels, torch.bool).to(self.device)
+
+
+def _offsets(readings: Sequence[Reading]) -> Iterator[Sequence[Span]]:
+    """The characters of the response's tokens, for each criterion."""
+    return (reading.offsets for reading in readings for _ in reading.prefixes)
 
 
 def _tokens(reading: Reading) -> int:

@@ -58,7 +58,7 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
         lines.writelines(json.dumps(verdict_row(item)) + "\n" for item in judged)
     left = sum(None in item.as_desired for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
-    (folder / f"{name}.json").write_text(json.dumps(_with_null(written), indent=2, allow_nan=False) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, metrics: {folder / name}.json")
 
 
@@ -126,12 +126,12 @@ def show_accuracies(found: Mapping[str, Interval], ways: Sequence[str], response
     instruction = {way: found[f"instruction_accuracy_{way}"] for way in ways}
     undecided = [way for way in ways if "mean" not in instruction[way]]
     if len(undecided) < len(ways):
-        table.add_row("instruction-level", *(_shown(instruction[way]) for way in ways))
+        table.add_row("instruction-level", *(shown(instruction[way]) for way in ways))
     for part, label in LABELS.items() if undecided else ():
-        table.add_row(label, *(_shown(instruction[way].get(part, {})) for way in ways))
+        table.add_row(label, *(shown(instruction[way].get(part, {})) for way in ways))
     table.add_row(
         "rubric-level, decided" if undecided else "rubric-level",
-        *(_shown(found[f"rubric_accuracy_{way}"]) for way in ways),
+        *(shown(found[f"rubric_accuracy_{way}"]) for way in ways),
     )
     Console().print(table)
     for way in undecided:
@@ -157,7 +157,8 @@ def verdict_row(item: JudgedRollout) -> dict[str, Any]:
     }
 
 
-def _shown(interval: Interval) -> str:
+def shown(interval: Interval) -> str:
+    """A share with its interval, as far as they are known."""
     value = interval.get("mean", interval.get("accuracy"))
     if value is None:
         return "–"
@@ -165,8 +166,10 @@ def _shown(interval: Interval) -> str:
     return shown if isnan(interval["low"]) else f"{shown} ({low} to {high})"
 
 
-def _with_null(value: Any) -> Any:
+def with_null(value: Any) -> Any:
     """Replace NaN, which JSON does not have."""
     if isinstance(value, Mapping):
-        return {name: _with_null(inner) for name, inner in value.items()}
+        return {name: with_null(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [with_null(inner) for inner in value]
     return None if isinstance(value, float) and isnan(value) else value

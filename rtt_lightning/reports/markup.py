@@ -41,6 +41,12 @@ svg text { fill: var(--muted); font: 11px system-ui, sans-serif; }
 .hit:hover { fill-opacity: 1; }
 .up { stroke: rgb(var(--blue)); fill: rgb(var(--blue)); }
 .down { stroke: rgb(var(--orange)); fill: rgb(var(--orange)); }
+.calm { stroke: rgb(var(--teal)); fill: rgb(var(--teal)); } .dashed { stroke: var(--muted); stroke-dasharray: 3 4; }
+polyline.line { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
+.keys { display: flex; flex-wrap: wrap; gap: .1rem 1rem; } .key::before { content: ""; display: inline-block;
+  width: 1rem; border-top: 3px solid; margin-right: .35rem; vertical-align: middle; }
+.key.up::before { border-color: rgb(var(--blue)); } .key.down::before { border-color: rgb(var(--orange)); }
+.key.calm::before { border-color: rgb(var(--teal)); } .key.dashed::before { border-top: 2px dashed; }
 .start { stroke: var(--muted); fill: var(--card); stroke-width: 2; }
 .dots { width: min(30vw, 15rem); margin: 0 .3rem; }
 .text { white-space: pre-wrap; margin: .2rem 0 .7rem; max-height: 24rem; overflow: auto; }

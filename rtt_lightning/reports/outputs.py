@@ -5,8 +5,13 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-NUMBERED = re.compile(r"(window|val|validate|test|predict)-(\d+)(-rank\d+)?\.(parquet|jsonl?)")
+NUMBERED = re.compile(r"(window|val|validate|test|predict)-(\d+)(-rank\d+)?\.(parquet|jsonl?|html)")
 """Files of windows by number and process, and of evaluations by update."""
+
+
+def evaluation_name(stage: str, step: int) -> str:
+    """The name of an evaluation's files: those of several checkpoints stay apart, by updates."""
+    return f"{stage}-{step:06d}" if step else stage
 
 
 def set_aside_later(folder: Path, window: int, update: int) -> None:

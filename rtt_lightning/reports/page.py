@@ -49,6 +49,7 @@ METRICS = {
 }
 DISCRIMINATOR = {
     "average_precision": ("Average precision", "on cells with relevant and irrelevant tokens; chance is the base rate"),
+    "average_precision_per_cell": ("Average precision per cell", "each such cell by itself, mean over them"),
     "base_rate": ("Base rate", "share of relevant tokens in the same cells"),
     "f1": ("F1 at 0.5", "over all tokens"),
     "brier": ("Brier score", "over all tokens; lower is better, 0 is perfect"),

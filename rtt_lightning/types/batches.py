@@ -3,11 +3,12 @@
 Plain dicts of plain values, which Lightning moves between devices and checkpoints load with ``weights_only``.
 """
 
+from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
-from rtt_lightning.types.rubric import Span
+from rtt_lightning.types.rubric import Polarity, Scope, Span
 
 
 class PromptBatch(TypedDict):
@@ -76,12 +77,18 @@ class VerdictBatch(Sequences):
 
 
 class Pair(TypedDict):
-    """A criterion, a response, and the response's characters that are relevant to the criterion."""
+    """A criterion, a response, and the response's characters that are relevant to the criterion.
+
+    Also what metrics are told apart by: the criterion's kind (``checker``), ``scope`` and ``polarity``.
+    """
 
     prompt_id: str
     criterion: str
     response: str
     spans: tuple[Span, ...]
+    checker: str
+    scope: Scope
+    polarity: Polarity
 
 
 class PairBatch(TypedDict):
@@ -93,6 +100,19 @@ class PairBatch(TypedDict):
     pairs: list[Pair]
     prompt_id: list[str]
     update: NotRequired[list[list[Pair]]]
+
+
+class WeighedBatch(TypedDict):
+    """What a discriminator says of the pairs of an evaluation.
+
+    ``p``, ``labels`` (bool) and ``mask`` (bool, the tokens that were read), all ``[pair token]``; and of each pair the
+    characters of its tokens.
+    """
+
+    p: Tensor
+    labels: Tensor
+    mask: Tensor
+    offsets: list[Sequence[Span]]
 
 
 Batch = PromptBatch | PairBatch

@@ -102,11 +102,12 @@ def test_data_that_do_not_fill_a_window_are_refused() -> None:
 
 
 def test_unscorable_verdicts_and_unknown_spans_are_no_pairs() -> None:
-    kept = Verdict(False, "", ())
+    kept = Verdict(False, "", (), polarity="negative")
     mixed = record("yes", Verdict(True, "", ((0, 3),)), Verdict.unscorable("down"), Verdict(True, "", None), kept)
+    common = {"prompt_id": mixed.sample.id, "response": "yes", "checker": "rtt:question"}
     assert labelled_pairs([mixed, record(None), record("", kept)]) == [
-        {"prompt_id": mixed.sample.id, "criterion": "criterion 0", "response": "yes", "spans": ((0, 3),)},
-        {"prompt_id": mixed.sample.id, "criterion": "criterion 3", "response": "yes", "spans": ()},
+        common | {"criterion": "criterion 0", "spans": ((0, 3),), "scope": "local", "polarity": "positive"},
+        common | {"criterion": "criterion 3", "spans": (), "scope": "local", "polarity": "negative"},
     ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rtt_lightning.metrics import Evaluation
+from rtt_lightning.metrics import Evaluation, RelevanceEvaluation
 from tests.processes import in_group
 
 SHARES = (slice(0, 3), slice(3, 8))
@@ -23,13 +23,24 @@ def evaluated(*parts: slice) -> dict[str, float]:
     return {name: value.item() for name, value in evaluation.pop().items()}
 
 
+def weighed(*parts: slice) -> dict[str, float]:
+    """The metrics of a discriminator's cells."""
+    generator = torch.Generator().manual_seed(0)
+    p, labels = torch.rand(8, 6, generator=generator), torch.rand(8, 6, generator=generator) < 0.3
+    mask = torch.arange(6) < torch.arange(1, 9)[:, None]
+    evaluation = RelevanceEvaluation()
+    for part in parts:
+        evaluation.update(p[part], labels[part], mask[part])
+    return {name: value.item() for name, value in evaluation.pop().items()}
+
+
 def of_share(rank: int) -> dict[str, float]:
-    return evaluated(SHARES[rank])
+    return evaluated(SHARES[rank]) | weighed(SHARES[rank])
 
 
 @pytest.mark.slow
 def test_two_processes_say_what_one_says() -> None:
-    one = evaluated(*SHARES)
+    one = evaluated(*SHARES) | weighed(*SHARES)
     assert in_group(of_share) == [pytest.approx(one), pytest.approx(one)]
     assert "instruction_accuracy" not in one
     assert {"instruction_accuracy_lower_bound", "instruction_accuracy_wholly_decided", "reference_gap"} <= one.keys()

@@ -36,6 +36,7 @@ def write_pairs(path: Path, count: int) -> None:
                     {
                         "text": f"Use {word}.",
                         "checker": "rtt:include_word",
+                        "kwargs": {"word": word},
                         "met": True,
                         "spans": [[len(before), len(before) + len(word)]],
                     }
@@ -78,6 +79,27 @@ def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) ->
     assert metrics["val/average_precision"] > 0.9
     assert metrics["val/base_rate"] < 0.2
     assert metrics["val/brier"] < 0.1
+
+
+def test_one_that_becomes_a_constant_is_said(tmp_path: Path, tiny_model: str, recwarn: pytest.WarningsRecorder) -> None:
+    """At this learning rate p is nearly the same for all tokens after the second epoch."""
+    fit(tmp_path, tiny_model, "--trainer.max_epochs=2", "--model.init_args.optimizer.init_args.lr=0.3")
+    [said] = [str(each.message) for each in recwarn if "about as chance does" in str(each.message)]
+    assert said.startswith("after 10 updates the discriminator ranks")
+    assert "Lower the learning rate" in said
+
+
+def test_its_checkpoint_says_which_kinds_it_was_trained_on(tmp_path: Path, tiny_model: str) -> None:
+    flags = ("--trainer.max_steps=1", "--trainer.limit_val_batches=0")
+    run = fit(tmp_path, tiny_model, *flags)
+    run.trainer.save_checkpoint(tmp_path / "d.ckpt")
+    saved = torch.load(tmp_path / "d.ckpt", weights_only=True)
+    assert saved["trained_kinds"] == ["rtt:include_word"]
+    again = fit(tmp_path, tiny_model, *flags, f"--ckpt_path={tmp_path / 'd.ckpt'}")  # does nothing more
+    assert again.model.trained_kinds == {"rtt:include_word"}
+    del saved["trained_kinds"]
+    again.model.on_load_checkpoint(saved)  # an older one
+    assert again.model.trained_kinds == set()
 
 
 def test_one_that_diverges_ends_and_is_not_saved(tmp_path: Path, tiny_model: str) -> None:
