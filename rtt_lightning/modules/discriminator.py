@@ -168,8 +168,8 @@ class DiscriminatorModule(TrainableModule):
 
 
 def _offsets(readings: Sequence[Reading]) -> Iterator[Sequence[Span]]:
-    """The characters of the response's tokens, for each criterion."""
-    return (reading.offsets for reading in readings for _ in reading.prefixes)
+    """The characters of the response's tokens that are rated, for each criterion; none for one that is not read."""
+    return (reading.offsets if is_read else () for reading in readings for is_read in reading.read)
 
 
 def _tokens(reading: Reading) -> int:

@@ -81,6 +81,19 @@ def test_it_learns_which_tokens_are_the_word(tmp_path: Path, tiny_model: str) ->
     assert metrics["val/brier"] < 0.1
 
 
+def test_a_criterion_that_is_not_read_has_no_labels(tmp_path: Path, tiny_model: str) -> None:
+    """Not even where its response is the longest of a micro-batch."""
+    write_pairs(tmp_path / "pairs.jsonl", 24)
+    rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    for row in rows[::2]:
+        row["response"] += " once more" * 9
+        row["criteria"][0]["text"] *= 40
+    (tmp_path / "long.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    flags = ("--model.init_args.max_length=64", "--trainer.max_epochs=1", "--data.view.init_args.batch_size=2")
+    run = fit(tmp_path, tiny_model, f"--data.source.init_args.train={tmp_path / 'long.jsonl'}", *flags)
+    assert run.trainer.callback_metrics["train/loss"] > 0
+
+
 def test_one_that_becomes_a_constant_is_said(tmp_path: Path, tiny_model: str, recwarn: pytest.WarningsRecorder) -> None:
     """At this learning rate p is nearly the same for all tokens after the second epoch."""
     fit(tmp_path, tiny_model, "--trainer.max_epochs=2", "--model.init_args.optimizer.init_args.lr=0.3")
