@@ -1,5 +1,7 @@
 """`RubricDataModule`, shared by the policy and the discriminator."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -133,6 +135,18 @@ class RubricDataModule(LightningDataModule):
     def samples(self) -> list[RubricSample]:
         """The samples of all loaded splits."""
         return [record.sample for records in self.records.values() for record in records]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was trained on, for a checkpoint: number and SHA-256 of the training records."""
+        rows = (record.judged.to_row() if record.judged else record.sample.to_row() for record in self._trained)
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(json.dumps(row, sort_keys=True, default=list).encode())
+        return {"records": len(self._trained), "sha256": digest.hexdigest()} if self._trained else {}
+
+    @property
+    def _trained(self) -> list[Record]:
+        return self.records.get("train", [])
 
     def check_criteria(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
         """Raise if criteria cannot be decided, with all problems at once.

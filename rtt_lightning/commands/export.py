@@ -1,5 +1,6 @@
 """`rtt export`: writes a checkpoint as a Hugging Face folder that plain `transformers` loads."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +10,13 @@ from jsonargparse import auto_cli
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from rtt_lightning.commands.cards import discriminator_card, policy_card
+from rtt_lightning.datamodules import RubricDataModule
 from rtt_lightning.engines.base import end_token_ids
 from rtt_lightning.lm.fingerprint import fingerprint
 from rtt_lightning.lm.folders import appearing, write_adapters, write_model
 from rtt_lightning.lm.loading import Lora, add_adapters, fill_weights, load_model
 from rtt_lightning.lm.tokenizers import load_tokenizer
+from rtt_lightning.modules.discriminator import KINDS_KEY
 from rtt_lightning.modules.policy import POLICY_KEY
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, config_of, restored, save
 from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint
@@ -38,6 +41,7 @@ def export(
     dtype: Dtype | None = None,
     base: str | None = None,
     trust_remote_code: bool = False,
+    quality: Path | None = None,
 ) -> None:
     """Write a checkpoint of a policy or a discriminator as a Hugging Face folder.
 
@@ -51,6 +55,7 @@ def export(
             1/256 of a weight, and float32 for adapters.
         base: Folder or hub name of the model that was trained from, if it has moved.
         trust_remote_code: Run code that comes with that model, as in training.
+        quality: For the card of a discriminator: the JSON file that `rtt validate` wrote about it.
 
     Raises:
         UserError: If the checkpoint is not a policy's or discriminator's, the folder is not empty, the base is gone or
@@ -67,6 +72,9 @@ def export(
         raise UserError("a discriminator is exported merged only: its head trains in full; leave out --merge false")
     if key == CHECKPOINT_KEY and trust_remote_code:
         raise UserError("a discriminator is trained without code of its model's; leave out --trust_remote_code")
+    measured = read_quality(quality) if quality else None
+    if key == POLICY_KEY and quality:
+        raise UserError("a quality file is about a discriminator; leave out --quality")
     base = _located(state, state[key]["model"], base)
     name, updates = folder.absolute().name, state["global_step"]
     with appearing(folder) as partial:
@@ -79,9 +87,25 @@ def export(
             model = restored(state, config, accept_mismatch=True)
             _check_same(state, base)
             save(model, partial, getattr(torch, dtype or "bfloat16"))
-            card = discriminator_card(name, base, updates, config.template)
+            about = state.get(RubricDataModule.__qualname__), state.get(KINDS_KEY, ())
+            card = discriminator_card(name, base, updates, model, *about, measured)
         (partial / "README.md").write_text(card)
     print(f"wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+def read_quality(path: Path) -> dict[str, Any]:
+    """What `rtt validate` wrote about a discriminator.
+
+    Raises:
+        UserError: If it is anything else.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); give the .json that `rtt validate` wrote") from error
+    if not isinstance(found, dict) or "overall" not in found:
+        raise UserError(f"{path} says nothing of a discriminator; give the .json that `rtt validate` wrote of one")
+    return found
 
 
 def _write_policy(

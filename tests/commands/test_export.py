@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -76,16 +77,10 @@ def test_an_exported_discriminator_computes_the_same(tmp_path: Path, tiny_model:
     assert "{criterion}" in json.loads((tmp_path / "out/relevance.json").read_text())["template"]
 
 
-@pytest.mark.parametrize("kind", ["policy", "discriminator"])
-def test_the_code_of_the_card_runs(
-    policy_args, tmp_path: Path, tiny_model: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys
+def test_the_code_of_a_policys_card_runs(
+    policy_args, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if kind == "policy":
-        trained_policy(policy_args, tmp_path / "x.ckpt")
-    else:
-        fit_discriminator(tmp_path, tiny_model, "--trainer.limit_train_batches=2").trainer.save_checkpoint(
-            tmp_path / "x.ckpt"
-        )
+    trained_policy(policy_args, tmp_path / "x.ckpt")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["rtt", "export", "x.ckpt", "out"])
     run()
@@ -95,6 +90,31 @@ def test_the_code_of_the_card_runs(
     capsys.readouterr()
     runpy.run_path("card.py")
     assert capsys.readouterr().out.strip()
+
+
+def test_a_discriminators_card_says_what_it_learned_from_and_how_good_it_is(tmp_path: Path, tiny_model: str) -> None:
+    run = fit_discriminator(tmp_path, tiny_model, "--trainer.limit_train_batches=2")
+    run.trainer.save_checkpoint(tmp_path / "x.ckpt")
+    export(tmp_path / "x.ckpt", tmp_path / "bare")
+    bare = (tmp_path / "bare/README.md").read_text()
+    assert re.search(
+        r"^\d\d responses with labels, SHA-256 `[0-9a-f]{64}`; kinds of criteria: `rtt:include_word`", bare, re.M
+    )
+    assert "Not measured: `rtt validate`" in bare
+    overall = {"prompts": 12, "cells": 30, "brier": {"mean": 0.25, "low": 0.125, "high": 0.5}, "f1": {"mean": None}}
+    (tmp_path / "validate-2.json").write_text(json.dumps({"overall": overall}))
+    export(tmp_path / "x.ckpt", tmp_path / "out", quality=tmp_path / "validate-2.json")
+    card = (tmp_path / "out/README.md").read_text()
+    assert "30 responses and criteria of 12 prompts that were held out." in card
+    assert "| Brier score | 0.250 | 0.125 to 0.500 |" in card
+    assert "F1" not in card
+    for path, said in (
+        ("none.json", "cannot be read"),
+        ("pairs.jsonl", "cannot be read"),
+        ("out/config.json", "says nothing"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            export(tmp_path / "x.ckpt", tmp_path / "no", quality=tmp_path / path)
 
 
 def checkpoint_of(model: str, path: Path, lora: Lora | None = Lora(4, 8.0), **arguments: Any) -> PolicyModule:

@@ -58,7 +58,8 @@ class RelevanceModel(nn.Module, ABC):
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
         self._reads = _reads(body)
         self.longest = config.longest(body.config, self._reads[1])
-        self._first_type: int | None = getattr(body.config, FIRST_TYPE, None)
+        self.first_type: int | None = getattr(body.config, FIRST_TYPE, None)
+        """Token type of words with some capitals; ``None`` for a tokenizer that keeps them."""
 
     def base(self) -> dict[str, Any]:
         """The model that its weights continue, as saved in a checkpoint."""
@@ -100,7 +101,7 @@ class RelevanceModel(nn.Module, ABC):
             if (highest := max(ids, default=0)) >= rows:
                 reason = without_embedding(self.tokenizer, highest, rows)
                 raise UserError(f"the discriminator cannot read a token: {reason}")
-            ids = ids if self._first_type is None else with_capitals(ids, offsets, said, rows)
+            ids = ids if self.first_type is None else with_capitals(ids, offsets, said, rows)
             found[text] = tuple(ids), offsets
         return found
 
@@ -153,9 +154,9 @@ class RelevanceModel(nn.Module, ABC):
             ids: ``[row position]``, with the capitals that they carry.
             told: Beside them.
         """
-        if self._first_type is not None:
+        if self.first_type is not None:
             kind = ids // self._rows
-            told = told | {"token_type_ids": (kind + self._first_type - 1) * (kind > 0)}
+            told = told | {"token_type_ids": (kind + self.first_type - 1) * (kind > 0)}
             ids = ids % self._rows
         return self.network(input_ids=ids, **told).logits
 

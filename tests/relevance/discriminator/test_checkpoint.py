@@ -78,6 +78,41 @@ def test_an_export_is_the_same_relevance_source(body: str, tmp_path: Path, argum
         DiscriminatorRelevance(str(tmp_path / "out"), model="elsewhere").config  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("encoder", "arguments"),
+    [
+        (False, {}),
+        (False, {"one_pass": True}),
+        (True, {"layers": 1, "template": "{criterion}"}),
+        (True, {"layers": 1, "template": "{criterion}", "one_pass": True}),
+    ],
+    ids=["decoder", "decoder, one pass", "encoder", "encoder, one pass"],
+)
+def test_the_code_of_the_card_gives_the_same_relevance(
+    body: str,
+    real_encoder: str,
+    encoder: bool,
+    arguments: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With `transformers` alone; the encoder drops capitals, which it must be told."""
+    path = checkpoint_of(real_encoder if encoder else body, tmp_path / "d.ckpt", max_length=200, **arguments)
+    export(path, tmp_path / "out", dtype="float32")
+    code = (tmp_path / "out/README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert "rtt_lightning" not in code
+    assert encoder or arguments or len(code.splitlines()) <= 8
+    monkeypatch.chdir(tmp_path)
+    shown: list[torch.Tensor] = []
+    exec(compile(code, "card", "exec"), {"print": shown.append})
+    model = load(str(tmp_path / "out"))
+    criteria = ("Use the word 'tea'.", "Use no commas.") if arguments.get("one_pass") else ("Use the word 'tea'.",)
+    [expected] = relevance_of(model, model.encode([(criteria, "I like TEA.")]), 1000)
+    found, expected = (p.double().clamp(1e-30).log() for p in (shown[0].reshape(expected.shape), expected))
+    assert expected.std() > 0.01
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_what_is_no_discriminator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no discriminator checkpoint at .*none\.ckpt; give the \.ckpt"):
         load(str(tmp_path / "none.ckpt"))
