@@ -38,13 +38,14 @@ SMOLLM |= {"template": "Criterion: {criterion}\n\nResponse: "}
 
 @dataclass(frozen=True)
 class Form:
-    """What is trained, and how: learning rate, epochs, and pairs or responses per update."""
+    """What is trained, and how: learning rate, epochs, pairs or responses per update, and share of uniform pairs."""
 
     model: dict[str, Any]
     one_pass: bool
     rate: float
     epochs: int
     size: int
+    uniform_share: float = 1.0
 
 
 FORMS = {
@@ -52,6 +53,7 @@ FORMS = {
     "decoder, one pass": Form(SMOLLM, True, 2e-4, 3, 8),
     "encoder, pairs": Form(MINILM, False, 2e-4, 3, 32),
     "encoder, one pass": Form(MINILM, True, 5e-4, 5, 8),
+    "encoder, one pass, a third of uniform pairs": Form(MINILM, True, 5e-4, 5, 8, 1 / 3),
 }
 LABELS = ("rules", "leave-one-out", "script")
 """Who labels: rules; rules asked again without each span; an annotator that is a script, over HTTP."""
@@ -169,7 +171,10 @@ def configuration(form: Form, train: Path, test: Path, place: Path, seed: int) -
         "model": {"class_path": "rtt_lightning.DiscriminatorModule", "init_args": model},
         "data": {
             "source": {"class_path": "rtt_lightning.RecordFiles", "init_args": {"train": str(train), "val": str(test)}},
-            "view": {"class_path": f"rtt_lightning.{view}", "init_args": {"batch_size": form.size}},
+            "view": {
+                "class_path": f"rtt_lightning.{view}",
+                "init_args": {"batch_size": form.size, "uniform_share": form.uniform_share},
+            },
         },
         "trainer": {
             "max_epochs": form.epochs,
