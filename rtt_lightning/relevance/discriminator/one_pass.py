@@ -40,7 +40,8 @@ class OnePassModel(RelevanceModel):
         found = self.outputs(row.ids, row.reading)[0].float()
         states = found.new_zeros(row.count, found.shape[1]).index_add(0, row.owners, found[row.members])
         means = states / row.sizes[:, None]
-        return compared(found[row.tokens], means[row.criteria])[row.cells]
+        with torch.autocast(found.device.type, enabled=False):  # sums of many terms stay in fp32
+            return compared(found[row.tokens], means[row.criteria])[row.cells]
 
     def packs(self) -> bool:
         if not self._checked:

@@ -128,6 +128,23 @@ def test_a_body_whose_layers_ignore_segments_is_an_error(tiny_model: str) -> Non
         model(model.encode(RUBRICS))
 
 
+@pytest.mark.parametrize("one_pass", [False, True])
+@pytest.mark.parametrize("body", ["llama", "bert"])
+@torch.no_grad()
+def test_logits_are_in_fp32_whatever_the_body_computes_in(
+    body: str, one_pass: bool, tiny_model: str, tmp_path: Path
+) -> None:
+    model = network(body, tiny_model, tmp_path, one_pass=one_pass)
+    readings = model.encode(RUBRICS if one_pass else PAIRS)
+    exact, _ = model(readings)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, _ = model(readings)
+        rows = relevance_of(model, readings, 100)
+    assert rounded.dtype == rows[0].dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, atol=0.1, rtol=0.1)
+
+
 # -- long responses ------------------------------------------------------------------------------------------------
 
 
