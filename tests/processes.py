@@ -1,4 +1,4 @@
-"""Processes of their own for `rtt` and functions, forked from one that has imported everything: started in a second."""
+"""Processes of their own for `rtt` and functions, forked from one that has imported everything."""
 
 import multiprocessing
 import os
@@ -46,7 +46,7 @@ def in_group(work: Callable[[int], Any], processes: int = 2) -> list[Any]:
 
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.processes", "tests.distributed.recorder"])
+    context.set_forkserver_preload(["tests.preloaded"])
     return context
 
 

@@ -36,20 +36,12 @@ class OneAfterTheOther(BareTask):
         return [row for asked in own for row in super(OneAfterTheOther, self).weigh(asked, policy)]
 
 
-@pytest.mark.parametrize(
-    ("strategy", "source"),
-    [(DDP, BareTask), (FSDP, BareTask), (FSDP, OneAfterTheOther)],
-    ids=["ddp", "fsdp", "fsdp-none-on-one"],
-)
-def test_two_processes_contrast_as_one_does(
-    rtt: Run, policy_args, tmp_path: Path, strategy: tuple[str, ...], source: type[RelevanceSource]
-) -> None:
+def test_two_processes_contrast_as_one_does(rtt: Run, policy_args, tmp_path: Path) -> None:
     tasks = (f"Of tea number {number}." for number in range(6))
     arguments = policy_args(
         "fit",
         *METHOD,
         records(tmp_path / "data.jsonl", *tasks),
-        f"--rollout.relevance={source.__module__}.{source.__name__}",
         "--rollout.engine=tests.distributed.test_contrast.SeededLogprobs",
         "--rollout.sampling={n: 9, max_new_tokens: 24}",  # the first process has more responses than one pass holds
         "--model.init_args.lora=null",
@@ -59,7 +51,11 @@ def test_two_processes_contrast_as_one_does(
         "--canary={warn: 100, stop: 100}",
         "--idle.stop=0",
     )[1:]
-    one = recorded(rtt, tmp_path / "one.pt", *arguments)
-    two = recorded(rtt, tmp_path / "two.pt", *arguments, *strategy, processes=2)
-    assert_equal_runs(one, two)
+    sources: dict[type[RelevanceSource], str] = {
+        each: f"--rollout.relevance={each.__module__}.{each.__name__}" for each in (BareTask, OneAfterTheOther)
+    }
+    one = recorded(rtt, tmp_path / "one.pt", *arguments, sources[BareTask])
     assert all(gradient.any() for update in one["updates"] for gradient in update["gradients"].values())
+    for strategy, source in ((DDP, BareTask), (FSDP, BareTask), (FSDP, OneAfterTheOther)):
+        two = recorded(rtt, tmp_path / "two.pt", *arguments, sources[source], *strategy, processes=2)
+        assert_equal_runs(one, two)
