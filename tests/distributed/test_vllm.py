@@ -10,13 +10,13 @@ from tests.engines.common import two_steps
 
 
 @pytest.mark.slow
-def test_each_shard_samples_from_the_weights_of_all(rtt: Run, real_model: str, tmp_path: Path) -> None:
+def test_each_shard_samples_from_the_weights_of_all(rtt: Run, vllm_model: str, tmp_path: Path) -> None:
     arguments = two_steps(
-        real_model,
+        vllm_model,
         tmp_path,
         "--rollout.engine=rtt_lightning.VLLMEngine",
         "--rollout.engine.init_args={max_model_len: 256, dtype: float32}",
-        "--model.init_args.optimizer.init_args.lr=1e-4",  # far enough from the first weights to tell
+        "--model.init_args.optimizer.init_args.lr=1e-2",  # far enough from the first weights to tell
         f"--trainer.logger={{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {{save_dir: {tmp_path}}}}}",
         "--trainer.log_every_n_steps=1",
     )

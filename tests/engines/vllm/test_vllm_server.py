@@ -1,4 +1,4 @@
-"""Real vLLM servers, on the real model, over HTTP: two for all of these tests; the last tests kill them."""
+"""Real vLLM servers, on a small model, over HTTP: two for all of these tests; the last tests kill them."""
 
 import importlib.util
 import os
@@ -34,7 +34,7 @@ SHORT = Sampling(max_new_tokens=12)
 
 
 @pytest.fixture(scope="module")
-def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VLLMProcess]]:
+def servers(vllm_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VLLMProcess]]:
     assert importlib.util.find_spec("vllm"), "vLLM is missing; run the tests with `make test`"
     plugin = tmp_path_factory.mktemp("plugin") / "cpu_communicator-0.dist-info"
     plugin.mkdir()
@@ -42,7 +42,7 @@ def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (plugin / "entry_points.txt").write_text(cpu_communicator.ENTRY_POINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{plugin.parent}:{ROOT}")
-        servers = [VLLMProcess(real_model, "float32", 256, 0.1, NCCLHandover.server_arguments) for _ in range(2)]
+        servers = [VLLMProcess(vllm_model, "float32", 256, 0.1, NCCLHandover.server_arguments) for _ in range(2)]
     for server in servers:
         wait_until_up(server.url, 300, server.check_running)
     yield servers
@@ -51,8 +51,8 @@ def servers(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def policy(real_model: str) -> PolicyModule:
-    policy = PolicyModule(model=real_model, lora=None)
+def policy(vllm_model: str) -> PolicyModule:
+    policy = PolicyModule(model=vllm_model, lora=None)
     policy.configure_model()
     return policy
 
@@ -178,12 +178,12 @@ def test_a_server_with_other_weights_is_found_out(
 
 
 @pytest.mark.slow
-def test_a_run_on_servers_trains(servers: list[VLLMProcess], real_model: str, tmp_path: Path) -> None:
+def test_a_run_on_servers_trains(servers: list[VLLMProcess], vllm_model: str, tmp_path: Path) -> None:
     """The second window was sampled while the first one trained: from the weights before its update."""
     ahead = ("--rollout.ahead=1", "--model.init_args.importance_cap=2")
     metrics = []
     for more in ((), ahead):
-        run = main([*arguments(servers, real_model, tmp_path), *more])
+        run = main([*arguments(servers, vllm_model, tmp_path), *more])
         assert run.trainer.global_step == 2
         metrics.append({name: float(value) for name, value in run.trainer.logged_metrics.items()})
     now, old = (each["train/logprob_gap"] for each in metrics)
@@ -194,7 +194,7 @@ def test_a_run_on_servers_trains(servers: list[VLLMProcess], real_model: str, tm
 
 @pytest.mark.slow
 def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_left(
-    engine: VLLMServerEngine, policy: PolicyModule, servers: list[VLLMProcess], real_model: str, tmp_path: Path
+    engine: VLLMServerEngine, policy: PolicyModule, servers: list[VLLMProcess], vllm_model: str, tmp_path: Path
 ) -> None:
     engine.sync(policy)  # the run before left its own weights
     # Long enough that short answers come while others are still being sampled.
@@ -216,7 +216,7 @@ def test_servers_killed_while_sampling_are_replaced_by_the_others_until_none_is_
     with pytest.raises(OutsideFailure, match=r"no vLLM server is left .* Nothing of this window was trained on"):
         main(
             [
-                *arguments(servers[:1], real_model, tmp_path),
+                *arguments(servers[:1], vllm_model, tmp_path),
                 f"--rollout.engine={__name__}.Doomed",
                 "--rollout.engine.init_args.concurrency=2",  # else all might have come when the first one is seen
                 "--trainer.enable_checkpointing=true",
@@ -249,6 +249,7 @@ def arguments(servers: list[VLLMProcess], model: str, folder: Path) -> list[str]
         "--rollout.engine=rtt_lightning.VLLMServerEngine",
         f"--rollout.engine.init_args.urls=[{','.join(server.url for server in servers)}]",
         "--rollout.engine.init_args.dtype=float32",
+        "--model.init_args.optimizer.init_args.lr=1e-4",  # far enough from the weights before to tell
     )
 
 
@@ -257,8 +258,8 @@ def test_a_server_that_nobody_runs_is_named(policy: PolicyModule) -> None:
         VLLMServerEngine(["http://127.0.0.1:9/"], start_deadline=0.1).start(policy)
 
 
-def test_a_server_that_cannot_start_ends_the_wait_with_its_log(real_model: str) -> None:
-    server = VLLMProcess("no/such-model", "bfloat16", None, 0.1)
+def test_a_server_that_cannot_start_ends_the_wait_with_its_log(tmp_path: Path) -> None:
+    server = VLLMProcess(str(tmp_path), "bfloat16", None, 0.1)  # a hub's name would be asked for again and again
     server.wait(timeout=120)
     with pytest.raises(
         ValueError, match=r"(?s)the vLLM server ended with exit code 1; its log, .*, ends with:\n.*Error"
@@ -266,13 +267,13 @@ def test_a_server_that_cannot_start_ends_the_wait_with_its_log(real_model: str) 
         server.check_running()
 
 
-def test_a_server_ends_with_a_parent_that_is_killed(real_model: str) -> None:
+def test_a_server_ends_with_a_parent_that_is_killed(vllm_model: str) -> None:
     code = f"""
 import time
 from rtt_lightning.engines.vllm.nccl_handover import NCCLHandover
 from rtt_lightning.engines.vllm.http import wait_until_up
 from rtt_lightning.engines.vllm.process import VLLMProcess
-print(VLLMProcess({real_model!r}, "float32", None, 0.1).pid, flush=True)
+print(VLLMProcess({vllm_model!r}, "float32", None, 0.1).pid, flush=True)
 time.sleep(600)
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
