@@ -14,12 +14,15 @@ import torch.distributed as dist
 
 from rtt_lightning.cli import run
 from rtt_lightning.runtime.processes import free_port
+from tests.conftest import ROOT
 
 
-def start(arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None) -> ForkServerProcess:
-    """One process of `rtt`; what it prints goes to the end of ``log``, which is there from the start."""
+def start(
+    arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None, folder: Path = ROOT
+) -> ForkServerProcess:
+    """One process of `rtt` in a folder; what it prints goes to the end of ``log``, which is there from the start."""
     log.touch()
-    process = _context().Process(target=_rtt, args=(list(arguments), log, environment or {}))
+    process = _context().Process(target=_rtt, args=(list(arguments), log, environment or {}, folder))
     process.start()
     return process
 
@@ -57,11 +60,12 @@ def _member(work: Callable[[int], Any], rank: int, processes: int, port: int, fo
     dist.destroy_process_group()
 
 
-def _rtt(arguments: list[str], log: Path, environment: dict[str, str]) -> None:
+def _rtt(arguments: list[str], log: Path, environment: dict[str, str], folder: Path) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
+    os.chdir(folder)
     torch.set_num_threads(1)
     sys.argv = ["rtt", *arguments]
     run()

@@ -13,6 +13,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from itertools import permutations
+from multiprocessing.context import ForkServerProcess
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from rtt_lightning.runtime.processes import free_port
 from rtt_lightning.types.errors import UserError
 from tests.conftest import ROOT
 from tests.datamodules.adapters.test_adapters import ADVANCEDIF, IFEVAL, MULDIMIF, TRL
+from tests.processes import start
 
 CONFIGS = ROOT / "configs"
 METHODS = sorted(CONFIGS.glob("methods/*.yaml"))
@@ -317,25 +319,33 @@ def test_a_job_whose_time_runs_out_saves_and_is_requeued_unless_cancelled(
     assert ("scontrol requeue 7" in log) == requeued
 
 
-def two_nodes(launcher: str, folder: Path, arguments: list[str]) -> list[subprocess.Popen[bytes]]:
-    """Two nodes of one process each, as far as a launcher lets them see, in shards as configs/clusters/ has it."""
-    overlay = ["--config=clusters/fsdp.yaml", "--trainer.devices=1", "--trainer.enable_checkpointing=true"]
-    command = ["-m", "rtt_lightning", *arguments, *overlay, "--ckpt_path=runs/paper/checkpoints"]
-    port = str(free_port())
-    nodes = []
-    for node in ("0", "1"):
-        if launcher == "torchrun":
-            torchrun = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={node}"]
-            launched = [*torchrun, "--master-addr=127.0.0.1", f"--master-port={port}", *command]
-            told = {}
-        else:  # what SLURM tells a process of a step
-            launched = command
-            told = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "rtt", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
-            told |= {"SLURM_PROCID": node, "SLURM_NODEID": node, "SLURM_LOCALID": "0"}
-            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **told}
-        nodes.append(subprocess.Popen([sys.executable, *launched], cwd=folder, env=environment))
-    return nodes
+OVERLAY = ("--config=clusters/fsdp.yaml", "--trainer.devices=1", "--trainer.enable_checkpointing=true")
+RESUMES = "--ckpt_path=runs/paper/checkpoints"
+"""Two nodes of one process each, as far as a launcher lets them see, in shards as configs/clusters/ has it."""
+
+
+def under_torchrun(folder: Path, arguments: list[str]) -> list[subprocess.Popen[bytes]]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
+    command = ["-m", "rtt_lightning", *arguments, *OVERLAY, RESUMES]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen([*torchrun, f"--node-rank={node}", *command], cwd=folder, env=environment) for node in (0, 1)
+    ]
+
+
+def under_slurm(folder: Path, arguments: list[str]) -> list[ForkServerProcess]:
+    """With what SLURM tells a process of a step."""
+    told = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "rtt", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
+    told |= {"SLURM_LOCALID": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    nodes = ({"SLURM_PROCID": node, "SLURM_NODEID": node} for node in ("0", "1"))
+    return [start([*arguments, *OVERLAY, RESUMES], folder / "log", told | node, folder) for node in nodes]
+
+
+def codes(nodes: list[ForkServerProcess], seconds: float) -> list[int | None]:
+    for node in nodes:
+        node.join(seconds)
+    return [node.exitcode for node in nodes]
 
 
 def saved(folder: Path) -> dict[str, int]:
@@ -346,22 +356,22 @@ def saved(folder: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_two_nodes_train_under_torchrun(policy_args, tmp_path: Path) -> None:
-    nodes = two_nodes("torchrun", tmp_path, policy_args("fit"))
+    nodes = under_torchrun(tmp_path, policy_args("fit"))
     assert [node.wait(300) for node in nodes] == [0, 0]
     assert saved(tmp_path) == {"step-00000002.ckpt": 2}
 
 
 @pytest.mark.slow
 def test_a_signal_to_one_of_two_nodes_under_slurm_saves_and_the_run_goes_on(policy_args, tmp_path: Path) -> None:
-    nodes = two_nodes("slurm", tmp_path, policy_args("fit", "--trainer.max_steps=1000"))
+    nodes = under_slurm(tmp_path, policy_args("fit", "--trainer.max_steps=1000"))
     ends = time.monotonic() + 300
     while not [*tmp_path.glob("completions/window-000001*")]:
         assert time.monotonic() < ends
         time.sleep(0.1)
-    nodes[1].send_signal(signal.SIGTERM)
-    assert [node.wait(120) for node in nodes] == [143, 143]
+    nodes[1].terminate()
+    assert codes(nodes, 120) == [143, 143], (tmp_path / "log").read_text()[-3000:]
     *_, newest = saved(tmp_path)
     step = int(newest.removeprefix("step-").removesuffix(".ckpt"))
-    nodes = two_nodes("slurm", tmp_path, policy_args("fit", f"--trainer.max_steps={step + 1}"))
-    assert [node.wait(300) for node in nodes] == [0, 0]
+    nodes = under_slurm(tmp_path, policy_args("fit", f"--trainer.max_steps={step + 1}"))
+    assert codes(nodes, 300) == [0, 0], (tmp_path / "log").read_text()[-3000:]
     assert saved(tmp_path).items() >= {newest: 2, f"step-{step + 1:08d}.ckpt": 2}.items()
