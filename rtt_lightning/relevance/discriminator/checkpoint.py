@@ -58,7 +58,8 @@ def load(path: str, body: str | None = None, accept_mismatch: bool = False) -> R
     Raises:
         UserError: If there is no discriminator at the path, or its body is not that of its training.
     """
-    path, config = _newest(path), read_config(path, body)
+    path = newest(path)
+    config = read_config(path, body)
     model = build(config) if _is_folder(path) else restored(read_checkpoint(Path(path)), config, accept_mismatch)
     return model.requires_grad_(False).eval()
 
@@ -82,7 +83,7 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
     Raises:
         UserError: If there is no discriminator at the path.
     """
-    path = _newest(path)
+    path = newest(path)
     if _is_folder(path):
         if body is not None:
             raise UserError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
@@ -99,7 +100,10 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
     except (RuntimeError, UnpicklingError, EOFError) as error:
         raise UserError(f"{path} is not a discriminator's checkpoint; it cannot be read as one") from error
     if CHECKPOINT_KEY not in state:
-        raise UserError(f"{path} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}")
+        raise UserError(
+            f"{path} is not a discriminator's checkpoint; it has no {CHECKPOINT_KEY!r}. Give one of `rtt fit` with a "
+            "DiscriminatorModule, such as discriminators/minilm.yaml trains"
+        )
     return config_of(state, body)
 
 
@@ -110,7 +114,7 @@ def config_of(state: Mapping[str, Any], body: str | None = None) -> RelevanceCon
     return RelevanceConfig(**{**plain, "lora": lora, "model": body or plain["model"]})
 
 
-def _newest(path: str) -> str:
+def newest(path: str) -> str:
     """The newest checkpoint of a folder that `Checkpoints` writes to; else the path itself."""
     folder = Path(path)
     is_one = (folder / POINTER).is_file() or (folder.name == POINTER and folder.is_file())

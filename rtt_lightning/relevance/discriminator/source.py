@@ -10,7 +10,7 @@ from torch import Tensor
 from rtt_lightning.functional.alignment import bounds, transfer
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
-from rtt_lightning.relevance.discriminator.checkpoint import load, read_config
+from rtt_lightning.relevance.discriminator.checkpoint import load, newest, read_config
 from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.relevance.discriminator.network import RelevanceModel
 from rtt_lightning.relevance.discriminator.readings import Reading, Texts
@@ -45,10 +45,10 @@ class DiscriminatorRelevance(RelevanceSource):
         self.body, self.accept_mismatch = model, accept_mismatch
         self._known: dict[Texts, tuple[Tensor, Reading]] = {}
 
-    @property
+    @cached_property
     def config(self) -> RelevanceConfig:
         """The discriminator's configuration; does not load its weights."""
-        return read_config(self.checkpoint, self.body)
+        return read_config(self._path, self.body)
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
         """The criteria that leave too little room for a response in the longest input."""
@@ -96,7 +96,12 @@ class DiscriminatorRelevance(RelevanceSource):
     def _loaded(self) -> RelevanceModel:
         # The device of this process: Lightning has chosen it when responses are weighed.
         device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
-        return load(self.checkpoint, self.body, self.accept_mismatch).to(device)
+        return load(self._path, self.body, self.accept_mismatch).to(device)
+
+    @cached_property
+    def _path(self) -> str:
+        """Of the one checkpoint that is read."""
+        return newest(self.checkpoint)
 
 
 def _on_policy_tokens(item: JudgedRollout, known: Mapping[Texts, tuple[Tensor, Reading]]) -> Relevance:
