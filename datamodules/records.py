@@ -63,7 +63,10 @@ def read_judged(path: str | Path, adapter: Adapter | None = None) -> list[Judged
     files = (windows or sorted(folder.glob("*.parquet"))) if folder.is_dir() else [path]
     judged = [record.judged for file in files for record in read_records(file, adapter) if record.judged]
     if not judged:
-        raise UserError(f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output")
+        raise UserError(
+            f"{path} holds no responses; `rtt fit`, `validate` and `predict` write them to rollout.output, and rows "
+            "of your own have them as `response`"
+        )
     return judged
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.parquet as pq
 
 from rtt_lightning.runtime.hub import reading
@@ -42,7 +43,7 @@ def read_rows(path: str | Path) -> Rows:
             ``name``, ``name:split`` (by default ``train``) or ``name:configuration:split``.
 
     Raises:
-        UserError: For a missing file, an unknown kind, text that is not UTF-8, or a dataset that cannot be read.
+        UserError: For a missing file, an unknown kind, text that is not UTF-8, or what cannot be read.
     """
     path = Path(path)
     if path.suffix not in (".parquet", ".jsonl", ".json"):
@@ -50,7 +51,7 @@ def read_rows(path: str | Path) -> Rows:
     if not path.is_file():
         raise UserError(f"no data file at {path}; give the path of a .jsonl, .json or .parquet file")
     if path.suffix == ".parquet":
-        return Rows(path.name, enumerate(pq.read_table(path).to_pylist(), start=1))
+        return Rows(path.name, enumerate(_table(path).to_pylist(), start=1))
     return Rows(path.name, _lines(path) if path.suffix == ".jsonl" else _items(path))
 
 
@@ -76,6 +77,13 @@ def _items(path: Path) -> Iterator[tuple[int, Any]]:
         reason = items.reason if isinstance(items, Unreadable) else f"it holds {type(items).__name__}"
         raise UserError(f"{path} must hold a list of rows: {reason}")
     return enumerate(items, start=1)
+
+
+def _table(path: Path) -> pyarrow.Table:
+    try:
+        return pq.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"{path} cannot be read as parquet ({error}); write it again") from error
 
 
 def _text(path: Path) -> str:

@@ -45,8 +45,8 @@ class RubricDataModule(LightningDataModule):
         max_prompt_tokens: Longest rendered prompt.
         overlong: What to do with longer ones: raise an error, drop them, or truncate their beginning; the latter two
             with a warning that names them.
-        val_share: Share of the training prompts to hold out if the source has no validation rows, in [0, 1). No
-            prompt is on both sides.
+        val_share: Share of the training prompts to hold out if the source has no validation rows, in [0, 1); at least
+            one of several. No prompt is on both sides.
         seed: Of the order of the training data; null for the run's (`seed_everything`), or 0 without one.
 
     Raises:
@@ -97,7 +97,8 @@ class RubricDataModule(LightningDataModule):
                 "data.val_share 0 to use these"
             )
         records = self._parsed("train")
-        kept = [r for r in records if held_out(r, self.val_share, self.view.held_out_seed) == (split == "val")]
+        sides = held_out(records, self.val_share, self.view.held_out_seed)
+        kept = [record for record, is_out in sides if is_out == (split == "val")]
         if not kept:
             prompts = counted(len({record.sample.text for record in records}), "prompt")
             raise UserError(
@@ -180,6 +181,10 @@ def _adapter(format: Adapter | str) -> Adapter:
     return adapter_named(format) if isinstance(format, str) else format
 
 
-def held_out(record: Record, share: float, seed: int) -> bool:
-    """Whether a prompt belongs to the ``share`` for validation; depends only on its text and the seed."""
-    return sampling_seed(seed, 0, record.sample.text, 0) % 10_000 < share * 10_000
+def held_out(records: Sequence[Record], share: float, seed: int) -> list[tuple[Record, bool]]:
+    """Each with whether its prompt belongs to the ``share`` for validation: by its text and the seed alone, but of
+    several prompts at least one does.
+    """
+    drawn = [sampling_seed(seed, 0, record.sample.text, 0) % 10_000 for record in records]
+    bound = max(share * 10_000, min(drawn) + 1 if len({*drawn}) > 1 else 0)
+    return [(record, each < bound) for record, each in zip(records, drawn, strict=True)]

@@ -201,7 +201,7 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
     if not pairs:
         raise UserError(
             f"none of the {len(records)} records holds a response with verdicts and spans; "
-            "make some with `rtt predict`, which writes completions that this view reads"
+            "make some with `rtt predict` or, where no rule says which words decide, `rtt annotate`"
         )
     return pairs
 

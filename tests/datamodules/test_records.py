@@ -189,6 +189,7 @@ def test_a_number_with_too_many_digits_is_a_bad_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "text", "match"), [
     ("a.jsonl", "", "no records"),
     ("a.csv", "x", "give a .jsonl, .json or .parquet file"),
+    ("a.parquet", "", "a.parquet cannot be read as parquet"),
     (None, None, "no data file"),
 ])  # fmt: skip
 def test_unusable_files_are_refused(tmp_path: Path, name: str | None, text: str | None, match: str) -> None:

@@ -77,6 +77,12 @@ def test_a_discriminator_validates_on_prompts_that_its_policy_trained_on(tmp_pat
     assert 0.1 < len(held_out) / len(trained) < 0.3
 
 
+def test_a_small_share_of_few_prompts_holds_out_one_of_them(tmp_path: Path) -> None:
+    source = RecordFiles(write(tmp_path / "a.jsonl", [f"prompt {i}" for i in range(8)]))
+    train, val = (prompts_of(load(source, split, val_share=0.0001)) for split in ("train", "val"))
+    assert (len(train), len(val)) == (7, 1)
+
+
 def test_a_share_that_leaves_a_split_empty_is_refused(tmp_path: Path) -> None:
     source = RecordFiles(write(tmp_path / "a.jsonl", ["one"]))
     with pytest.raises(ValueError, match=r"data.val_share 0.0001 of 1 prompt leaves none for 'val'"):
