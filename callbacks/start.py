@@ -146,5 +146,6 @@ def without_credit(samples: Sequence[RubricSample], relevance: RelevanceSource, 
     return (
         f"{number} of {total} criteria are trained at response level only, such as {blind[0].text[:SHOWN]!r} "
         f"({blind[0].checker}): the relevance of {type(relevance).__name__} cannot vary within a response to them. For "
-        "token-level credit choose another rollout.relevance, such as a discriminator with room for them (max_length)"
+        "token-level credit choose another rollout.relevance, such as a discriminator with room for them (max_length); "
+        "`rtt annotate` makes what it learns from (docs/annotating.md)"
     )

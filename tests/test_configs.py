@@ -25,6 +25,7 @@ from rtt_lightning.commands.configs import show_configs
 from rtt_lightning.commands.doctor.budget import split_gpu_memory
 from rtt_lightning.commands.doctor.dry_run import ParsedOnly
 from rtt_lightning.commands.given import as_arguments, read_arguments
+from rtt_lightning.commands.init import command as init_command
 from rtt_lightning.commands.run import for_the_parser, main
 from rtt_lightning.commands.score import command as score_command
 from rtt_lightning.runtime.processes import free_port
@@ -40,7 +41,9 @@ DISCRIMINATORS = [
 ]
 WHOLE = {CONFIGS / "recipes/paper-rtt.yaml"}
 """Files that are a whole run, its model class and algorithm included."""
-OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE})
+ANNOTATORS = sorted(CONFIGS.glob("annotators/*.yaml"))
+"""Files that `rtt annotate` and `rtt doctor` read."""
+OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE, *ANNOTATORS})
 MINE = """
 from rtt_lightning.modules import PolicyModule
 
@@ -133,6 +136,14 @@ def test_every_discriminator_is_parsed(path: Path, parse) -> None:
     assert shown["model"]["init_args"]["one_pass"] == is_read_at_once
 
 
+@pytest.mark.parametrize("path", ANNOTATORS, ids=lambda path: path.stem)
+def test_every_annotator_composes_with_its_judge(path: Path, parse) -> None:
+    shown, said = parse(path, CONFIGS / "judges" / path.name), yaml.safe_load(path.read_text())["annotator"]
+    assert holds(shown["annotator"]["init_args"], said)
+    judge = shown["rollout"]["verifier"]["init_args"]["judge"]["init_args"]
+    assert (judge["model"], judge["url"], judge["file"]) == (said["model"], said.get("url"), "runs/judge.sqlite")
+
+
 def test_the_recipes_of_the_paper_are_its_settings(parse) -> None:
     found = parse(CONFIGS / "recipes/paper-discriminator.yaml")
     view, trainer = found["data"]["view"]["init_args"], found["trainer"]
@@ -177,10 +188,16 @@ def test_commands_that_are_shown_parse_in_todays_spelling(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text((ROOT / "docs/clusters.md").read_text().split("```yaml\n")[1].split("```")[0])
+    if place == "clusters.md":
+        (tmp_path / "mine.yaml").write_text(
+            (ROOT / "docs/clusters.md").read_text().split("```yaml\n")[1].split("```")[0]
+        )
+    else:
+        init_command("init", ["mine.yaml", "--judge=http://127.0.0.1:8001/v1", "--judge_model=m"])
     _, words = split_gpu_memory(shlex.split(re.sub(r"\b(STEPS|SEED|LR|KL)\b", "1", command)))
     parse_command(words)
-    assert "rtt: " not in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert not [line for line in said if line.startswith("rtt: ") and not line.endswith(": the latter counts")]
 
 
 def test_the_paper_trains_on_500_windows_of_two_updates() -> None:

@@ -21,6 +21,7 @@ from rtt_lightning.verifiers.judge.limits import Limits
 from rtt_lightning.verifiers.judge.prompts import Template, read_template, render, shortened
 from rtt_lightning.verifiers.judge.replies import Form, Reading, read_entries, schema_of
 from rtt_lightning.verifiers.judge.store import key_of
+from rtt_lightning.verifiers.judge.verifier import TRIAL
 
 DEFAULT = Path(__file__).with_name("template.txt")
 SCHEMA = schema_of("labels", {"reason": {"type": "string"}, **EVIDENCE})
@@ -74,7 +75,7 @@ class LLMAnnotator:
                 f"criteria_per_call and max_characters must be at least 1, got {criteria_per_call} and {max_characters}"
             )
         self.template = read_template(Path(template) if template else DEFAULT, like=DEFAULT)
-        self._per_call, self.longest, self._has_model = criteria_per_call, max_characters, model is not None
+        self._per_call, self.longest, self.has_model = criteria_per_call, max_characters, model is not None
         self.asker = Asker(
             ANNOTATOR,
             "run the same command again, which goes on from there",
@@ -99,9 +100,21 @@ class LLMAnnotator:
 
     def problems(self) -> list[str]:
         """What is missing to ask anything, in words."""
-        if not self._has_model:
+        if not self.has_model:
             return ["there is no annotator: set --annotator.model, and --annotator.url for a server of your own"]
         return self.asker.problems()
+
+    def require(self) -> None:
+        """Raise a `UserError` if nothing can be asked, see `problems`."""
+        if problems := self.problems():
+            raise UserError("; ".join(problems))
+
+    def try_out(self) -> list[str]:
+        """Ask one small question, without keeping the answer; see `require` and `Asker.try_out`."""
+        self.require()
+        prompt, answer, criteria = TRIAL
+        shown = [Decided(text, met=True).shown for text in criteria]
+        return self.asker.try_out(render(self.template, prompt, answer, shown), SCHEMA)
 
     def foresee(
         self, questions: Sequence[tuple[RubricSample, str]], template: Template | None = None

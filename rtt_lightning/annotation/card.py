@@ -1,13 +1,16 @@
 """The data card of labels: what they are, who gave them, what is missing, how good they are, and what they cost."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 from rtt_lightning.annotation.agreement import SpanAgreement
 from rtt_lightning.annotation.labels import SetAside, labelled_by
+from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.runtime.terminal import three_decimals
 from rtt_lightning.types import JudgedRollout, Verdict
 from rtt_lightning.verifiers.judge.evidence import characters
@@ -39,6 +42,19 @@ class Facts:
     made: Mapping[str, int] = field(default_factory=dict)
 
 
+def write_labels(output: Path, judged: Sequence[JudgedRollout], facts: Facts) -> None:
+    """Write responses with labels and their card, each whole or not at all, and say so."""
+    write_completions(output, judged)
+    written, partial = output.with_suffix(".md"), output.with_suffix(".partial")
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
+    partial.write_text(card(judged, output.name, digest, facts), encoding="utf-8")
+    partial.replace(written)
+    print(
+        f"labels: {output}; pairs of a criterion and a response: {len(pairs(judged))} with labels, "
+        f"{len(facts.aside)} set aside, {len(without_verdict(judged))} undecided; card: {written}"
+    )
+
+
 def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) -> str:
     """The card, as Markdown. Texts of data and models stand in it as code.
 
@@ -48,12 +64,7 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
         digest: SHA-256 of that file.
         facts: What else there is to say.
     """
-    pairs = [(verdict, item.rollout.answer) for item in judged for verdict in item.verdicts if item.rollout.answer]
-    known = [
-        (verdict, characters(spans))
-        for verdict, answer in pairs
-        if not _open(verdict) and (spans := verdict.relevant(len(answer))) is not None
-    ]
+    known, undecided = pairs(judged), without_verdict(judged)
     parts = [
         f"# Labels: {file}",
         f"{len(known)} (criterion, response) pairs with labels, of {len(judged)} responses to "
@@ -67,7 +78,7 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
         "A global criterion is decided by all characters of the response; a local one by those that give what it asks "
         "for or violate what it forbids; by none where an absence decides.",
         "## Without a label",
-        _without([verdict for verdict, _ in pairs if _open(verdict)], facts.aside),
+        _without(undecided, facts.aside),
         *(_agreement(facts.agreement) if facts.agreement else []),
         *(["## Responses made", _table(("made", "responses"), facts.made.items())] if facts.made else []),
         "## Cost of this run",
@@ -76,6 +87,22 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
         else "Nothing was asked of a paid model.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def pairs(judged: Sequence[JudgedRollout]) -> list[tuple[Verdict, int]]:
+    """Verdicts with labels, each with the number of relevant characters."""
+    return [
+        (verdict, characters(spans))
+        for item in judged
+        for verdict in item.verdicts
+        if item.rollout.answer and not _open(verdict)
+        if (spans := verdict.relevant(len(item.rollout.answer))) is not None
+    ]
+
+
+def without_verdict(judged: Sequence[JudgedRollout]) -> list[Verdict]:
+    """What could not be decided of responses that are not empty, and is no label either."""
+    return [verdict for item in judged for verdict in item.verdicts if item.rollout.answer and _open(verdict)]
 
 
 def _open(verdict: Verdict) -> bool:

@@ -1,17 +1,18 @@
 """`rtt annotate`: labelled data for a relevance discriminator, from responses of any system or sampled first."""
 
-import hashlib
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_warn
 
 from rtt_lightning import LLMAnnotator, RolloutCallback, RubricDataModule
 from rtt_lightning.annotation.agreement import by_rule, compare
-from rtt_lightning.annotation.card import Facts, card
+from rtt_lightning.annotation.card import Facts, write_labels
 from rtt_lightning.annotation.edits import TEMPLATE, Broken, break_some, shown_to_editor, to_break
 from rtt_lightning.annotation.pipeline import Question, ask, decide, to_decide, to_label, with_labels
 from rtt_lightning.annotation.responses import read_responses
@@ -20,7 +21,6 @@ from rtt_lightning.callbacks.cost import say_cost, say_forecasts
 from rtt_lightning.commands.answered import answered, holds_criteria
 from rtt_lightning.commands.given import DEFAULT_MODEL
 from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
-from rtt_lightning.reports.completions import write_completions
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
 from rtt_lightning.types.errors import UserError
@@ -59,6 +59,7 @@ class AnnotateCommandLine(RTTCommandLine):
         "                    [--withheld N]"
     )
     description = HELP
+    _before: Mapping[str, float] = {}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
@@ -77,9 +78,7 @@ class AnnotateCommandLine(RTTCommandLine):
         if Path(config.output).suffix != ".parquet":
             raise UserError(f"--output must be a .parquet file, got {config.output}")
         if config.file and config.withheld:
-            raise UserError(
-                "--withheld is about prompts to sample from, and a FILE has its responses; give one of both"
-            )
+            raise UserError("--withheld is about prompts to sample from, a FILE has its responses; give one of both")
         if min(config.agreement, config.edits, config.withheld) < 0:
             raise UserError("--agreement, --edits and --withheld are numbers from 0 up")
         file = config.file or self._sampled_before()
@@ -92,7 +91,8 @@ class AnnotateCommandLine(RTTCommandLine):
             parts, file = self.config_init, self._sample()
         if file:
             judged, verifier = _read(file, parts.data, parts.rollout), parts.rollout.collector.verifier
-            annotate(judged, verifier, parts.annotator, config.output, file, config.agreement, config.edits)
+            more = (config.agreement, config.edits, self._before)
+            annotate(judged, verifier, parts.annotator, config.output, file, *more)
 
     def _sampled_before(self) -> str | None:
         """The file of responses that were sampled before, if any."""
@@ -108,9 +108,12 @@ class AnnotateCommandLine(RTTCommandLine):
         parts: Any = self.config_init
         data.setup("predict")
         data.records["train"] = withhold(data.records["train"], self.config.withheld)
-        spanless = _spanless(data.samples(), parts.rollout.collector.verifier)
-        if (spanless or self.config.edits) and (problems := parts.annotator.problems()):
-            raise UserError("; ".join(problems))  # before anything is sampled
+        verifier = parts.rollout.collector.verifier
+        self._before = verifier.metrics()
+        spanless = _spanless(data.samples(), verifier)
+        if spanless or self.config.edits:  # before anything is sampled
+            for doubt in parts.annotator.try_out():
+                rank_zero_warn(doubt)
         self.trainer.predict(self.model, datamodule=data, return_predictions=False)
         return str(self._samples()) if self.trainer.is_global_zero else None
 
@@ -127,7 +130,11 @@ class AnnotateCommandLine(RTTCommandLine):
 
 def command(name: str, args: Sequence[str]) -> None:
     """`rtt annotate`."""
-    main([f"--model={DEFAULT_MODEL}", f"--model.init_args.model={NO_MODEL}", *args], AnnotateCommandLine, run=False)
+    try:
+        main([f"--model={DEFAULT_MODEL}", f"--model.init_args.model={NO_MODEL}", *args], AnnotateCommandLine, run=False)
+    except KeyboardInterrupt:
+        print("rtt: interrupted; answers so far are in the annotator's file: the same command goes on", file=sys.stderr)
+        raise
 
 
 def annotate(
@@ -138,6 +145,7 @@ def annotate(
     source: str = "memory",
     agreement: int = 0,
     edits: int = 0,
+    before: Mapping[str, float] = {},
 ) -> list[JudgedRollout]:
     """Label responses, and write them with a data card beside.
 
@@ -149,6 +157,7 @@ def annotate(
         source: Where the responses come from, for the card.
         agreement: Criteria that rules label about which the annotator is asked too, to compare.
         edits: Responses to have edited so that they break one criterion; they are labelled like the others.
+        before: What the verifier's metrics were when the responses were sampled; empty for what they are now.
 
     Returns:
         The responses with labels.
@@ -159,14 +168,14 @@ def annotate(
             is kept, and the same call goes on.
     """
     _refuse_unanswerable(judged, verifier, annotator, edits)
-    before = verifier.metrics()
+    began = verifier.metrics() | dict(before)
     say_cost(verifier, of_answers(question.part for question in to_decide(judged)))
     decided = decide(verifier, judged)
     breakable, compared = to_break(decided, edits), by_rule(decided, agreement)
     asks = bool(breakable or compared or to_label(decided))
-    if asks and (problems := annotator.problems()):
-        raise UserError("; ".join(problems))
-    before |= _paid(annotator) if asks else {}
+    if asks:
+        annotator.require()
+    began |= _paid(annotator) if asks else {}
     broken = _edited(annotator, verifier, breakable)
     rows = [*decided, *broken.judged]
     questions = [*to_label(rows), *compared]
@@ -181,21 +190,11 @@ def annotate(
         annotator=f"{annotator.asker.model}, {annotator.template.version}" if asks else "",
         aside=aside,
         agreement=compare(compared, found[known:]) if agreement else None,
-        spent={name: value - before[name] for name, value in spent.items()},
+        spent={name: value - began[name] for name, value in spent.items()},
         made=Counter({SAMPLED_WITHOUT: withheld} if withheld else {}) + broken.counts,
     )
-    _write(labelled, Path(output), facts)
+    write_labels(Path(output), labelled, facts)
     return labelled
-
-
-def _write(labelled: Sequence[JudgedRollout], output: Path, facts: Facts) -> None:
-    """Labels and their card, each whole or not at all."""
-    write_completions(output, labelled)
-    written, partial = output.with_suffix(".md"), output.with_suffix(".partial")
-    digest = hashlib.sha256(output.read_bytes()).hexdigest()
-    partial.write_text(card(labelled, output.name, digest, facts), encoding="utf-8")
-    partial.replace(written)
-    print(f"labels: {output}; {len(facts.aside)} criteria set aside; card: {written}")
 
 
 def _read(file: str, data: RubricDataModule, rollout: RolloutCallback) -> list[JudgedRollout]:

@@ -87,7 +87,8 @@ def _matches(known: Collection[str], asked: Sequence[str], where: str) -> dict[s
     if unknown:
         raise UserError(
             f"{len(unknown)} of {len(asked)} responses are to prompts that are not in the {where}, such as "
-            f"{unknown[0][:80]!r}; give the data with these prompts by --config or --data.source"
+            f"{unknown[0][:80]!r}; give the data with these prompts by --config or --data.source, or rows "
+            "with `criteria` of their own"
         )
     doubtful = [prompt for prompt in asked if len(matches[prompt]) > 1]
     if doubtful:

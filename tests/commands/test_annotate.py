@@ -77,7 +77,8 @@ def test_a_file_of_responses_becomes_labels_with_a_card(tmp_path: Path, capsys: 
     assert (oats.met, oats.polarity, kind.scope) == (False, "negative", "global")
     card, shown = (tmp_path / "labels.md").read_text(), capsys.readouterr().out
     assert "annotator m: about 3 calls with up to" in shown
-    assert f"labels: {labels}; 0 criteria set aside; card: {tmp_path}/labels.md" in shown
+    assert f"labels: {labels}; pairs of a criterion and a response: 8 with labels, 0 set aside, 0 undecided; " in shown
+    assert f"card: {tmp_path}/labels.md" in shown
     assert f"`{hashlib.sha256(labels.read_bytes()).hexdigest()}`" in card
     assert "| annotator_calls | 3 |" in card
     assert "| annotator_money | 0.00036 |" in card
@@ -96,7 +97,7 @@ def test_a_run_that_ended_in_the_middle_goes_on_and_asks_nothing_twice(
             run()
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert "rtt: the annotator failed 2 times in a row, last: no connection" in said
+    assert f"rtt: the annotator at {url} failed 2 times in a row, last: no connection" in said
     assert f"is kept in {tmp_path}/annotator.sqlite" in said
     assert "then run the same command again, which goes on from there" in said
     assert not (tmp_path / "labels.parquet").exists()
@@ -118,7 +119,10 @@ def test_a_budget_ends_it_and_more_of_it_goes_on(tmp_path: Path) -> None:
         size = sum(len(message["content"].encode()) for message in seen(url).bodies[0]["messages"])
         with (
             pytest.warns(UserWarning, match=r"annotator m: .* more than budget.tokens"),
-            pytest.raises(OutsideFailure, match=r"the annotator's budget does not cover another .* raise the budget"),
+            pytest.raises(
+                OutsideFailure,
+                match=r"the annotator's budget does not cover another .* raise the budget, then",
+            ),
         ):
             label(file, tmp_path, url, **settings, budget=Budget(tokens=size + 100 + 500 + 2 * 110))
         assert seen(url).calls == 1 + 3
@@ -146,7 +150,7 @@ def test_what_has_no_label_is_counted_and_left_out(tmp_path: Path, capsys: pytes
     with judge_server(misquotes=("milk",)) as url:
         label(responses(tmp_path / "responses.jsonl"), tmp_path, url)
     assert "Mention milk." not in pairs(tmp_path / "labels.parquet")
-    assert "1 criteria set aside" in capsys.readouterr().out
+    assert ", 1 set aside, 0 undecided" in capsys.readouterr().out
     said = (tmp_path / "labels.md").read_text()
     assert '| `set aside: not in the response, word for word` | 1 | `["word for word"]` |' in said
 
@@ -177,6 +181,9 @@ def test_without_a_file_responses_are_sampled_once(
     words = [*policy_args("annotate")[1:], f"--output={tmp_path}/labels.parquet", "--seed_everything=5"]
     with pytest.raises(UserError, match="there is no annotator"):  # which edits need
         command("annotate", [*words, "--edits=1"])
+    nobody = ["--annotator.model=m", "--annotator.url=http://127.0.0.1:9/v1", "--annotator.limits.attempts=1"]
+    with pytest.raises(OutsideFailure, match=r"'m' at http://127.0.0.1:9/v1 was asked one .*Nothing was sampled"):
+        command("annotate", [*words, "--edits=1", *nobody, "--annotator.file=null"])
     assert not (tmp_path / "completions").exists()
     command("annotate", [*words, "--withheld=2"])
     sampled, labelled = (read_judged(tmp_path / name) for name in ("completions/predict.parquet", "labels.parquet"))

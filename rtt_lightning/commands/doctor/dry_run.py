@@ -14,8 +14,10 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.cli import LightningArgumentParser
 from transformers import AutoModelForCausalLM
 
+from rtt_lightning import LLMAnnotator
 from rtt_lightning.callbacks.cost import judged_in_run
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import without_credit
@@ -31,13 +33,18 @@ from rtt_lightning.engines.vllm.http import COMMAND, ServerFailure, longest_row
 from rtt_lightning.engines.vllm.server import VLLMServerEngine
 from rtt_lightning.modules.policy import PolicyModule
 from rtt_lightning.rollout.causes import refuse_small_groups
+from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.trainer import RubricTrainer
 
 Result = TypeVar("Result")
 
 
 class ParsedOnly(RTTCommandLine):
-    """Parses the flags of `rtt fit`, without building or running anything."""
+    """Parses the flags of `rtt fit` and the annotator's of `rtt annotate`, without building or running anything."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_arguments_to_parser(parser)
+        parser.add_subclass_arguments(LLMAnnotator, "annotator", default=lazy_instance(LLMAnnotator))
 
     def instantiate_classes(self) -> None:
         pass
@@ -197,9 +204,10 @@ def _outside(parts: Any, policy: PolicyModule, trainer: Trainer) -> list[Finding
         if verifier is not None:
             costs = _attempt(found, name, partial(verifier.foresee, expected)) or ()
             found += [Finding("cost", str(cost), None if cost.over else True) for cost in costs]
-            doubts = _attempt(found, name, partial(verifier.try_out, data.samples()))
-            found += [Finding(name, doubt, None) for doubt in doubts or ()]
-            found += [Finding(name, "was asked a question, and answers")] if costs and doubts == [] else []
+            if costs:
+                _ask(found, name, partial(verifier.try_out, data.samples()))
+    if parts.annotator.has_model:
+        _ask(found, "annotator", parts.annotator.try_out)
     if policy.token_credit:
         train = [record.sample for record in data.records["train"]]
         said = _attempt(
@@ -212,6 +220,13 @@ def _outside(parts: Any, policy: PolicyModule, trainer: Trainer) -> list[Finding
         except (ServerFailure, ValueError) as error:
             found.append(Finding("vLLM server", f"{url}: {error}", None, f"`rtt fit` waits for it; `{COMMAND}`"))
     return found
+
+
+def _ask(found: list[Finding], name: str, try_out: Callable[[], list[str]]) -> None:
+    """Add what comes of asking a judge or an annotator one question."""
+    doubts = _attempt(found, name, try_out)
+    found += [Finding(name, doubt, None) for doubt in doubts or ()]
+    found += [Finding(name, "was asked a question, and answers")] if doubts == [] else []
 
 
 def _needed(finding: Finding) -> Finding:

@@ -117,7 +117,7 @@ class Asker:
                     raise OutsideFailure(self._down(error)) from error
                 raise CallFailed(self.named(str(error)), error.is_refusal) from error
             except OutsideFailure as error:
-                raise OutsideFailure(self.named(str(error))) from error
+                raise OutsideFailure(f"{self.named(str(error))}, then {self._go_on}") from error
         self._failures = 0
         return Reply(reply.text, self.named(reply.silence))
 
@@ -157,6 +157,7 @@ class Asker:
 
     def _down(self, last: CallFailed) -> str:
         return (
-            f"the {self._role} failed {self._failures} times in a row, last: {self.named(str(last))}. What it said so "
-            f"far is kept in {self._path or 'no file'}, and none was made up: fix the {self._role}, then {self._go_on}"
+            f"the {self._role} at {self._endpoint.url} failed {self._failures} times in a row, last: "
+            f"{self.named(str(last))}. What it said so far is kept in {self._path or 'no file'}, and none was made up: "
+            f"fix the {self._role}, then {self._go_on}"
         )

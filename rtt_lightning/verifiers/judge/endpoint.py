@@ -202,8 +202,7 @@ class Endpoint:
         if meaning:
             return OutsideFailure(
                 f"the judge at {self.url}{by_proxy(self.url)} answers {status}: {meaning} (model {self.model!r}, "
-                f"{f'key from {self._key_variable}' if self._key_variable else 'no key'}). It says: {said}. Fix it and "
-                "run again; a run that has checkpoints goes on with --ckpt_path"
+                f"{f'key from {self._key_variable}' if self._key_variable else 'no key'}). It says: {said}. Fix it"
             )
         if status in (408, 409, 425, 429) or status >= 500:
             said = f"HTTP status {status}: {said}{by_proxy(self.url)}"

@@ -114,7 +114,7 @@ class Store:
         ]
         return (
             f"the judge's budget does not cover another call ({'; '.join(limits)}), as {self.path or 'memory'} counts. "
-            "What it answered is kept: raise the budget and run again; a run with checkpoints goes on with --ckpt_path"
+            "What it answered is kept: raise the budget"
         )
 
     def _open(self, path: Path | None) -> None:

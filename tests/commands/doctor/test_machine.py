@@ -400,14 +400,16 @@ def judged(tmp_path: Path) -> Callable[[str], list[str]]:
     ],
     ids=["fine", "cut off", "wrong key", "a login page", "one temperature alone", "the older name of a field"],
 )
-def test_a_judge_is_asked_once(
+def test_a_judge_and_an_annotator_are_asked_once(
     doctor: Doctor, policy_args, judged: Callable[[str], list[str]], behaviour: dict, sign: str, expected: str
 ) -> None:
     with judge_server(**behaviour) as url:
-        code, output = doctor(*policy_args("fit", *judged(url))[1:])
+        annotator = [f"--annotator={json.dumps({'model': 'm', 'url': url, 'file': None, 'limits': {'attempts': 1}})}"]
+        code, output = doctor(*policy_args("fit", *judged(url), *annotator)[1:])
     assert code == (1 if sign == "BROKEN" else 0), output
-    assert line_of(output, "judge").split()[0] == sign
-    assert expected in line_of(output, "judge")
+    for name in ("judge", "annotator"):
+        assert line_of(output, name).split()[0] == sign
+        assert expected.replace("judge", name) in line_of(output, name)
     assert "4 of 4 criteria are trained at response level only" in line_of(output, "relevance")
 
 
