@@ -95,8 +95,12 @@ class RelevanceModel(nn.Module, ABC):
         if not texts:
             return {}
         whole = [self.config.before(text) if before else text for text in texts]
-        told = {"return_offsets_mapping": True, "verbose": False}  # long ones are read in windows
-        encoded = self.tokenizer(whole, add_special_tokens=before, **told)
+        encoded = self.tokenizer(
+            whole,
+            add_special_tokens=before,
+            return_offsets_mapping=True,
+            verbose=False,  # of long ones, which are read in windows
+        )
         rows, found = self._rows, dict[str, tuple[tuple[int, ...], list[Span]]]()
         for text, said, ids, offsets in zip(texts, whole, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             if (highest := max(ids, default=0)) >= rows:
