@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -139,15 +140,16 @@ class RubricDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What was trained on, for a checkpoint: number and SHA-256 of the training records."""
-        rows = (record.judged.to_row() if record.judged else record.sample.to_row() for record in self._trained)
-        digest = hashlib.sha256()
-        for row in rows:
-            digest.update(json.dumps(row, sort_keys=True, default=list).encode())
-        return {"records": len(self._trained), "sha256": digest.hexdigest()} if self._trained else {}
+        return {"records": len(self.records["train"]), "sha256": self._digest} if self.records.get("train") else {}
 
-    @property
-    def _trained(self) -> list[Record]:
-        return self.records.get("train", [])
+    @cached_property
+    def _digest(self) -> str:
+        """Of prompts, criteria and, with responses, these and their verdicts; not of tokens."""
+        digest = hashlib.sha256()
+        for record in self.records["train"]:
+            answer = record.judged and (record.judged.rollout.answer, [v.to_row() for v in record.judged.verdicts])
+            digest.update(json.dumps([record.sample.to_row(), answer], sort_keys=True, default=list).encode())
+        return digest.hexdigest()
 
     def check_criteria(self, problems: Callable[[RubricSample], Sequence[str]]) -> None:
         """Raise if criteria cannot be decided, with all problems at once.

@@ -208,8 +208,8 @@ def labelled_pairs(records: Sequence[Record]) -> list[Pair]:
 
 def _is_uniform(pair: Pair) -> bool:
     """Whether the criterion's spans hold all characters of the response, or none."""
-    relevant = sum(end - start for start, end in pair["spans"])
-    return relevant in (0, len(pair["response"]))
+    relevant = {character for start, end in pair["spans"] for character in range(start, end)}
+    return len(relevant) in (0, len(pair["response"]))
 
 
 def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

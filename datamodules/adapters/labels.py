@@ -2,6 +2,8 @@
 ``char_labels`` or ``token_labels``.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -56,7 +58,9 @@ class Labels(Adapter):
             for text, mark, met in zip(texts, marks, verdicts, strict=True)
         ]
         asked = turns(row) if any(name in row for name in PROMPTS) else {"prompt": "\n".join(map(str, texts))}
-        return {"id": row.get("id"), **asked, "criteria": criteria, "response": response}
+        # Rows of one response, each with a criterion, belong together: they have one id.
+        prompt = hashlib.sha256(json.dumps([asked if any(name in row for name in PROMPTS) else response]).encode())
+        return {"id": row.get("id") or prompt.hexdigest()[:16], **asked, "criteria": criteria, "response": response}
 
     def _offsets(self, row: Row, response: str) -> list[Span]:
         """The characters of each token."""

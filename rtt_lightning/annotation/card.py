@@ -65,13 +65,14 @@ def card(judged: Sequence[JudgedRollout], file: str, digest: str, facts: Facts) 
         facts: What else there is to say.
     """
     known, undecided = pairs(judged), without_verdict(judged)
+    by_whom = Counter(labelled_by(verdict) for verdict, _ in known)
     parts = [
         f"# Labels: {file}",
         f"{len(known)} (criterion, response) pairs with labels, of {len(judged)} responses to "
-        f"{len({item.sample.id for item in judged})} prompts, made from `{facts.source}`.",
+        f"{len({item.sample.id for item in judged})} prompts, made from {_code(facts.source)}.",
         f"SHA-256 of the file: `{digest}`",
         "## Who labelled",
-        _table(("labelled by", "pairs"), Counter(labelled_by(verdict) for verdict, _ in known).most_common()),
+        _table(("labelled by", "pairs"), [(_code(name), n) for name, n in by_whom.most_common()]),
         *([f"The annotator is {_code(facts.annotator)} (model, version of the prompt)."] if facts.annotator else []),
         "## Labels",
         _table(COLUMNS, _kinds(known)),

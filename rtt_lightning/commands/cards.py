@@ -82,8 +82,10 @@ def types(text, special):  # the tokenizer drops capitals: they are token types
 """
 NOT_MEASURED = """Not measured: `rtt validate` writes `validate-*.json` about held-out responses, and
 `rtt export --quality FILE` puts it here."""
+ENDS = ("low", "high")
 METRICS = {
     "average_precision_per_cell": "average precision per cell",
+    "average_precision_by_chance": "the same by chance",
     "average_precision": "average precision, pooled",
     "base_rate": "share of relevant tokens in the same cells",
     "f1": "F1 at 0.5",
@@ -169,13 +171,17 @@ def _quality(quality: Mapping[str, Any] | None) -> str:
         return NOT_MEASURED
     overall = quality["overall"]
     rows = [
-        f"| {label} | {overall[metric]['mean']:.3f} | {overall[metric]['low']:.3f} to {overall[metric]['high']:.3f} |"
+        f"| {label} | {_shown(overall[metric]['mean'])} | {' to '.join(_shown(overall[metric][end]) for end in ENDS)} |"
         for metric, label in METRICS.items()
         if (overall.get(metric) or {}).get("mean") is not None
     ]
     heads = ["| metric | value | 95 % interval |", "| --- | --- | --- |"]
     said = f"{overall['cells']} responses and criteria of {overall['prompts']} prompts that were held out."
     return "\n".join([said, "", *heads, *rows])
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _origin(base: str) -> dict[str, str]:

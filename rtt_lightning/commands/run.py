@@ -99,12 +99,6 @@ class RTTCommandLine(LightningCLI):
     usage = "rtt {name} [--config FILE ...] [--GROUP.NAME VALUE ...]"
     description = HELP
 
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Leave the parsers of commands that nobody asks for empty: all arguments of one take a while."""
-        if subcommand in self.parser_kwargs:
-            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        return self.init_parser(**kwargs)
-
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         says = "Seed of training, and of data and sampling unless they have their own (data.seed, rollout.seed)."
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=f"{says} True: random.")
@@ -218,8 +212,7 @@ def main(args: Sequence[str], command_line: type[RTTCommandLine] = RTTCommandLin
     for name in rtt_lightning.__all__:
         getattr(rtt_lightning, name)  # import it, so that help lists it and its short name works
     texts = {"description": command_line.description, "formatter_class": Formatter}
-    asked = [name for name in SUBCOMMANDS if name in args] or SUBCOMMANDS
-    texts_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *asked)}
+    texts_of = {name: {"usage": command_line.usage.format(name=name), **texts} for name in ("COMMAND", *SUBCOMMANDS)}
     own = {"parser_mode": "omegaconf", "exit_on_error": False, "prog": "rtt"}
     return command_line(
         LightningModule,

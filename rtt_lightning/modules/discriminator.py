@@ -53,6 +53,8 @@ class DiscriminatorModule(TrainableModule):
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         skip_nonfinite: Updates in a row to skip because a number in them is not finite; 0 ends the run.
         decay: After the warm-up, lower the learning rate linearly, to 0 at the end of the run.
+        capitals: Tell a body whose tokenizer drops capitals of them by token types, if it has such and all weights
+            train.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class DiscriminatorModule(TrainableModule):
         warmup_steps: int = 0,
         skip_nonfinite: int = 0,
         decay: bool = False,
+        capitals: bool = True,
     ) -> None:
         super().__init__(optimizer, warmup_steps, skip_nonfinite, decay)
-        self.config = RelevanceConfig(model, lora, layers, template, max_length, one_pass)
+        self.config = RelevanceConfig(model, lora, layers, template, max_length, one_pass, capitals)
         self.trained_kinds: set[str] = set()
         """Kinds of the criteria (checker ids) that this process has trained on."""
         self.evaluation = RelevanceEvaluation()
@@ -77,6 +80,8 @@ class DiscriminatorModule(TrainableModule):
         self._means, self._log_metrics = UpdateMeans(), MetricLog()
         self._update: Iterator[list[Reading]] = iter(())  # the remaining micro-batches of the update
         self._update_tokens = torch.zeros(())  # response tokens of the update on all ranks
+        self._update_unread = torch.zeros(())  # those of pairs whose criterion is not read
+        self._named: set[str] = set()  # criteria that are not read
 
     def configure_model(self) -> None:
         """Load the body, once; Lightning calls this before each run."""
@@ -92,18 +97,19 @@ class DiscriminatorModule(TrainableModule):
             update = self._readings(batch["update"])
             self.trained_kinds.update(pair["checker"] for pairs in batch["update"] for pair in pairs)
             self._update, self._update_tokens = iter(update), _total(map(_tokens, chain.from_iterable(update)))
+            self._update_unread = _total(self._unread(batch["update"], update))
         readings = next(self._update)
         logits, mask = self.relevance(readings)
         loss = binary_cross_entropy(logits, self._labels(batch["pairs"], readings))
         self._means.add(mask, loss=loss)
         self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
-        unread = (len(reading.response) for reading in readings for is_read in reading.read if not is_read)
-        self.log("train/cut_tokens", _total(unread), batch_size=len(mask))
+        self.log("train/cut_tokens", self._update_unread, batch_size=len(mask))
         micro_batches, world = self.trainer.accumulate_grad_batches, self.trainer.world_size
         return token_mean(loss, mask, self._update_tokens, micro_batches, world)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> WeighedBatch:
         [readings] = self._readings([batch["pairs"]])
+        self._unread([batch["pairs"]], [readings])
         logits, mask = self.relevance(readings)
         p, labels = logits.sigmoid(), self._labels(batch["pairs"], readings)
         refuse_nonfinite({f"prompts {shortened(batch['prompt_id'])}": p[mask]}, "relevances")
@@ -159,6 +165,22 @@ class DiscriminatorModule(TrainableModule):
         ]
         readings = iter(self.relevance.encode([*chain.from_iterable(texts)]))
         return [[*islice(readings, len(each))] for each in texts]
+
+    def _unread(self, pairs: Sequence[Sequence[Pair]], readings: Sequence[Sequence[Reading]]) -> list[int]:
+        """Response tokens of each pair whose criterion is not read; names such a criterion once."""
+        found = []
+        rows = ((reading, is_read) for part in readings for reading in part for is_read in reading.read)
+        for pair, (reading, is_read) in zip(chain.from_iterable(pairs), rows, strict=True):
+            if is_read or not len(reading.response):
+                continue
+            found.append(len(reading.response))
+            if (text := pair["criterion"]) not in self._named:
+                self._named.add(text)
+                rank_zero_warn(
+                    f"the criterion {text[:60]!r} leaves no room for a response in {self.relevance.longest} tokens: "
+                    "its pairs are left out; raise max_length, or take a body with more positions"
+                )
+        return found
 
     def _labels(self, pairs: Sequence[Pair], readings: Sequence[Reading]) -> Tensor:
         """``[criterion token]`` bool, on the device."""

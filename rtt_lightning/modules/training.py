@@ -101,6 +101,8 @@ class TrainableModule(LightningModule):
         self._settings = read_settings(self.trainer)  # before a checkpoint is restored
 
     def on_train_start(self) -> None:
+        if self.decay:
+            _updates(self.trainer)  # raises before anything is trained
         keep_settings(self._settings, self.trainer)
 
     # -- updates that are not finite -------------------------------------------------------------------------------

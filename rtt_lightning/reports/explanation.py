@@ -51,7 +51,7 @@ def _numbers(each: Explained) -> int:
 
 
 def _page(shown: Sequence[Explained], source: str, total: int) -> str:
-    style, script = STYLE + OWN_STYLE.read_text(), SCRIPT.read_text()
+    style, script = STYLE + OWN_STYLE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
     data = {
         "source": visible(source),
         "leftOut": total - len(shown),
@@ -67,7 +67,7 @@ def _page(shown: Sequence[Explained], source: str, total: int) -> str:
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # no text ends the element
     }
     # In one go: parts may hold braces as well.
-    return re.sub(r"\{\{([a-z ]+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text())
+    return re.sub(r"\{\{([a-z ]+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _hash(text: str) -> str:

@@ -69,7 +69,7 @@ def measure(cells: Sequence[WeighedPair], trained: Collection[str] | None) -> di
     if trained is not None:
         divisions["trained"] = ["seen" if kind in trained else "unseen" for kind in divisions["kinds"]]
     found: dict[str, Any] = {"overall": _measured(cells, sums)}
-    for division in GROUPS.keys() & divisions.keys():
+    for division in (name for name in GROUPS if name in divisions):
         members: dict[str, list[int]] = {}
         for index, name in enumerate(divisions[division]):
             members.setdefault(name, []).append(index)

@@ -30,8 +30,8 @@ def test_it_counts_what_there_is_and_what_is_missing() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
     assert rows[1:] == [
         ["---", "---"],
-        ["rule", "3"],
-        ["annotator", "2"],
+        ["`rule`", "3"],
+        ["`annotator`", "2"],
         ["scope", "polarity", "verdict", "pairs", "without a character", "characters, median of the others", "most"],
         ["---"] * 7,
         ["global", "positive", "met", "1", "0", "3", "3"],

@@ -102,11 +102,13 @@ def test_a_discriminators_card_says_what_it_learned_from_and_how_good_it_is(tmp_
     )
     assert "Not measured: `rtt validate`" in bare
     overall = {"prompts": 12, "cells": 30, "brier": {"mean": 0.25, "low": 0.125, "high": 0.5}, "f1": {"mean": None}}
+    overall["average_precision"] = {"mean": 0.5, "low": None, "high": None}  # of one prompt alone
     (tmp_path / "validate-2.json").write_text(json.dumps({"overall": overall}))
     export(tmp_path / "x.ckpt", tmp_path / "out", quality=tmp_path / "validate-2.json")
     card = (tmp_path / "out/README.md").read_text()
     assert "30 responses and criteria of 12 prompts that were held out." in card
     assert "| Brier score | 0.250 | 0.125 to 0.500 |" in card
+    assert "| average precision, pooled | 0.500 | – to – |" in card
     assert "F1" not in card
     for path, said in (
         ("none.json", "cannot be read"),

@@ -215,3 +215,20 @@ def test_the_learning_rate_decays_to_the_end_of_the_run(tmp_path: Path, tiny_mod
         ValueError, match=r"decay needs to know the end of the run: set trainer.max_steps or max_epochs"
     ):
         fit(tmp_path, tiny_model, *flags[1:2], "--trainer.max_epochs=-1", *limits)
+
+
+def test_pairs_that_are_not_read_are_counted_and_named(tmp_path: Path, tiny_model: str) -> None:
+    """Of the whole update, of which the log shows the last micro-batch."""
+    args = discriminator_args(tmp_path, tiny_model, "--model.init_args.max_length=48", "--trainer.max_epochs=1")
+    path = tmp_path / "pairs.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    long = [{**row, "criteria": [{**row["criteria"][0], "text": "Use tea and owl. " * 20}]} for row in rows]
+    path.write_text("\n".join(map(json.dumps, long[:40] + rows[40:])))
+    more = ("--trainer.accumulate_grad_batches=2", "--data.view.init_args.batch_size=24", "--data.val_share=0")
+    with pytest.warns(
+        UserWarning, match="the criterion 'Use tea and owl.*' leaves no room for a response in 48 tokens"
+    ):
+        run = main([*args, *more, "--trainer.limit_val_batches=0"])
+    model = run.model.relevance
+    expected = sum(len(one.response) for one in model.encode([((), row["response"]) for row in long[:40]]))
+    assert run.trainer.callback_metrics["train/cut_tokens"] == expected

@@ -28,6 +28,8 @@ PREFIX = "relevance."
 """Prefix of the `RelevanceModel` in a `DiscriminatorModule`."""
 RELEVANCE = "relevance.json"
 """File in a folder with the rest of the `RelevanceConfig`."""
+EARLIER = {"capitals": False}
+"""What those had that do not say so."""
 
 
 def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
@@ -36,14 +38,15 @@ def save(model: RelevanceModel, folder: Path, dtype: torch.dtype) -> None:
     Raises:
         UserError: As `write_model`.
     """
-    config = model.config
+    config, capitals = model.config, model.first_type is not None
 
     def load_plain(_: None, source: str = config.model) -> Any:
-        return build(replace(config, model=source, lora=None)).network
+        return build(replace(config, model=source, lora=None, capitals=capitals)).network
 
     model.tokenizer.save_pretrained(folder)  # is read again with the network
     write_model(lambda: model.network, load_plain, folder, dtype)
     relevance = {name: getattr(config, name) for name in ("template", "max_length", "one_pass")}
+    relevance["capitals"] = capitals
     (folder / RELEVANCE).write_text(json.dumps(relevance, indent=2) + "\n")
 
 
@@ -87,7 +90,7 @@ def read_config(path: str, body: str | None = None) -> RelevanceConfig:
     if _is_folder(path):
         if body is not None:
             raise UserError(f"{path} is a whole discriminator: leave out model {body}, the body of a checkpoint")
-        return RelevanceConfig(path, **json.loads((Path(path) / RELEVANCE).read_text()))
+        return RelevanceConfig(path, **EARLIER | json.loads((Path(path) / RELEVANCE).read_text()))
     file = Path(path) / META if Path(path).is_dir() else Path(path)
     if not file.is_file():
         found = f", a folder without {META} or {RELEVANCE}" if Path(path).is_dir() else ""
@@ -111,7 +114,7 @@ def config_of(state: Mapping[str, Any], body: str | None = None) -> RelevanceCon
     """The discriminator's configuration in a loaded checkpoint."""
     plain = state[CHECKPOINT_KEY]
     lora = plain["lora"] and Lora(**plain["lora"])
-    return RelevanceConfig(**{**plain, "lora": lora, "model": body or plain["model"]})
+    return RelevanceConfig(**{**EARLIER, **plain, "lora": lora, "model": body or plain["model"]})
 
 
 def newest(path: str) -> str:

@@ -5,10 +5,7 @@ training and use cannot differ.
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoConfig
-
 from rtt_lightning.lm.loading import Lora
-from rtt_lightning.runtime.hub import reading
 from rtt_lightning.types.errors import UserError
 
 TEMPLATE = "Identify which tokens in the response are relevant to the criteria.\n\nCriteria: {criterion}\n\nResponse: "
@@ -28,6 +25,7 @@ class RelevanceConfig:
         max_length: Longest input in tokens, at most the positions that the body has; a longer response is read in
             windows that overlap. A criterion that leaves less than an eighth of it is not read.
         one_pass: Whether all criteria of a response are read at once, see `OnePassModel`, or each with it alone.
+        capitals: Whether an uncased body with token types tells capitals by them, if all its weights train.
     """
 
     model: str
@@ -36,6 +34,7 @@ class RelevanceConfig:
     template: str = TEMPLATE
     max_length: int = 4096
     one_pass: bool = False
+    capitals: bool = True
 
     def __post_init__(self) -> None:
         if self.template.count("{criterion}") != 1:
@@ -50,16 +49,8 @@ class RelevanceConfig:
         before, _, after = self.template.partition("{criterion}")
         return before + criterion + after
 
-    def longest(self, body: Any = None, first: int = 0) -> int:
-        """The longest input in tokens.
-
-        Args:
-            body: Its configuration; by default read from the folder or the hub.
-            first: Number of its first position.
-        """
-        if body is None:
-            with reading("the shape of a model", self.model, "config.json"):
-                body = AutoConfig.from_pretrained(self.model)
+    def longest(self, body: Any, first: int) -> int:
+        """The longest input in tokens of a body with this configuration, whose first position has this number."""
         positions = getattr(body.get_text_config(), "max_position_embeddings", None)
         return min(self.max_length, positions - first) if positions else self.max_length
 

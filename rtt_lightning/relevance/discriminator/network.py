@@ -9,6 +9,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForTokenClassification
 
@@ -52,14 +53,21 @@ class RelevanceModel(nn.Module, ABC):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         body.config.use_cache = False
-        if config.lora is None and loses_capitals(self.tokenizer):
+        loses = loses_capitals(self.tokenizer)
+        if loses and config.capitals and config.lora is None:
             add_types(body)
         use_own_kernels(body)
         self.network = body if config.lora is None else add_adapters(body, config.lora, "TOKEN_CLS")
         self._reads = _reads(body)
         self.longest = config.longest(body.config, self._reads[1])
         self.first_type: int | None = getattr(body.config, FIRST_TYPE, None)
-        """Token type of words with some capitals; ``None`` for a tokenizer that keeps them."""
+        """Token type of words with some capitals; ``None`` if a tokenizer keeps them, or they are lost."""
+        if loses and self.first_type is None:
+            rank_zero_warn(
+                f"{config.model} is uncased: capitals and small letters are the same to this discriminator, so it "
+                "cannot tell where criteria about them are met. Take a cased body, or one with token types, "
+                "with all weights trained (lora null) and capitals true"
+            )
 
     def base(self) -> dict[str, Any]:
         """The model that its weights continue, as saved in a checkpoint."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rtt_lightning.lm.forward import may_share
 from rtt_lightning.lm.merging import without_adapters
@@ -41,7 +42,9 @@ class OnePassModel(RelevanceModel):
         states = found.new_zeros(row.count, found.shape[1]).index_add(0, row.owners, found[row.members])
         means = states / row.sizes[:, None]
         with torch.autocast(found.device.type, enabled=False):  # sums of many terms stay in fp32
-            return compared(found[row.tokens], means[row.criteria])[row.cells]
+            each = [compared(found[own], means[of]) for own, of in zip(row.tokens, row.criteria, strict=True)]
+        longest = max(rows.shape[1] for rows in each)  # all at once would take responses x longest x outputs
+        return torch.cat([pad(rows, (0, longest - rows.shape[1])) for rows in each])
 
     def packs(self) -> bool:
         if not self._checked:
@@ -80,9 +83,9 @@ class OnePassModel(RelevanceModel):
 
 
 def compared(
-    tokens: Float[Tensor, "response token label"], criteria: Float[Tensor, "response rubric label"]
-) -> Float[Tensor, "response rubric token"]:
+    tokens: Float[Tensor, "token label"], criteria: Float[Tensor, "rubric label"]
+) -> Float[Tensor, "rubric token"]:
     """Logits of tokens for criteria: the product of the first half of a token's outputs and the second half of a
     criterion's.
     """
-    return criteria[..., WIDTH:] @ tokens[..., :WIDTH].mT
+    return criteria[:, WIDTH:] @ tokens[:, :WIDTH].T

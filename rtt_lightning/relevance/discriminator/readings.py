@@ -56,13 +56,13 @@ class Window(NamedTuple):
 
 
 def windows(length: int, room: int) -> list[Window]:
-    """A response in windows of ``room`` tokens, of which successive ones share a quarter or more; each token is kept of
-    the one in whose middle it is most. Example: 10 tokens, 8 at a time: tokens 0 to 8, and 2 to 10, kept up to and from
-    token 5.
+    """A response in windows of ``room`` tokens, of which successive ones share a quarter or more, at least one token;
+    each token is kept of the window in whose middle it is most. Example: 10 tokens, 8 at a time: tokens 0 to 8, and 2
+    to 10, kept up to and from token 5.
     """
     if length <= room:
         return [Window(0, length, 0, length)]
-    step = max(1, room - room // 4)
+    step = max(1, room - -(-room // 4))
     starts = [*range(0, length - room, step), length - room]
     borders = [0, *((later + earlier + room) // 2 for earlier, later in pairwise(starts)), length]
     return [Window(start, start + room, *kept) for start, kept in zip(starts, pairwise(borders), strict=True)]

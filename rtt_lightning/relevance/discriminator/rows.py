@@ -13,7 +13,6 @@ from torch import Tensor
 
 from rtt_lightning.lm.attention import Segment, Segments, has_kernel
 from rtt_lightning.lm.layout import Layout
-from rtt_lightning.lm.sequences import padded
 from rtt_lightning.relevance.discriminator.readings import Reading
 from rtt_lightning.types.batches import TokenBatch
 
@@ -84,9 +83,8 @@ class RubricRow:
         members: Positions that make up the states of criteria: their last ones or, of an encoder, all.
         owners: Number of the criterion of each of them.
         sizes: How many each criterion has.
-        criteria: ``[response rubric]`` numbers of criteria, padded by 0.
-        tokens: ``[response token]`` positions, padded by 0.
-        cells: Response and column of each criterion of each response.
+        criteria: Of each response the numbers of its criteria, ``[rubric]``; 0 for one that is not read.
+        tokens: Its positions.
     """
 
     ids: Tensor
@@ -94,9 +92,8 @@ class RubricRow:
     members: Tensor
     owners: Tensor
     sizes: Tensor
-    criteria: Tensor
-    tokens: Tensor
-    cells: tuple[Tensor, Tensor]
+    criteria: tuple[Tensor, ...]
+    tokens: tuple[slice, ...]
 
     @property
     def count(self) -> int:
@@ -112,17 +109,16 @@ def rubric_row(readings: Sequence[Reading], body: Body) -> RubricRow:
     known: dict[tuple[tuple[int, ...], ...], tuple[slice, list[int]]] = {}
 
     def states(prefixes: Iterable[tuple[int, ...]]) -> list[int]:
-        numbers = []
-        for prefix in prefixes:
-            if prefix:
-                own, number = row.add(prefix), owners[-1] + 1 if owners else 0
-                places = [own.stop - 1] if body.causal else [*range(own.start, own.stop)]
+        own: dict[tuple[int, ...], int] = {}  # a criterion that stands twice, as of two equal answers, is seen once
+        for prefix in filter(None, prefixes):
+            if prefix not in own:
+                part, own[prefix] = row.add(prefix), owners[-1] + 1 if owners else 0
+                places = [part.stop - 1] if body.causal else [*range(part.start, part.stop)]
                 members.extend(places)
-                owners.extend([number] * len(places))
-            numbers.append(owners[-1] if prefix else 0)
-        return numbers
+                owners.extend([own[prefix]] * len(places))
+        return [own.get(prefix, 0) for prefix in prefixes]
 
-    criteria, tokens = list[list[int]](), list[range]()
+    criteria, tokens = list[list[int]](), list[slice]()
     for reading in readings:
         if reading.prefixes not in known:
             start = len(row.ids)
@@ -131,8 +127,7 @@ def rubric_row(readings: Sequence[Reading], body: Body) -> RubricRow:
         rubric, numbers = known[reading.prefixes]
         own = row.add(reading.response.tolist(), max(map(len, reading.prefixes)), rubric)
         criteria.append(numbers)
-        tokens.append(range(own.start, own.stop))
-    cells = [(place, column) for place, numbers in enumerate(criteria) for column in range(len(numbers))]
-    ids, where, whose, which = (torch.tensor(each, device=body.device) for each in ([row.ids], members, owners, cells))
-    of, at = (padded(each, torch.long).to(body.device) for each in (criteria, tokens))
-    return RubricRow(ids, row.reading(), where, whose, whose.bincount(), of, at, (which[:, 0], which[:, 1]))
+        tokens.append(own)
+    ids, where, whose = (torch.tensor(each, device=body.device) for each in ([row.ids], members, owners))
+    of = tuple(torch.tensor(numbers, device=body.device) for numbers in criteria)
+    return RubricRow(ids, row.reading(), where, whose, whose.bincount(), of, tuple(tokens))

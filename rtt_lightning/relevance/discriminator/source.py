@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.functional.alignment import bounds, transfer
-from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.relevance.base import Relevance, RelevanceSource, ScoresResponses
+from rtt_lightning.relevance.discriminator.build import build
 from rtt_lightning.relevance.discriminator.checkpoint import load, newest, read_config
 from rtt_lightning.relevance.discriminator.config import RelevanceConfig
 from rtt_lightning.relevance.discriminator.network import RelevanceModel
@@ -52,10 +52,10 @@ class DiscriminatorRelevance(RelevanceSource):
 
     def blind(self, criteria: Sequence[Criterion], gives_spans: Callable[[Criterion], bool]) -> list[Criterion]:
         """The criteria that leave too little room for a response in the longest input."""
-        config = self.config
-        prefixes = load_tokenizer(config.model)([config.before(criterion.text) for criterion in criteria])["input_ids"]
-        longest = config.longest()
-        return [c for c, ids in zip(criteria, prefixes, strict=True) if not config.leaves_room(len(ids), longest)]
+        with torch.device("meta"):  # without weights
+            model = build(self.config)
+        readings = model.encode([((criterion.text,), "") for criterion in criteria])
+        return [criterion for criterion, one in zip(criteria, readings, strict=True) if not one.prefixes[0]]
 
     def tokens(self, gpu: bool) -> int:
         """Tokens per forward pass."""

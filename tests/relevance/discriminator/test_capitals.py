@@ -81,6 +81,11 @@ def test_a_trained_one_tells_them_apart_and_keeps_them_when_exported(model: Rele
         torch.testing.assert_close(one, other)
 
 
-def test_adapters_leave_token_types_as_they_are(real_encoder: str) -> None:
+def test_adapters_leave_token_types_as_they_are(real_encoder: str, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="is uncased: capitals and small letters are the same to this discriminator"):
+        model = build(RelevanceConfig(real_encoder, lora=Lora(2, 4.0), layers=1)).requires_grad_(False).eval()
+    [expected] = rows(model, "a cup of TEA")
+    save(model, tmp_path, torch.float32)
+    torch.testing.assert_close(rows(load(str(tmp_path)), "a cup of TEA")[0], expected)
     model = build(RelevanceConfig(real_encoder, lora=Lora(2, 4.0), layers=1))
     assert model.network.get_base_model().bert.embeddings.token_type_embeddings.num_embeddings == 2

@@ -121,6 +121,17 @@ def test_the_order_of_criteria_changes_nothing(body: str, lora: Lora | None, tin
     assert (without - found[:1]).abs().max() > 1e-4  # a response sees all of its criteria
 
 
+@pytest.mark.parametrize("body", ["llama", "bert"])
+@torch.no_grad()
+def test_a_criterion_that_stands_twice_is_seen_once(body: str, tiny_model: str, tmp_path: Path) -> None:
+    """As where two responses to a prompt are equal, and their pairs come together."""
+    model = network(body, tiny_model, tmp_path, one_pass=True)
+    once, twice = (
+        relevance_of(model, model.encode([(rubric, RESPONSES[0])]), 1)[0] for rubric in (CRITERIA, CRITERIA + CRITERIA)
+    )
+    torch.testing.assert_close(twice, torch.cat([once, once]), atol=1e-6, rtol=0)
+
+
 def test_a_body_whose_layers_ignore_segments_is_an_error(tiny_model: str) -> None:
     model = build(RelevanceConfig(tiny_model, one_pass=True))
     model.network.config._attn_implementation = "eager"
