@@ -121,7 +121,8 @@ def test_validation_waits_for_what_is_sampled_and_keeps_it(policy_args: Args) ->
     slow = (*TWO_UPDATES, *AHEAD, "--rollout.engine=tests.callbacks.elsewhere.Slow", "--trainer.max_steps=4")
     validating = (
         "--trainer.val_check_interval=2",
-        "--trainer.limit_val_batches=1",
+        "--trainer.limit_val_batches=1.0",
+        "--data.view.init_args.eval_prompts=4",  # one batch
         "--rollout.evaluation={top_p: 1, top_k: 0, max_new_tokens: 8}",
     )
     main(policy_args("fit", *slow, *validating))

