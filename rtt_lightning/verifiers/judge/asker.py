@@ -157,7 +157,7 @@ class Asker:
 
     def _down(self, last: CallFailed) -> str:
         return (
-            f"the {self._role} at {self._endpoint.url} failed {self._failures} times in a row, last: "
+            f"the {self._role} at {self._endpoint.url} failed {self._most_failures} times in a row, last: "
             f"{self.named(str(last))}. What it said so far is kept in {self._path or 'no file'}, and none was made up: "
             f"fix the {self._role}, then {self._go_on}"
         )

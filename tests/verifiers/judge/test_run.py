@@ -56,9 +56,9 @@ def test_a_judge_that_goes_down_stops_the_run_which_goes_on_with_nothing_lost(
     with judge_server() as url:
         run(whole, url)
     with (
-        judge_server(dies_after=16) as url,  # up to 12 calls a window: in the second of three
+        judge_server(dies_after=16) as url,  # 12 calls a window: 8 fail in the second of three
         pytest.raises(
-            OutsideFailure, match=r"failed [4-9] times in a row, .* none was made up: .* resume with --ckpt_path"
+            OutsideFailure, match=r"failed 4 times in a row, .* none was made up: .* resume with --ckpt_path"
         ),
     ):
         run(broken, url)
@@ -69,7 +69,7 @@ def test_a_judge_that_goes_down_stops_the_run_which_goes_on_with_nothing_lost(
     paid, paid_again = (spent(folder / "judge.sqlite") for folder in (whole, broken))
     assert paid["money"] > 0
     # Nothing is paid for twice; a call that was cut off stays charged at the most that it can have cost.
-    assert 0.999 * paid["money"] <= paid_again["money"] <= paid["money"] + 12 * 0.0025
+    assert 0.999 * paid["money"] <= paid_again["money"] <= paid["money"] + 8 * 0.0025
     rows = [row for path in sorted((broken / "windows").iterdir()) for row in pq.read_table(path).to_pylist()]
     assert len(rows) == 18
     for row in rows:
