@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Literal
 
-from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
+from rtt_lightning.datamodules.prompt_sampler import HELD_OUT_KINDS, TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.rows import Rows, read_rows
 from rtt_lightning.types import RubricSample
 from rtt_lightning.types.errors import UserError
@@ -48,6 +48,7 @@ class ConstraintPrompts(RecordSource):
         test_kinds: Criterion kinds of the test prompts; null for the same kinds.
         seed: The splits of one seed share no prompt.
         withheld: Criteria per prompt that are checked but not asked for: training data for a discriminator.
+        unseen: Validation prompts to add that ask for `HELD_OUT_KINDS`, which training does not.
     """
 
     def __init__(
@@ -59,17 +60,24 @@ class ConstraintPrompts(RecordSource):
         test_kinds: tuple[str, ...] | None = None,
         seed: int = 0,
         withheld: int = 0,
+        unseen: int = 0,
     ) -> None:
         if min(train, val, test) < 0:
             raise UserError(f"train, val and test must be >= 0, got {train}, {val}, {test}")
+        if unseen < 0:
+            raise UserError(f"unseen is the number of validation prompts to add, at least 0, got {unseen}")
         self.counts: dict[Split, int] = {"train": train, "val": val, "test": test}
         self.kinds, self.test_kinds = tuple(kinds), tuple(test_kinds or kinds)
-        self.seed, self.withheld = seed, withheld
+        self.seed, self.withheld, self.unseen = seed, withheld, unseen
 
     def rows(self, split: Split) -> Rows | None:
-        if not self.counts[split]:
-            return None
         first = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
-        kinds = self.test_kinds if split == "test" else self.kinds
-        samples = sample_prompts(self.counts[split], seed=self.seed, kinds=kinds, start=first, withheld=self.withheld)
+        samples = self._samples(self.counts[split], self.test_kinds if split == "test" else self.kinds, first)
+        if split == "val":
+            samples += self._samples(self.unseen, HELD_OUT_KINDS, sum(self.counts.values()))
+        if not samples:
+            return None
         return Rows(f"constraints/{self.seed}", enumerate(map(RubricSample.to_row, samples), start=first + 1))
+
+    def _samples(self, count: int, kinds: tuple[str, ...], first: int) -> list[RubricSample]:
+        return sample_prompts(count, seed=self.seed, kinds=kinds, start=first, withheld=self.withheld)

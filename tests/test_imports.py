@@ -22,7 +22,7 @@ LAYERS = (
     {"rollout"},
     {"datamodules"},
     {"modules", "reports"},
-    {"annotation"},
+    {"annotation", "comparison"},
     {"callbacks"},
     {"__init__"},
     {"commands", "policy"},

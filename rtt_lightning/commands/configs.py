@@ -45,9 +45,7 @@ def read_config(given: str) -> tuple[str, Any]:
         UserError: For a relative path to a YAML file that is neither there nor shipped, and for a file that is not
             YAML: the parser would say where, but not in which file.
     """
-    path = Path(given)
-    if path.suffix == ".yaml" and not path.is_absolute() and not path.exists():
-        path = _shipped(given, f"--config {given}: no such file from {Path.cwd()}, and ")
+    path = find(given, "--config ")
     try:
         with path.open(encoding="utf-8") as file:
             return str(path), yaml.safe_load(file)
@@ -55,6 +53,18 @@ def read_config(given: str) -> tuple[str, Any]:
         raise UserError(f"--config {given} is not YAML: {' '.join(str(error).split())}") from error
     except (OSError, ValueError):
         return given, read_value(given)
+
+
+def find(given: str, flag: str = "") -> Path:
+    """The path of a YAML file: from the working directory, else a shipped one.
+
+    Raises:
+        UserError: For a relative path to a YAML file that is neither there nor shipped.
+    """
+    path = Path(given)
+    if path.suffix == ".yaml" and not path.is_absolute() and not path.exists():
+        path = _shipped(given, f"{flag}{given}: no such file from {Path.cwd()}, and ")
+    return path
 
 
 def read_value(text: str) -> Any:

@@ -24,7 +24,9 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a chart. ``kind`` is its CSS class: ``up``, ``down``, ``calm`` or ``dashed``, which has no points."""
+    """A line of a chart. ``kind`` is its CSS class: ``up``, ``down``, ``calm``, ``c0`` to ``c7`` for lines of equal
+    rank, or ``dashed``, which has no points.
+    """
 
     name: str
     kind: str
@@ -32,9 +34,15 @@ class Line(NamedTuple):
 
 
 def shares_chart(
-    title: str, note: str, lines: Sequence[Line], ticks: Mapping[float, str], across: str, upwards: str
+    title: str,
+    note: str,
+    lines: Sequence[Line],
+    ticks: Mapping[float, str],
+    across: str,
+    upwards: str,
+    heights: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
 ) -> str:
-    """One chart of shares from 0 to 1.
+    """One chart of shares.
 
     Args:
         title: In bold, before the note.
@@ -43,6 +51,7 @@ def shares_chart(
         ticks: Words at places across; the first and the last place are the edges.
         across: What the places are.
         upwards: What the shares are of.
+        heights: Shares that are marked; the first and the last are the edges.
     """
     first, *_, last = ticks
 
@@ -50,12 +59,12 @@ def shares_chart(
         return LEFT + (value - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     def y(share: float) -> float:
-        return UP - share * (UP - TOP)
+        return UP - (share - heights[0]) / (heights[-1] - heights[0]) * (UP - TOP)
 
     parts = [
         f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>'
         f'<text x="{LEFT - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share:g}</text>'
-        for share in (0, 0.25, 0.5, 0.75, 1)
+        for share in heights
     ]
     parts += [
         f'<text x="{x(place):.1f}" y="{UP + 16}" text-anchor="middle">{escape(word)}</text>'

@@ -42,10 +42,14 @@ svg text { fill: var(--muted); font: 11px system-ui, sans-serif; }
 .up { stroke: rgb(var(--blue)); fill: rgb(var(--blue)); }
 .down { stroke: rgb(var(--orange)); fill: rgb(var(--orange)); }
 .calm { stroke: rgb(var(--teal)); fill: rgb(var(--teal)); } .dashed { stroke: var(--muted); stroke-dasharray: 3 4; }
+.c0 { --c: var(--blue); } .c1 { --c: var(--orange); } .c2 { --c: var(--teal); } .c3 { --c: 168 85 200; }
+.c4 { --c: 202 138 4; } .c5 { --c: 219 39 119; } .c6 { --c: 101 163 13; } .c7 { --c: 120 113 108; }
+.c0, .c1, .c2, .c3, .c4, .c5, .c6, .c7 { stroke: rgb(var(--c)); fill: rgb(var(--c)); }
 polyline.line { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
 .keys { display: flex; flex-wrap: wrap; gap: .1rem 1rem; } .key::before { content: ""; display: inline-block;
   width: 1rem; border-top: 3px solid; margin-right: .35rem; vertical-align: middle; }
 .key.up::before { border-color: rgb(var(--blue)); } .key.down::before { border-color: rgb(var(--orange)); }
+.key[class*=" c"]::before { border-color: rgb(var(--c)); }
 .key.calm::before { border-color: rgb(var(--teal)); } .key.dashed::before { border-top: 2px dashed; }
 .start { stroke: var(--muted); fill: var(--card); stroke-width: 2; }
 .dots { width: min(30vw, 15rem); margin: 0 .3rem; }

@@ -21,6 +21,7 @@ from rtt_lightning.datamodules import (
 from rtt_lightning.datamodules.prompt_sampler import HELD_OUT_KINDS, TRAIN_KINDS
 from rtt_lightning.datamodules.records import Record
 from rtt_lightning.datamodules.sources import SPLITS, Split
+from rtt_lightning.types.errors import UserError
 
 CRITERIA = [{"text": "Use tea.", "checker": "rtt:include_word", "kwargs": {"word": "tea"}}]
 
@@ -152,3 +153,17 @@ def test_test_prompts_may_have_kinds_of_their_own() -> None:
 def test_negative_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="train, val and test must be >= 0, got 4, -1, 0"):
         ConstraintPrompts(train=4, val=-1)
+
+
+def test_validation_may_hold_prompts_of_kinds_that_training_has_not() -> None:
+    source = ConstraintPrompts(train=4, val=3, test=2, unseen=5)
+    splits = {split: load(source, split) for split in SPLITS}
+    assert [len(splits[split]) for split in SPLITS] == [4, 8, 2]
+    assert splits["val"][:3] == load(ConstraintPrompts(train=4, val=3, test=2), "val")
+    kinds = [{c.checker for c in record.sample.criteria} & {*HELD_OUT_KINDS} for record in splits["val"]]
+    assert [bool(found) for found in kinds] == [False] * 3 + [True] * 5
+    ids = [record.sample.id for records in splits.values() for record in records]
+    assert len({*ids}) == len(ids) == 14
+    assert len(load(ConstraintPrompts(train=4, val=0, unseen=2), "val")) == 2
+    with pytest.raises(UserError, match="unseen is the number of validation prompts to add, at least 0, got -1"):
+        ConstraintPrompts(unseen=-1)

@@ -53,7 +53,7 @@ PHASES = (
         "train the relevance discriminator",
         FOLDER / "discriminator/discriminator.ckpt",
         ("fit", "--config", "configs/demo/discriminator.yaml"),
-        160,
+        120,
     ),
     Phase(
         "before",

@@ -1,0 +1,82 @@
+"""Compares the runs of a grid that are there: a page, tables, a picture and all numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rtt_lightning.comparison.grid import Grid
+from rtt_lightning.comparison.lines import FRONTIER
+from rtt_lightning.comparison.measures import ACCURACIES, efficiency, measure
+from rtt_lightning.comparison.page import page
+from rtt_lightning.comparison.plot import plot
+from rtt_lightning.comparison.results import read_curves
+from rtt_lightning.comparison.tables import markdown
+from rtt_lightning.comparison.words import p_value, seeds, signed
+from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.reports.evaluation import with_null
+
+
+def write_report(grid: Grid, kl: float | None = None) -> list[Path]:
+    """Write ``comparison.*`` into the grid's folder, and show the main table.
+
+    Args:
+        grid: What is compared.
+        kl: To compare at; ``None`` for the largest that all runs reach.
+
+    Returns:
+        What was written; nothing if no seed is complete for all methods.
+    """
+    curves, left_out = read_curves(grid)
+    found: dict[str, dict[str, Any]] = {}
+    for model in grid.models:
+        if of_model := measure(grid, curves, model, kl):
+            file = grid.folder / FRONTIER / (model or "model") / "validate.parquet"
+            if file.is_file():
+                of_model[FRONTIER] = [values.tolist() for values in efficiency(read_judged(file))]
+            found[model] = of_model
+            _show(of_model, model)
+    if not found:
+        print(f"nothing to compare yet: no seed is complete for {grid.baseline} and another method")
+        return []
+    title, written = f"Methods compared: {', '.join(grid.methods)}", []
+    for model, of_model in found.items():
+        part = f"comparison-{model}" if model else "comparison"
+        said = markdown(of_model, f"{title}{f', on {model}' if model else ''}", grid.baseline, left_out)
+        written += [grid.folder / f"{part}.md"]
+        written[-1].write_text(said)
+        picture = grid.folder / f"{part}.png"
+        if plot(of_model, title, picture):
+            written.append(picture)
+        else:
+            print("no picture without matplotlib: pip install 'rtt-lightning[plots]'")
+    numbers, document = grid.folder / "comparison.json", grid.folder / "comparison.html"
+    numbers.write_text(json.dumps(with_null(found), indent=1, allow_nan=False) + "\n")
+    document.write_text(page(found, title, grid.baseline, left_out))
+    return [*written, numbers, document]
+
+
+def _show(found: dict[str, Any], model: str) -> None:
+    """The rubric- and instruction-level gains, at an equal KL if that is known."""
+    when = f"at a KL of {found['kl']:.2f} nats per response" if found["at_kl"] else "after the last update"
+    title = f"{model + ', ' if model else ''}gains {when}, {seeds(found)}"
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "method",
+        *(f"{label} {of}" for label in ACCURACIES.values() for of in ("gain", "beyond the baseline")),
+    ):
+        table.add_column(column)
+    by_metric = (found["at_kl"] or found["last"])["all"]
+    for method in found["points"]:
+        cells = []
+        for metric in ACCURACIES:
+            each = by_metric[metric].get(method)
+            apart = each and each.get("difference")
+            cells += [
+                signed(each["gain"]) if each else "not reached",
+                f"{signed(apart)}, {p_value(apart)}" if apart else "",
+            ]
+        table.add_row(method, *cells)
+    Console().print(table)

@@ -1,0 +1,98 @@
+"""What became of the runs of a grid, read from their folders."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from rtt_lightning.comparison.grid import Grid, Run
+from rtt_lightning.comparison.tasks import SETTINGS, evaluated, evaluation_file
+from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.functional.accuracy import counts_by_prompt
+from rtt_lightning.reports.comparison import summarize
+from rtt_lightning.reports.hacking import hacking_metrics
+from rtt_lightning.types import JudgedRollout
+
+KL = "val/kl_per_response"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The responses of a policy to the held-out prompts.
+
+    Attributes:
+        update: Updates behind the policy; 0 before training.
+        kl: To the policy before training, in nats per response; NaN if it was not sampled from the full vocabulary.
+        judged: The responses.
+    """
+
+    update: int
+    kl: float
+    judged: Sequence[JudgedRollout]
+
+    @cached_property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Of each prompt, see `rtt_lightning.functional.accuracy.accuracy_counts`."""
+        return counts_by_prompt(self.judged)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        return {**summarize(self.judged), **hacking_metrics(self.judged), "kl_per_response": self.kl}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run that is complete, with its evaluations in order, the first before training."""
+
+    run: Run
+    evaluations: Sequence[Evaluation]
+
+    @property
+    def kls(self) -> list[float]:
+        return [evaluation.kl for evaluation in self.evaluations]
+
+
+def read_curves(grid: Grid) -> tuple[dict[str, Curve], list[str]]:
+    """The complete runs by name, and the names of the others."""
+    found, missing = dict[str, Curve](), list[str]()
+    starts: dict[Path, Evaluation] = {}
+    for run in grid.runs:
+        start, updates = run.start / "validate.parquet", _updates(grid, run)
+        files = {update: evaluation_file(run, update) for update in updates}
+        if not updates or None in files.values() or not start.is_file():
+            missing.append(run.name)
+            continue
+        if start not in starts:
+            starts[start] = Evaluation(0, 0.0, read_judged(start))
+        later = [Evaluation(update, _kl(file), read_judged(file)) for update, file in files.items() if file]
+        found[run.name] = Curve(run, [starts[start], *later])
+    return found, missing
+
+
+def _updates(grid: Grid, run: Run) -> list[int]:
+    file = run.folder / SETTINGS
+    return evaluated(grid, json.loads(file.read_text())) if file.is_file() else []
+
+
+def _kl(completions: Path) -> float:
+    metrics: Mapping[str, float | None] = json.loads(completions.with_suffix(".json").read_text())
+    value = metrics.get(KL)
+    return float("nan") if value is None else value
+
+
+def trained_kinds(run: Run) -> set[str]:
+    """The criterion kinds (checker ids) of its training prompts."""
+    files = sorted(run.output.glob("window-*.parquet"))
+    rows = (row for file in files for row in parquet.read_table(file, columns=["criteria"])["criteria"].to_pylist())
+    return {criterion["checker"] for row in rows for criterion in (json.loads(row) if isinstance(row, str) else row)}
+
+
+def unseen_prompts(curve: Curve) -> set[str]:
+    """The held-out prompts with a criterion of a kind that training did not have."""
+    known = trained_kinds(curve.run)
+    start = curve.evaluations[0].judged
+    return {item.sample.id for item in start if any(c.checker not in known for c in item.sample.criteria)}

@@ -1,0 +1,51 @@
+"""Names and numbers of a comparison, for its table, page and plot."""
+
+from collections.abc import Mapping
+from math import isnan
+from typing import Any
+
+from rtt_lightning.runtime.terminal import three_decimals
+
+AFTER = {
+    "kl_per_response": "KL to the start, nats per response",
+    "length": "tokens per response",
+    "distinct_2": "distinct-2",
+    "repetition": "repetition",
+    "copying": "copying",
+    "self_praise": "self-praise",
+    "truncated": "truncated",
+}
+"""Metrics of the responses after the last update."""
+TRAINED = {
+    "train/entropy": "entropy, nats per token",
+    "rollout/live_cells": "live cells",
+    "rollout/zero_variance_groups": "zero-variance groups",
+    "rollout/effective_tokens": "effective number of credited tokens",
+    "rollout/gini": "Gini of credit over tokens",
+    "rollout/credited_repetition": "repetition of credited words",
+    "time/sampling": "sampling, s per window",
+    "time/judging": "judging, s per window",
+    "time/relevance": "relevance, s per window",
+    "time/update": "update, s per window",
+}
+"""Metrics of training."""
+
+
+def signed(estimate: Mapping[str, float]) -> str:
+    """A difference with its interval."""
+    if isnan(estimate["mean"]):
+        return "–"
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(estimate["mean"], estimate["low"], estimate["high"]).replace("-", "−")
+
+
+def share(estimate: Mapping[str, float]) -> str:
+    return three_decimals(estimate["mean"])
+
+
+def p_value(estimate: Mapping[str, Any]) -> str:
+    """At least one in 2,001 resamples is beyond, so no smaller p is known."""
+    return "p < 0.001" if estimate["p"] <= 0.001 else f"p = {estimate['p']:.3f}"
+
+
+def seeds(found: Mapping[str, Any]) -> str:
+    return f"seed{'s' * (len(found['seeds']) > 1)} {', '.join(map(str, found['seeds']))}"
