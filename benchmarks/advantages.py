@@ -3,10 +3,11 @@
     python -m benchmarks.advantages                        # 512 responses, 5 criteria, 1,090 tokens; a minute
     python -m benchmarks.advantages --rubric 7 --token 4096 --formulas false
 
-First each partition is compared with its formula written plainly, in double, on a small ragged window; one that differs
-ends it with 1 and no figure. Then all take turns in one process. A repeat gives a ratio to that repeat's copy twice:
-*fresh*, memory handed back to the system before each call, as for the one call of a window; *warm*, room and cache left
-by the call before. Memory is the peak resident size above that before the call, fresh. Linux, with glibc.
+First each partition, and the token level of factored RTT, is compared with its formula written plainly, in double, on a
+small ragged window; one that differs ends it with 1 and no figure. Then all take turns in one process. A repeat gives a
+ratio to that repeat's copy twice: *fresh*, memory handed back to the system before each call, as for the one call of a
+window; *warm*, room and cache left by the call before. Memory is the peak resident size above that before the call,
+fresh. Linux, with glibc.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -23,11 +25,12 @@ from jsonargparse import auto_cli
 from torch import Tensor
 
 from rtt_lightning.functional import advantages
+from rtt_lightning.functional.factored import factored
 from rtt_lightning.types import Experience
 
 EPS = advantages.EPS
 GROUP = 8
-NAMES = ("intra_sample", "inter_sample", "rubric_mean", "softmax_spread", "no_partition")
+NAMES = ("intra_sample", "gated_intra_sample", "inter_sample", "rubric_mean", "softmax_spread", "no_partition")
 
 
 def plain(name: str, experience: Experience, std_floor: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -40,6 +43,13 @@ def plain(name: str, experience: Experience, std_floor: float = 0.0) -> tuple[Te
     match name:
         case "intra_sample":
             scores, live = z_score(rewards, cells, (2,), std_floor)
+        case "gated_intra_sample":
+            contested = torch.zeros_like(scorable)
+            for i, k in scorable.nonzero():
+                mine = (experience.group_ids == experience.group_ids[i]) & scorable[:, k]
+                contested[i, k] = len(experience.as_desired[mine, k].unique()) > 1
+            scores, live = z_score(rewards, cells, (2,), std_floor)
+            scores = scores * contested[..., None]
         case "inter_sample":
             scores, live = by_group(rewards, cells, experience.group_ids, std_floor)
         case "rubric_mean":
@@ -75,6 +85,17 @@ def z_score(values: Tensor, cells: Tensor, axes: tuple[int, ...], std_floor: flo
     return torch.where(live, centred / (std + EPS), 0.0), live
 
 
+def plain_factored(experience: Experience, scores: Tensor, absence: float = 0.25, cap: float = inf) -> Tensor:
+    """The token-level term of factored RTT as its formula reads."""
+    answer, scorable = experience.answer_mask[:, None], experience.scorable[..., None]
+    p = torch.where(answer, experience.relevance, 0.0)
+    weights = p * answer.sum(2, keepdim=True) / p.sum(2, keepdim=True)
+    is_absent = (p.amax(2, keepdim=True) < absence) | (p.sum(2, keepdim=True) == 0)
+    weights = torch.where(is_absent, answer.to(p), weights).clamp(max=cap)
+    total = torch.where(answer & scorable, scores[..., None] * weights, 0.0).sum(1)
+    return total / experience.scorable.sum(1, keepdim=True).clamp(min=1)
+
+
 def make_experience(batch: int, rubric: int, token: int) -> Experience:
     """Ragged responses and rubrics, a tenth of the verdicts unscorable, groups of eight."""
     generator = torch.Generator().manual_seed(0)
@@ -96,8 +117,14 @@ def make_experience(batch: int, rubric: int, token: int) -> Experience:
 def wrong(name: str) -> bool:
     """Whether a partition differs from its formula on a small window."""
     small = make_experience(5 * GROUP, 4, 90)
+    exact = replace(small, relevance=small.relevance.double())
+    if name == "factored":
+        scores = advantages.criterion_normalize(small, graded=False)
+        return not torch.allclose(
+            factored(small, scores)[0].double(), plain_factored(exact, scores), rtol=1e-5, atol=1e-5
+        )
     found, live = getattr(advantages, name)(small, 0.0)
-    expected, expected_live = plain(name, replace(small, relevance=small.relevance.double()))
+    expected, expected_live = plain(name, exact)
     return not (torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-5) and torch.equal(live, expected_live))
 
 
@@ -146,14 +173,16 @@ def main(
         formulas: Time the plain formulas of intra- and inter-sample as well.
     """
     torch.set_num_threads(threads)
-    differ = [name for name in NAMES if wrong(name)]
+    differ = [name for name in (*NAMES, "factored") if wrong(name)]
     if differ:
         sys.exit(f"not equal to the plain formula: {', '.join(differ)}")
     experience = make_experience(batch, rubric, token)
+    scores = advantages.criterion_normalize(experience, graded=False)
     works: dict[str, Callable[[], object]] = {"clone": experience.relevance.clone}
     works |= {name: lambda name=name: getattr(advantages, name)(experience, 0.0) for name in NAMES}
+    works["factored"] = lambda: factored(experience, scores)
     if formulas:
-        works |= {f"plain {name}": lambda name=name: plain(name, experience) for name in NAMES[:2]}
+        works |= {f"plain {name}": lambda name=name: plain(name, experience) for name in (NAMES[0], NAMES[2])}
     rows: dict[str, dict[str, Any]] = {name: {} for name in works}
     for name, work in works.items():
         rows[name]["extra bytes / relevance"] = round(extra_memory(work) / experience.relevance.nbytes, 2)

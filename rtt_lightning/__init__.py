@@ -11,7 +11,7 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
                  `DecisiveSpans`, only spans that the verdict depends on
     relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `UniformRelevance`, `RandomRelevance`
     labels       of rules, of a judge with ``evidence``, or of an `LLMAnnotator` (`rtt annotate`)
-    credit       an `Algorithm`: `GRPO`, `RTT`, `GDPO`
+    credit       an `Algorithm`: `GRPO`, `RTT`, `FactoredRTT`, `GDPO`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
                  `IdleWindows`, `Progress`, `RewardWatch`; `DiscriminatorQuality`
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 from rtt_lightning.names import lazily
 
 if TYPE_CHECKING:
-    from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm
+    from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm, FactoredRTT
     from rtt_lightning.annotation.annotator import LLMAnnotator
     from rtt_lightning.callbacks import (
         Canary,
@@ -102,6 +102,7 @@ __all__ = [
     "DiscriminatorQuality",
     "DiscriminatorRelevance",
     "Experience",
+    "FactoredRTT",
     "Guard",
     "IdleWindows",
     "JudgedRollout",

@@ -112,7 +112,7 @@ def test_a_policy_of_ones_own_composes_with_every_method_in_any_order(
 
 def test_a_method_is_refused_for_a_discriminator_in_either_order(parse) -> None:
     for files in permutations((METHODS[0], DISCRIMINATORS[0])):
-        with pytest.raises(ArgumentError, match=r"DiscriminatorModule':\n.*'algorithm\.class_path' is not accepted"):
+        with pytest.raises(ArgumentError, match=r"DiscriminatorModule':\n.*'algorithm\.\S+' is not accepted"):
             parse(*files)
 
 

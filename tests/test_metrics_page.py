@@ -39,6 +39,7 @@ def logged(policy_args, tmp_path: Path, tiny_model: str) -> set[str]:
             [
                 *policy,
                 *validates,
+                "--model.init_args.algorithm=rtt_lightning.FactoredRTT",
                 "--rollout.sampling.top_p=0.9",
                 "--rollout.evaluation.top_p=1",
                 "--rollout.evaluation.top_k=0",

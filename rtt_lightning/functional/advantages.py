@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rtt_lightning.functional.cells import bits, by_rows, centred, pooled, segments, weighted_sum, working
+from rtt_lightning.functional.cells import bits, by_rows, centred, pooled, segments, share, weighted_sum, working
 from rtt_lightning.types import Experience
 from rtt_lightning.types.axes import Bool, Float, Int
 
@@ -79,16 +79,24 @@ def flat_groups(advantages: PerResponse, group_ids: Int[Tensor, " batch"]) -> Fl
     return ((responses > 0) & (moved == 0)).sum() / (responses > 0).sum()
 
 
-def criterion_normalize(experience: Experience) -> Float[Tensor, "batch rubric"]:
-    """`group_normalize` of each criterion's desired values, over the responses of a group that are scorable on it.
+def criterion_normalize(
+    experience: Experience, graded: bool = True, scale: bool = True
+) -> Float[Tensor, "batch rubric"]:
+    """`group_normalize` of each criterion over the responses of a group that are scorable on it; 0 where not scorable.
 
     Criteria of a group must be in the same order in every row.
+
+    Args:
+        experience: Of a window.
+        graded: Of desired values; False of verdicts, 1 if as desired and 0 if not.
+        scale: As of `group_normalize`.
     """
-    rubric = experience.weights.shape[1]
+    values = experience.desired_value if graded else experience.as_desired.to(experience.desired_value)
+    rubric = values.shape[1]
     group = segments(experience.group_ids)
     cells = group[:, None] * rubric + torch.arange(rubric, device=group.device)
-    flat = group_normalize(experience.desired_value.flatten(), experience.scorable.flatten(), cells.flatten())
-    return flat.unflatten(0, experience.weights.shape)
+    flat = group_normalize(values.flatten(), experience.scorable.flatten(), cells.flatten(), scale)
+    return flat.unflatten(0, values.shape)
 
 
 def window_normalize(
@@ -122,15 +130,17 @@ def intra_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
     A_tok = sum_k c_k (p_k - mean p_k) with c_k = s_k / (std p_k K), since z(s p) = s z(p).
     With m of T tokens relevant, p in {0, 1}, relevant tokens get sqrt((T - m) / m). Sums to 0 over each response.
     """
+    return _within_responses(experience, experience.signs, std_floor)
 
-    def block(relevance: Tensor, answer: Tensor, scorable: Tensor, signed: Tensor) -> tuple[Tensor, Tensor]:
-        apart, _, _, variance = centred(relevance, answer)
-        scale, live = _inverse(variance, scorable, std_floor)
-        return weighted_sum(apart, signed * scale, answer), live
 
-    scorable, answer = experience.scorable, bits(experience.answer_mask)
-    token, live = by_rows(block, experience.relevance, answer, scorable, experience.signs * _share(scorable))
-    return token, live
+def gated_intra_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
+    """`intra_sample` times [the group's verdicts on k differ]: cells of other criteria are 0 and stay in the mean.
+
+    Ours. Intra-sample credit is centred over tokens, not over responses: a criterion that every response meets keeps
+    pushing its words up. Here it is at rest, and so is a response alone. Which cells are live is as there.
+    """
+    differs = criterion_normalize(experience, graded=False) != 0
+    return _within_responses(experience, experience.signs * differs, std_floor)
 
 
 def inter_sample(experience: Experience, std_floor: float = 0.0) -> Credit:
@@ -176,7 +186,7 @@ def softmax_spread(experience: Experience, std_floor: float = 0.0) -> Credit:
 def no_partition(experience: Experience, std_floor: float = 0.0) -> Credit:
     """Mean over criteria of the token rewards themselves; every scorable cell with a token is live."""
     answer, scorable = experience.answer_mask, experience.scorable
-    weights = experience.signs * _share(scorable)
+    weights = experience.signs * share(scorable)
     [token] = by_rows(lambda *rows: (weighted_sum(*rows),), experience.relevance, weights, bits(answer))
     return token, scorable & (answer.sum(1, keepdim=True) > 0)
 
@@ -191,6 +201,19 @@ def mix(response: PerToken, token: PerToken, alpha: float, beta: float) -> PerTo
     return alpha * (1 - beta) * response + beta * token
 
 
+def _within_responses(experience: Experience, signs: Tensor, std_floor: float) -> Credit:
+    """`intra_sample` with ``signs`` ``[batch rubric]``."""
+
+    def block(relevance: Tensor, answer: Tensor, scorable: Tensor, signed: Tensor) -> tuple[Tensor, Tensor]:
+        apart, _, _, variance = centred(relevance, answer)
+        scale, live = _inverse(variance, scorable, std_floor)
+        return weighted_sum(apart, signed * scale, answer), live
+
+    scorable, answer = experience.scorable, bits(experience.answer_mask)
+    token, live = by_rows(block, experience.relevance, answer, scorable, signs * share(scorable))
+    return token, live
+
+
 def _over_group(
     experience: Experience, values: Tensor, scorable: Tensor, signs: Tensor, std_floor: float
 ) -> tuple[Tensor, Tensor]:
@@ -199,7 +222,7 @@ def _over_group(
     count, mean, variance = by_rows(lambda *rows: centred(*rows)[1:], values, answer)
     middle, variance = pooled(count.double() * scorable, signs * mean, variance.double(), experience.group_ids)
     scale, live = _inverse(variance.to(dtype), scorable, std_floor)
-    weights, middle = signs * scale * _share(scorable), torch.where(live, signs * middle, 0.0)
+    weights, middle = signs * scale * share(scorable), torch.where(live, signs * middle, 0.0)
     near = middle.to(dtype)
     rest = (weights * (near - middle)).sum(1, keepdim=True).to(dtype)  # what rounding left of the mean
 
@@ -215,8 +238,3 @@ def _inverse(variance: Tensor, scorable: Tensor, std_floor: float) -> tuple[Tens
     std = variance.sqrt()
     live = scorable & (std > std_floor)
     return torch.where(live, 1 / (std + EPS), 0.0), live
-
-
-def _share(scorable: Tensor) -> Tensor:
-    """1 / K, K the scorable criteria of each response, ``[batch 1]``."""
-    return 1 / scorable.sum(1, keepdim=True).clamp(min=1)

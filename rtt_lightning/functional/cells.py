@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from rtt_lightning.types.axes import Float, Int
+from rtt_lightning.types.axes import Bool, Float, Int
 
 BLOCK = 2**20
 """Elements of relevance that a CPU takes at a time; 4 MB in fp32."""
@@ -39,18 +39,18 @@ def kept(values: Tensor, mask: Int[Tensor, "..."]) -> Tensor:
     return (values.view(whole) & mask.to(whole)).view(values.dtype)
 
 
-def centred(
+def from_mean(
     relevance: Float[Tensor, "batch rubric token"], answer: Int[Tensor, "batch token"]
-) -> tuple[Float[Tensor, "batch rubric token"], Float[Tensor, "batch 1"], PerCell, PerCell]:
-    """Differences from the mean of each cell's answer tokens, 0 at other tokens; then the number of these tokens, that
-    mean and the population variance, which mean nothing where there is no such token.
+) -> tuple[Float[Tensor, "batch rubric token"], Float[Tensor, "batch 1"], PerCell]:
+    """Differences from the mean of each cell's answer tokens, 0 at other tokens; then the number of these tokens and
+    that mean, in double, which means nothing where there is no such token.
 
-    One of the cell's own values is taken off first: equal values have a variance of exactly 0, and nearly equal ones
-    lose nothing by rounding. The mean is in double. ``answer`` is of `bits`.
+    One of the cell's own values is taken off first: equal values differ from their mean by exactly 0, and nearly equal
+    ones lose nothing by rounding. ``answer`` is of `bits`.
     """
     if not relevance.numel():
         nothing = relevance.new_zeros(relevance.shape[:2], dtype=torch.double)
-        return relevance, nothing.new_zeros(len(relevance), 1), nothing, nothing
+        return relevance, nothing.new_zeros(len(relevance), 1), nothing
     inside = answer.to(working(relevance))[:, None]  # -1 at answer tokens: added times a value it takes that off
     last = (answer & torch.arange(answer.shape[1], dtype=answer.dtype, device=answer.device)).amax(1)
     own = relevance.take_along_dim(last.long()[:, None, None], 2).to(inside)
@@ -58,8 +58,16 @@ def centred(
     apart = kept(relevance.to(inside), answer[:, None]).addcmul_(inside, own)
     shift = apart.sum(2, keepdim=True) / count
     apart.addcmul_(inside, shift)
-    variance = torch.linalg.vector_norm(apart, dim=2, keepdim=True).square_().div_(count)
-    return apart, count[..., 0], (own.double() + shift)[..., 0], variance[..., 0]
+    return apart, count[..., 0], (own.double() + shift)[..., 0]
+
+
+def centred(
+    relevance: Float[Tensor, "batch rubric token"], answer: Int[Tensor, "batch token"]
+) -> tuple[Float[Tensor, "batch rubric token"], Float[Tensor, "batch 1"], PerCell, PerCell]:
+    """`from_mean`, with the population variance of each cell's answer tokens: exactly 0 where they are equal."""
+    apart, count, mean = from_mean(relevance, answer)
+    variance = torch.linalg.vector_norm(apart, dim=2).square_().div_(count)
+    return apart, count, mean, variance
 
 
 def weighted_sum(
@@ -109,6 +117,11 @@ def pooled(
     size = total(count).clamp(min=1)
     centre = own + total(count * (mean - own)) / size
     return centre, total(count * (variance + (mean - centre).square())) / size
+
+
+def share(scorable: Bool[Tensor, "batch rubric"]) -> Float[Tensor, "batch 1"]:
+    """1 / K, K the scorable criteria of each response; 1 without any."""
+    return 1 / scorable.sum(1, keepdim=True).clamp(min=1)
 
 
 def segments(group_ids: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -72,7 +72,7 @@ def differ(values: list[float]) -> bool:
     return max(values) - min(values) > EPS * max(1, *map(abs, values))
 
 
-def group_normalize(rewards, known, groups):
+def group_normalize(rewards, known, groups, scale=True):
     out = [0.0] * len(rewards)
     for i, group in enumerate(groups):
         mine = [r for r, k, g in zip(rewards, known, groups, strict=True) if g == group and k]
@@ -80,7 +80,7 @@ def group_normalize(rewards, known, groups):
             continue
         mean = sum(mine) / len(mine)
         std = sqrt(sum((r - mean) ** 2 for r in mine) / (len(mine) - 1))
-        out[i] = (rewards[i] - mean) / (std + EPS)
+        out[i] = (rewards[i] - mean) / (std + EPS) if scale else rewards[i] - mean
     return out
 
 
@@ -105,8 +105,10 @@ def gdpo(experience: Experience) -> tuple[list[float], list[Reward]]:
     return [0.0 if value is None or std <= EPS else (value - mean) / (std + EPS) for value in mixed], rewards
 
 
-def token_advantages(experience: Experience, pool: Callable[[int, int], bool]) -> list[list[float]]:
-    """``pool(i, j)``: do the tokens of row j belong to the statistics of row i?"""
+def token_advantages(
+    experience: Experience, pool: Callable[[int, int], bool], gate: Callable[[int, int], bool] = lambda i, k: True
+) -> list[list[float]]:
+    """``pool(i, j)``: do the tokens of row j belong to the statistics of row i? ``gate(i, k)``: does a cell count?"""
     p, answer, groups = (getattr(experience, n).tolist() for n in ("relevance", "answer_mask", "group_ids"))
     met, weights, scorable = (getattr(experience, n).tolist() for n in ("met", "weights", "scorable"))
     rows, rubric, tokens = experience.relevance.shape
@@ -125,7 +127,7 @@ def token_advantages(experience: Experience, pool: Callable[[int, int], bool]) -
                 for t in range(tokens)
                 if groups[i] == groups[j] and pool(i, j) and scorable[j][k] and answer[j][t]
             ]
-            if not values or max(values) == min(values):
+            if not values or max(values) == min(values) or not gate(i, k):
                 continue
             mean = sum(values) / len(values)
             std = sqrt(sum((v - mean) ** 2 for v in values) / len(values))

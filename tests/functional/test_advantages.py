@@ -13,6 +13,7 @@ from rtt_lightning.functional.advantages import (
     add,
     criterion_normalize,
     flat_groups,
+    gated_intra_sample,
     group_normalize,
     inter_sample,
     intra_sample,
@@ -25,10 +26,11 @@ from rtt_lightning.functional.advantages import (
 )
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound, weighted_mean
 from rtt_lightning.types import Experience
+from tests.algorithms.oracle import desired_verdicts
 from tests.experiences import experiences, rows, widened
 from tests.functional import oracle
 
-PARTITIONS = (intra_sample, inter_sample, rubric_mean, softmax_spread, no_partition)
+PARTITIONS = (intra_sample, gated_intra_sample, inter_sample, rubric_mean, softmax_spread, no_partition)
 
 
 @settings(max_examples=60, deadline=None)
@@ -37,6 +39,14 @@ def test_partitions_equal_slow_loops(window: Experience) -> None:
     for partition, pool in ((intra_sample, lambda i, j: i == j), (inter_sample, lambda i, j: True)):
         expected = torch.tensor(oracle.token_advantages(window, pool), dtype=torch.double)
         torch.testing.assert_close(partition(window)[0], expected.reshape(window.answer_mask.shape))
+    verdicts, groups = desired_verdicts(window), window.group_ids.tolist()
+
+    def differ(i: int, k: int) -> bool:
+        """Whether the verdicts of the group of row i on k do."""
+        return {0, 1} <= {row[k] for row, group in zip(verdicts, groups, strict=True) if group == groups[i]}
+
+    expected = torch.tensor(oracle.token_advantages(window, lambda i, j: i == j, differ), dtype=torch.double)
+    torch.testing.assert_close(gated_intra_sample(window)[0], expected.reshape(window.answer_mask.shape))
 
 
 @settings(max_examples=60, deadline=None)
@@ -180,6 +190,16 @@ def test_nothing_waits_for_a_device(partition) -> None:
     partition(replace(window, **without))
 
 
+def test_gated_intra_sample_by_hand() -> None:
+    # Both meet the first criterion, which is at rest; z of (1, 0) of the second is (1, -1), over two criteria.
+    relevance = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]] * 2)
+    window = Experience.by_hand(torch.tensor([[True, True], [True, False]]), relevance)
+    token, live = gated_intra_sample(window)
+    torch.testing.assert_close(token, torch.tensor([[0.5, -0.5], [-0.5, 0.5]]), atol=1e-5, rtol=0)
+    assert live.all()
+    assert not gated_intra_sample(rows(window, torch.tensor([0])))[0].any()  # a response alone agrees with itself
+
+
 def test_rubric_mean_by_hand() -> None:
     # Token rewards (1, 0.5) and -(1, 0): means (0, 0.25); the other response has one verdict: (0.5, 0.25).
     # Over (0, 0.25, 0.5, 0.25): mean 0.25, variance 0.03125, std 0.17678.
@@ -284,6 +304,15 @@ def test_each_criterion_is_compared_within_its_group_and_among_the_decided() -> 
     # (1, 0, 1): mean 2/3, std 0.57735; (1, 0): +-0.70711. The unwanted one: (0, 0) of two decided; one alone.
     expected = torch.tensor([[0.57735, 0], [-1.15470, 0], [0.57735, 0], [0.70711, 0], [-0.70711, 0]])
     torch.testing.assert_close(criterion_normalize(window), expected, atol=1e-5, rtol=0)
+    # Less their means alone: 1/3, -2/3, 1/3; +-1/2.
+    plain = torch.tensor([[1 / 3, 0], [-2 / 3, 0], [1 / 3, 0], [0.5, 0], [-0.5, 0]])
+    torch.testing.assert_close(criterion_normalize(window, scale=False), plain)
+
+
+def test_a_verdict_is_compared_by_what_it_says_and_not_by_its_degree() -> None:
+    window = Experience.by_hand(torch.tensor([[True], [True], [False]]), value=torch.tensor([[1.0], [0.5], [0.5]]))
+    found = criterion_normalize(window, graded=False)[:, 0].tolist()
+    assert found == pytest.approx([0.57735, 0.57735, -1.15470], abs=1e-5)  # of (1, 1, 0), as above
 
 
 def test_a_window_is_compared_as_a_whole() -> None:
