@@ -66,20 +66,22 @@ def refuse_long(trainer: Any, policy: Any, sampling: Sampling) -> None:
 def refuse_uncorrected(
     data: RubricDataModule, policy: Any, sampling: Sampling, engine: RolloutEngine, ahead: int
 ) -> None:
-    """Raise if importance weights could not be computed, or if sampling ahead would go without them.
+    """Raise if importance weights or the KL could not be computed, or if sampling ahead would go without the former.
 
     Raises:
         UserError: With what to set.
     """
     if not isinstance(data.view, PromptWindows):
         return
-    cap = policy.importance_cap
-    if cap is not None and not sampling.full_vocabulary:
-        raise UserError(
-            f"model.init_args.importance_cap {cap} compares log-probs of sampler and policy, which needs "
-            f"rollout.sampling with top_p 1, top_k 0 and a temperature above 0; got top_p {sampling.top_p:g}, top_k "
-            f"{sampling.top_k} and temperature {sampling.temperature:g}: set these, or importance_cap to null"
-        )
+    cap = policy.surrogate.importance_cap
+    compared = {"importance_cap": (cap, "sampler"), "kl_target": (policy.kl_target, "reference")}
+    for name, (value, other) in compared.items():
+        if value is not None and not sampling.full_vocabulary:
+            raise UserError(
+                f"model.init_args.{name} {value} compares log-probs of {other} and policy, which needs "
+                f"rollout.sampling with top_p 1, top_k 0 and a temperature above 0; got top_p {sampling.top_p:g}, "
+                f"top_k {sampling.top_k} and temperature {sampling.temperature:g}: set these, or {name} to null"
+            )
     if ahead and not engine.samples_elsewhere:
         raise UserError(
             f"rollout.ahead 1 samples while the policy trains, and {type(engine).__name__} needs the device or the "

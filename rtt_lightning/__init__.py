@@ -9,7 +9,8 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
     samples      a `RolloutEngine`: `TransformersEngine`, `VLLMEngine`, `VLLMServerEngine`, `ReplayEngine`; `Sampling`
     verdicts     a `Verifier`: `RuleVerifier`, `LLMJudge`, `CodeVerifier`, or a `Router` to these; within
                  `DecisiveSpans`, only spans that the verdict depends on
-    relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `UniformRelevance`, `RandomRelevance`
+    relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `CriterionContrast`,
+                 `UniformRelevance`, `RandomRelevance`; `CriteriaContrast` for algorithms that compare prompts
     labels       of rules, of a judge with ``evidence``, or of an `LLMAnnotator` (`rtt annotate`)
     credit       an `Algorithm`: `GRPO`, `RTT`, `FactoredRTT`, `GDPO`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     from rtt_lightning.lm.loading import Lora
     from rtt_lightning.modules import DiscriminatorModule, PolicyModule
     from rtt_lightning.relevance import (
+        CriteriaContrast,
+        CriterionContrast,
         DiscriminatorRelevance,
         RandomRelevance,
         RelevanceSource,
@@ -96,7 +99,9 @@ __all__ = [
     "Collector",
     "ConstraintPrompts",
     "Credited",
+    "CriteriaContrast",
     "Criterion",
+    "CriterionContrast",
     "DecisiveSpans",
     "DiscriminatorModule",
     "DiscriminatorQuality",

@@ -43,7 +43,9 @@ WHOLE = {CONFIGS / "recipes/paper-rtt.yaml"}
 """Files that are a whole run, its model class and algorithm included."""
 ANNOTATORS = sorted(CONFIGS.glob("annotators/*.yaml"))
 """Files that `rtt annotate` and `rtt doctor` read."""
-OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE, *ANNOTATORS})
+RELEVANCE = sorted(CONFIGS.glob("relevance/*.yaml"))
+"""Files that replace what a method has for relevance."""
+OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE, *ANNOTATORS, *RELEVANCE})
 MINE = """
 from rtt_lightning.modules import PolicyModule
 
@@ -95,6 +97,15 @@ def test_every_method_composes_with_every_other_file_in_either_order(other: Path
         assert holds(found["rollout"].pop("relevance"), own["rollout"]["relevance"]), method.stem
         found["rollout"] = found["rollout"] or None
         assert found == {"rollout": None} | alone, method.stem  # the rest is as the other file has it alone
+
+
+@pytest.mark.parametrize("path", RELEVANCE, ids=lambda path: path.stem)
+def test_relevance_replaces_that_of_a_method_before_it(path: Path, parse) -> None:
+    own = yaml.safe_load(path.read_text())["rollout"]
+    for method in METHODS:
+        found = parse(method, path)
+        assert found["rollout"]["relevance"] == own["relevance"], method.stem
+        assert found["model"] == parse(method)["model"], method.stem
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
@@ -199,7 +210,7 @@ def test_commands_that_are_shown_parse_in_todays_spelling(
     said = capsys.readouterr().err.splitlines()
     notices = [line for line in said if line.startswith("rtt: ")]
     by_init = place != "clusters.md" and "mine.yaml" in command
-    replaces = by_init and "methods/rtt.yaml" in command  # the relevance that `rtt init` wrote
+    replaces = "relevance/" in command or (by_init and "methods/rtt.yaml" in command)  # what `rtt init` wrote
     assert bool(notices) == replaces
     assert all(line.endswith(": the latter counts") for line in notices)
 

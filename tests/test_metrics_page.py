@@ -32,9 +32,9 @@ def logged(policy_args, tmp_path: Path, tiny_model: str) -> set[str]:
     validates = ("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1")
     policy = policy_args("fit", "--model.init_args.kl_coef=0.1", "--trainer.check_val_every_n_epoch=null")
     judged = ("--watch.judge=rtt_lightning.verifiers.rules.RuleVerifier", "--watch.every=1")
-    decisive = "--rollout.verifier=rtt_lightning.DecisiveSpans"
+    others = ("--rollout.verifier=rtt_lightning.DecisiveSpans", "--model.init_args.kl_target=1")
     runs = [
-        main([*policy, *validates, *judged, *AHEAD, decisive]),
+        main([*policy, *validates, *judged, *AHEAD, *others]),
         main(
             [
                 *policy,

@@ -16,13 +16,14 @@ from rtt_lightning.annotation.card import Facts, write_labels
 from rtt_lightning.annotation.edits import TEMPLATE, Broken, break_some, shown_to_editor, to_break
 from rtt_lightning.annotation.pipeline import Question, ask, decide, to_decide, to_label, with_labels
 from rtt_lightning.annotation.responses import read_responses
-from rtt_lightning.annotation.withheld import MARK, withhold
+from rtt_lightning.annotation.withheld import withhold
 from rtt_lightning.callbacks.cost import say_cost, say_forecasts
 from rtt_lightning.commands.answered import answered, holds_criteria
 from rtt_lightning.commands.given import DEFAULT_MODEL
 from rtt_lightning.commands.run import RTTCommandLine, main, mistakes_named
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.types import JudgedRollout, RubricSample, Verdict
+from rtt_lightning.types.asked import MARK
 from rtt_lightning.types.errors import UserError
 from rtt_lightning.verifiers.base import CODE, JUDGE, Verifier
 from rtt_lightning.verifiers.forecast import of_answers

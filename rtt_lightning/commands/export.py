@@ -17,7 +17,7 @@ from rtt_lightning.lm.folders import appearing, write_adapters, write_model
 from rtt_lightning.lm.loading import Lora, add_adapters, fill_weights, load_model
 from rtt_lightning.lm.tokenizers import load_tokenizer
 from rtt_lightning.modules.discriminator import KINDS_KEY
-from rtt_lightning.modules.policy import POLICY_KEY
+from rtt_lightning.modules.model import POLICY_KEY
 from rtt_lightning.relevance.discriminator.checkpoint import CHECKPOINT_KEY, config_of, restored, save
 from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint
 from rtt_lightning.runtime.hub import means_a_folder

@@ -1,7 +1,7 @@
 """Per-token losses and their aggregation."""
 
 from collections.abc import Callable
-from math import log
+from math import inf, isfinite, log
 from typing import Any
 
 import torch
@@ -14,20 +14,62 @@ PerToken = Float[Tensor, "batch token"]
 Mask = Bool[Tensor, "batch token"]
 Distance = Callable[[Tensor, Tensor], Any]
 """(logprobs, reference) -> KL [batch token]; annotated as Any for jsonargparse, see `advantages.Combine`."""
+Ratio = Callable[[Tensor, Tensor, Tensor], Any]
+"""(logprobs, old_logprobs, response mask) -> log rho [batch token]; annotated likewise."""
+LARGEST_ERROR = 0.2
+"""Of a KL relative to its target, as far as one step takes it into account."""
+
+
+def token_ratio(logprobs: PerToken, old_logprobs: PerToken, mask: Mask) -> PerToken:
+    """log rho_t = log pi(y_t) - log old(y_t): each token has its own ratio, as in PPO and RTT."""
+    return logprobs - old_logprobs
+
+
+def sequence_ratio(logprobs: PerToken, old_logprobs: PerToken, mask: Mask) -> PerToken:
+    """log s = mean over the response's tokens of log pi - log old, the same for all of them: GSPO, arXiv 2507.18071.
+
+    The gradient goes through the mean: that of a token's s A_t is s A_t / T times the gradient of the *sum* of all
+    log-probs. Over a response, where nothing is clipped, only the mean of A is left, and token credit that sums to 0
+    cancels; `sequence_token_ratio` keeps it. A row without response tokens has 0.
+    """
+    moved = torch.where(mask, logprobs - old_logprobs, 0.0).sum(1, keepdim=True)
+    return (moved / mask.sum(1, keepdim=True).clamp(min=1)).expand_as(logprobs)
+
+
+def sequence_token_ratio(logprobs: PerToken, old_logprobs: PerToken, mask: Mask) -> PerToken:
+    """log (sg[s] pi(y_t) / sg[pi(y_t)]): the value of `sequence_ratio`, the gradient of a ratio of each token's own.
+
+    GSPO-token, arXiv 2507.18071. Where A is the same for all tokens of a response, value, clipping and gradient of the
+    surrogate are those of `sequence_ratio`; where it is not, each token is moved by its own A.
+    """
+    return sequence_ratio(logprobs, old_logprobs, mask).detach() + logprobs - logprobs.detach()
 
 
 def clipped_surrogate(
-    logprobs: PerToken, old_logprobs: PerToken, advantages: PerToken, clip_low: float, clip_high: float
+    log_ratio: PerToken, advantages: PerToken, clip_low: float, clip_high: float, dual_clip: float | None = None
 ) -> tuple[PerToken, Mask]:
-    """-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A) with rho = exp(logprobs - old_logprobs). RTT, Eq. 6.
+    """-min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A). RTT, Eq. 6.
+
+    With ``dual_clip`` c, -max(min(rho A, clip(rho) A), c A) where A < 0: the loss of a token is at most c |A| there,
+    however likely it has become, and beyond it has no gradient. Ye et al. 2020, arXiv 1912.09729 (c = 3).
+
+    As one clip: rho is held to at most 1 + clip_high where A > 0, to [1 - clip_low, c] where A < 0.
+
+    Args:
+        log_ratio: log rho, from `token_ratio` or the like.
+        advantages: A.
+        clip_low: See above.
+        clip_high: See above.
+        dual_clip: > 1; ``None`` for no bound.
 
     Returns:
         The per-token loss, and the tokens where clipping holds back the gradient.
     """
-    ratio = (logprobs - old_logprobs).exp()
-    free = ratio * advantages
-    clipped = ratio.clamp(1 - clip_low, 1 + clip_high) * advantages
-    return -torch.minimum(free, clipped), (clipped < free).detach()
+    ratio, falls = log_ratio.exp(), advantages < 0
+    lowest = torch.where(falls, 1 - clip_low, ratio.new_zeros(()))
+    highest = torch.where(falls, inf if dual_clip is None else dual_clip, ratio.new_full((), 1 + clip_high))
+    held = ratio.clamp(lowest, highest)
+    return -held * advantages, ((ratio < lowest) | (ratio > highest)) & (advantages != 0)
 
 
 def importance_weights(old_logprobs: PerToken, sampler_logprobs: PerToken, cap: float) -> tuple[PerToken, Mask]:
@@ -41,7 +83,7 @@ def importance_weights(old_logprobs: PerToken, sampler_logprobs: PerToken, cap: 
     decoupled objective of PPO, arXiv 2110.00641 and 2505.24298.
 
     Args:
-        old_logprobs: As for `clipped_surrogate`.
+        old_logprobs: Of the weights that the ratio starts from.
         sampler_logprobs: The sampler's, over the full vocabulary and at the same temperature; NaN (unknown) gives NaN.
         cap: >= 1; ratios beyond it, even infinite ones, have this weight.
 
@@ -75,6 +117,24 @@ def kl_k3(logprobs: PerToken, reference: PerToken) -> PerToken:
     held = log_ratio.detach().clamp(max=log(largest.max) * (1 - largest.eps))
     slope = held.expm1()
     return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0 and carries the gradient
+
+
+def adapted_coefficient(coefficient: float, kl: float, target: float, gain: float) -> float:
+    """beta (1 + gain clip(kl / target - 1, -0.2, 0.2)): the weight of a KL after an update that measured it.
+
+    It rises while the KL is above its target and falls below. Ziegler et al. 2019, arXiv 1909.08593, with gain 0.1.
+    A KL that is not finite changes nothing.
+
+    Args:
+        coefficient: beta, > 0.
+        kl: Measured.
+        target: > 0, in the same unit.
+        gain: In (0, 5), so that the result is > 0.
+    """
+    if not isfinite(kl):
+        return coefficient
+    error = min(max(kl / target - 1, -LARGEST_ERROR), LARGEST_ERROR)
+    return coefficient * (1 + gain * error)
 
 
 def binary_cross_entropy(logits: PerToken, labels: PerToken | Mask) -> PerToken:

@@ -1,39 +1,39 @@
 """The policy: a language model, and the loss that moves it by the advantages of an algorithm."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
-from math import inf
+from math import nan
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rtt_lightning.algorithms import GRPO, Algorithm
 from rtt_lightning.algorithms.checks import Returned, checked_credit, refuse_without_logprobs
-from rtt_lightning.functional.losses import Distance, clipped_surrogate, importance_weights, kl_k3, token_mean
-from rtt_lightning.lm.forward import response_logprobs
-from rtt_lightning.lm.loading import Lora, adapters_count, load_reference, merged_weights
-from rtt_lightning.lm.origin import base_of, template_and_targets
-from rtt_lightning.lm.policy_model import load_trained
-from rtt_lightning.lm.selfcheck import FORWARD_KEY, CheckedForward
-from rtt_lightning.lm.sequences import logprobs_after
-from rtt_lightning.lm.tokenizers import load_tokenizer, render_prompt
+from rtt_lightning.functional.losses import (
+    Distance,
+    Ratio,
+    adapted_coefficient,
+    kl_k3,
+    sequence_ratio,
+    token_mean,
+    token_ratio,
+)
+from rtt_lightning.lm.loading import Lora, adapters_count
 from rtt_lightning.metrics import Evaluation, UpdateMeans, reference_distance_name
-from rtt_lightning.modules.training import OptimizerCallable, TrainableModule
+from rtt_lightning.modules.model import PolicyModel
+from rtt_lightning.modules.surrogate import Surrogate
+from rtt_lightning.modules.training import OptimizerCallable
 from rtt_lightning.runtime.lazy import lazy_instance
 from rtt_lightning.runtime.logs import MetricLog
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import Credited, Experience, Message, Rollout
+from rtt_lightning.types import Credited, Experience
 from rtt_lightning.types.batches import ResponseBatch, Sequences, VerdictBatch
 from rtt_lightning.types.errors import UserError
 
-POLICY_KEY = "policy_config"
-"""Key of the model and adapters that a checkpoint continues."""
+KL_KEY = "kl_coef"
+"""Key of the weight of the KL that the next update has, if it follows a target."""
 
 
-class PolicyModule(TrainableModule):
+class PolicyModule(PolicyModel):
     """A language model trained on rubrics with the advantages of an algorithm and the clipped surrogate of PPO.
 
     Args:
@@ -44,11 +44,18 @@ class PolicyModule(TrainableModule):
         warmup_steps: Optimiser steps of linear warm-up, 0 for none.
         clip_low: The probability ratio is clipped below 1 - clip_low.
         clip_high: The probability ratio is clipped above 1 + clip_high.
+        ratio: What that ratio is: `token_ratio`, `sequence_token_ratio` or `sequence_ratio`, from
+            `rtt_lightning.functional.losses`. The last allows no token credit.
+        dual_clip: The loss of a token with a negative advantage is at most this (> 1) times the advantage, however
+            likely it has become; null for no bound.
         importance_cap: Weigh the loss of a token by its probability under the policy / under the sampler, at most this
             (>= 1): corrects for a sampler that computes otherwise or has older weights. Null for no weights. Needs
             top_p 1, top_k 0 and a temperature above 0.
         kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
         kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
+        kl_target: KL to aim at, in nats per response: each update raises kl_coef where the KL was above it and lowers
+            it where it was below; null keeps kl_coef. Needs kl_coef above 0, and sampling as importance_cap does.
+        kl_gain: How fast: one update changes kl_coef by at most a fifth of this (below 5).
         entropy_coef: Weight of an entropy bonus.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
         trust_remote_code: Run code that comes with a model folder or from the hub.
@@ -64,27 +71,36 @@ class PolicyModule(TrainableModule):
         warmup_steps: int = 0,
         clip_low: float = 0.2,
         clip_high: float = 0.2,
+        ratio: Ratio = token_ratio,
+        dual_clip: float | None = None,
         importance_cap: float | None = None,
         kl_coef: float = 0.0,
         kl: Distance = kl_k3,
+        kl_target: float | None = None,
+        kl_gain: float = 0.1,
         entropy_coef: float = 0.0,
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
         skip_nonfinite: int = 0,
     ) -> None:
-        super().__init__(optimizer, warmup_steps, skip_nonfinite)
         if not isinstance(algorithm, Algorithm):
             raise UserError(f"algorithm must be an Algorithm such as GRPO(), got {algorithm!r}; adapters are lora=...")
-        if importance_cap is not None and not 1 <= importance_cap < inf:
-            raise UserError(f"importance_cap must be finite and >= 1, or null for no weights, got {importance_cap}")
-        self.base_model = model
-        self.algorithm, self.lora = algorithm, lora
-        self.clip_low, self.clip_high, self.importance_cap = clip_low, clip_high, importance_cap
+        if kl_target is not None and not (kl_target > 0 and kl_coef > 0 and 0 < kl_gain < 5):
+            raise UserError(
+                "kl_target must be above 0, and needs kl_coef above 0 to start from and kl_gain between 0 and 5; got "
+                f"kl_target {kl_target}, kl_coef {kl_coef} and kl_gain {kl_gain}"
+            )
+        surrogate = Surrogate(clip_low, clip_high, dual_clip, ratio, importance_cap)
+        kind = gradient_checkpointing, trust_remote_code, skip_nonfinite
+        super().__init__(model, lora, optimizer, warmup_steps, *kind)
+        self.algorithm, self.surrogate = algorithm, surrogate
         self.kl_coef, self.kl, self.entropy_coef = kl_coef, kl, entropy_coef
-        self.gradient_checkpointing = gradient_checkpointing
-        self.trust_remote_code = trust_remote_code
-        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(model, trust_remote_code)
-        self._reference: tuple[PreTrainedModel, ...] = ()  # in a tuple: not a submodule, never trained or saved
+        self.kl_target, self.kl_gain = kl_target, kl_gain
+        if ratio is sequence_ratio and self.token_credit:
+            raise UserError(
+                f"the token credit of {self.scheme} would cancel: with sequence_ratio only the mean advantage of a "
+                "response counts; set ratio to rtt_lightning.functional.losses.sequence_token_ratio"
+            )
         self._means = UpdateMeans()
         self.evaluation = Evaluation()
         self._log_metrics = MetricLog()
@@ -128,85 +144,18 @@ class PolicyModule(TrainableModule):
         Raises:
             UserError: As `checked_credit` and, with importance weights, `refuse_without_logprobs`.
         """
-        if self.importance_cap is not None:
+        if self.surrogate.importance_cap is not None:
             refuse_without_logprobs(experience)
         return checked_credit(self.advantages(experience), experience, self.scheme)
-
-    # -- the model -----------------------------------------------------------------------------------------------
-
-    def configure_model(self) -> None:
-        """Load the weights, once; Lightning calls this before each run."""
-        if "model" in self._modules:
-            return
-        mesh = self.device_mesh and self.device_mesh["data_parallel"]
-        kind = self.base_dtype, self.trust_remote_code, self.gradient_checkpointing
-        self.model = load_trained(self.base_model, self.lora, *kind, mesh)
-        self.base = base_of(self.base_model, self.tokenizer) | template_and_targets(self.tokenizer, self.model)
-        self._logprobs = CheckedForward(self.model, self.tokenizer)
-
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        with self.trainer.precision_plugin.train_step_context():
-            self._logprobs.shares()  # checked_credit before anything is sampled
-
-    def defined_by(self) -> tuple[str, dict[str, Any]]:
-        return POLICY_KEY, {"model": self.base_model, "lora": self.lora and asdict(self.lora)}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[FORWARD_KEY] = self._logprobs.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self._logprobs.load_state_dict(checkpoint.get(FORWARD_KEY, {}))
-
-    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight under its Hugging Face name, adapters merged, one full tensor at a time."""
-        return merged_weights(self.model)
-
-    def response_logprobs(self, batch: Sequences) -> tuple[Tensor, Tensor]:
-        """Log-probs of the response tokens and entropies, ``[batch token]`` fp32, 0 outside ``response_mask``."""
-        return self._logprobs(batch)
-
-    @property
-    def shares_prompts(self) -> bool:
-        """Whether the training forward computes a prompt once for all of its responses."""
-        return self._logprobs.shares()
-
-    @torch.no_grad()
-    def reference_logprobs(self, batch: Sequences) -> Tensor:
-        """Log-probs under the reference, ``[batch token]``: the adapters off, or a frozen copy of the start."""
-        if self.lora is not None:
-            with self.model.disable_adapter():
-                return self._logprobs(batch)[0]
-        if not self._reference:
-            kind = self.base_dtype, self.device_mesh is not None, self.trust_remote_code
-            self._reference = (load_reference(self.base_model, *kind).to(self.device),)
-        return response_logprobs(self._reference[0], batch, self._logprobs.shares())[0]
-
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of a conversation up to where the response begins, with the data's `chat_template_kwargs`."""
-        trainer: Any = self._trainer
-        return render_prompt(self.tokenizer, messages, trainer and trainer.datamodule.chat_template_kwargs)
-
-    def logprobs_after(self, rollouts: Sequence[Rollout], prompts: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Log-probs of each response's tokens after another prompt; see `rtt_lightning.lm.sequences`."""
-        with nullcontext() if self._trainer is None else self.trainer.precision_plugin.train_step_context():
-            return logprobs_after(self.response_logprobs, self.device, rollouts, prompts)
 
     # -- the loss ------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: ResponseBatch, batch_idx: int) -> Tensor:
-        mask, advantages = batch["response_mask"], batch["advantages"]
+        mask = batch["response_mask"]
         logprobs, entropy = self.response_logprobs(batch)
         old_logprobs = batch.get("old_logprobs", logprobs.detach())  # one update per window: ratio 1, gradient kept
-        loss, clipped = clipped_surrogate(logprobs, old_logprobs, advantages, self.clip_low, self.clip_high)
-        metrics = {"clipped": clipped.float(), "entropy": entropy}
-        if self.importance_cap is not None:
-            weights, capped = importance_weights(old_logprobs, batch["sampler_logprobs"], self.importance_cap)
-            loss = loss * weights
-            metrics |= {"importance_weight": weights, "importance_capped": capped.float()}
-        metrics["policy_loss"] = loss
+        loss, metrics = self.surrogate(logprobs, old_logprobs, batch)
+        metrics |= {"entropy": entropy}
         if self.kl_coef:
             kl = self.kl(logprobs, self.reference_logprobs(batch))
             name = reference_distance_name(batch["full_vocabulary"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
@@ -219,8 +168,29 @@ class PolicyModule(TrainableModule):
         gap = (batch["sampler_logprobs"] - old_logprobs).abs()  # both of the same weights, unless sampled ahead
         self._means.add(mask & ~batch["sampler_logprobs"].isnan(), logprob_gap=gap)
         if batch["last_of_update"]:
-            self._log_metrics(self, "train", self._means.pop(), batch_size=len(mask))
+            self._end_update(rows=len(mask))
         return token_mean(loss, mask, batch["update_tokens"], batch["micro_batches"], self.trainer.world_size)
+
+    # -- the weight of the KL ------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self.kl_target is not None:
+            checkpoint[KL_KEY] = self.kl_coef
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.kl_target is not None:
+            self.kl_coef = checkpoint.get(KL_KEY, self.kl_coef)
+
+    def _end_update(self, rows: int) -> None:
+        """Log its means, and adapt the weight of the KL, the same on all processes. A collective."""
+        means = self._means.pop()
+        if self.kl_target is not None:
+            measured = float(means.get("kl_per_response", nan))
+            means[KL_KEY] = torch.tensor(self.kl_coef)
+            self.kl_coef = adapted_coefficient(self.kl_coef, measured, self.kl_target, self.kl_gain)
+        self._log_metrics(self, "train", means, batch_size=rows)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 

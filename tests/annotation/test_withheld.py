@@ -2,27 +2,14 @@
 
 import pytest
 
-from rtt_lightning.annotation.withheld import MARK, withhold, without
+from rtt_lightning.annotation.withheld import withhold
 from rtt_lightning.datamodules.prompt_sampler import TRAIN_KINDS, sample_prompts
 from rtt_lightning.datamodules.records import Record
-from rtt_lightning.types import Criterion, RubricSample
+from rtt_lightning.types import RubricSample
+from rtt_lightning.types.asked import MARK
 from rtt_lightning.types.errors import UserError
 
 RECORDS = [Record(sample) for sample in sample_prompts(12, seed=0, kinds=TRAIN_KINDS)]
-
-
-def test_the_text_leaves_one_criterion_out_and_the_rubric_keeps_all() -> None:
-    criteria = tuple(Criterion(text, "judge") for text in ("Be kind.", "Be brief.", "Rhyme."))
-    messages = ({"role": "system", "content": "s"}, {"role": "user", "content": "Write.\n- Be kind.\n- Be brief."})
-    found = without(RubricSample("p", messages, criteria, "Write."), 1)
-    assert found.messages == (messages[0], {"role": "user", "content": "Write. Be kind."})  # "Rhyme." was not asked for
-    assert (found.id, found.criteria, found.task) == ("p/without/2", criteria, "Write.")
-
-
-def test_criteria_in_other_words_are_all_asked_for() -> None:
-    criteria = tuple(Criterion(text, "judge") for text in ("Be kind.", "Be brief.", "Rhyme."))
-    found = without(RubricSample("p", ({"role": "user", "content": "A kind, short rhyme."},), criteria, "Write."), 0)
-    assert found.text == "Write. Be brief. Rhyme."
 
 
 def test_what_was_never_asked_for_stays_so() -> None:

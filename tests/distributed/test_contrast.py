@@ -1,34 +1,21 @@
 """A relevance source asks a policy that processes hold together, each for its own responses."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
 import pytest
 
-from rtt_lightning.engines.base import SampleRequest, Sampling
-from rtt_lightning.relevance import Relevance, RelevanceSource, ScoresResponses
+from rtt_lightning.relevance import CriteriaContrast, Relevance, RelevanceSource, ScoresResponses
 from rtt_lightning.runtime.processes import gather, rank
-from rtt_lightning.types import JudgedRollout, Rollout
+from rtt_lightning.types import JudgedRollout
 from tests.distributed.conftest import DDP, FSDP, Run
-from tests.distributed.recorder import SeededEngine
 from tests.distributed.test_parity import assert_equal_runs, recorded
-from tests.relevance.test_contrast import METHOD, BareTask, records
+from tests.relevance.test_contrast import METHOD, records
 
 pytestmark = pytest.mark.slow
 
 
-class SeededLogprobs(SeededEngine):
-    """Says log-probs of its responses, made up from their tokens."""
-
-    def generate(self, requests: Sequence[SampleRequest], sampling: Sampling, policy_version: int) -> Iterator[Rollout]:
-        for row in super().generate(requests, sampling, policy_version):
-            rng = Random(sum(row.response_ids))
-            yield replace(row, logprobs=tuple(-10 * rng.random() for _ in row.response_ids))
-
-
-class OneAfterTheOther(BareTask):
+class OneAfterTheOther(CriteriaContrast):
     """While a process asks for its responses, the others ask for none."""
 
     def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
@@ -42,7 +29,7 @@ def test_two_processes_contrast_as_one_does(rtt: Run, policy_args, tmp_path: Pat
         "fit",
         *METHOD,
         records(tmp_path / "data.jsonl", *tasks),
-        "--rollout.engine=tests.distributed.test_contrast.SeededLogprobs",
+        "--rollout.engine=tests.distributed.recorder.SeededEngine",
         "--rollout.sampling={n: 9, max_new_tokens: 24}",  # the first process has more responses than one pass holds
         "--model.init_args.lora=null",
         "--model.init_args.optimizer.class_path=torch.optim.SGD",
@@ -52,10 +39,10 @@ def test_two_processes_contrast_as_one_does(rtt: Run, policy_args, tmp_path: Pat
         "--idle.stop=0",
     )[1:]
     sources: dict[type[RelevanceSource], str] = {
-        each: f"--rollout.relevance={each.__module__}.{each.__name__}" for each in (BareTask, OneAfterTheOther)
+        each: f"--rollout.relevance={each.__module__}.{each.__name__}" for each in (CriteriaContrast, OneAfterTheOther)
     }
-    one = recorded(rtt, tmp_path / "one.pt", *arguments, sources[BareTask])
+    one = recorded(rtt, tmp_path / "one.pt", *arguments, sources[CriteriaContrast])
     assert all(gradient.any() for update in one["updates"] for gradient in update["gradients"].values())
-    for strategy, source in ((DDP, BareTask), (FSDP, BareTask), (FSDP, OneAfterTheOther)):
+    for strategy, source in ((DDP, CriteriaContrast), (FSDP, CriteriaContrast), (FSDP, OneAfterTheOther)):
         two = recorded(rtt, tmp_path / "two.pt", *arguments, sources[source], *strategy, processes=2)
         assert_equal_runs(one, two)

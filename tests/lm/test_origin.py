@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loading import Lora
 from rtt_lightning.lm.origin import differences
+from rtt_lightning.modules import PolicyModule
 from rtt_lightning.modules.discriminator import DiscriminatorModule
-from rtt_lightning.modules.policy import POLICY_KEY, PolicyModule
+from rtt_lightning.modules.model import POLICY_KEY
 from rtt_lightning.modules.training import TrainableModule
 from rtt_lightning.relevance.discriminator.checkpoint import load
 from rtt_lightning.runtime.checkpoints import BASE_KEY, read_checkpoint

@@ -1,8 +1,4 @@
-"""A relevance source that asks the policy for the same responses after other prompts, and an algorithm that reads it.
-
-Both are written here as somebody else would write them, after CoRT (arXiv 2607.25659): what a token owes to the
-criteria is how much likelier it is with them in the prompt than without.
-"""
+"""Relevance sources that ask the policy for the same responses after other prompts, and an algorithm that reads one."""
 
 import json
 from collections.abc import Sequence
@@ -21,12 +17,14 @@ from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loaded import LoadedModel
 from rtt_lightning.lm.sequences import ROWS, sequences
 from rtt_lightning.modules import PolicyModule
-from rtt_lightning.relevance import Relevance, RelevanceSource, ScoresResponses
-from rtt_lightning.types import Credited, Experience, JudgedRollout, Rollout, RubricSample
+from rtt_lightning.relevance import CriteriaContrast, CriterionContrast, RelevanceSource
+from rtt_lightning.types import Credited, Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
+from rtt_lightning.types.asked import bare
+from rtt_lightning.types.errors import UserError
 
 METHOD = (
     "--model.init_args.algorithm=tests.relevance.test_contrast.Contrastive",
-    "--rollout.relevance=tests.relevance.test_contrast.BareTask",
+    "--rollout.relevance=rtt_lightning.CriteriaContrast",
 )
 STILL = (
     "--model.init_args.lora=null",
@@ -35,31 +33,13 @@ STILL = (
 )
 
 
-class BareTask(RelevanceSource):
-    """Log-probs of each response after its task without the criteria."""
-
-    def problems(self, sample: RubricSample) -> list[str]:
-        return [] if sample.task else ["the prompt has no task apart from its criteria"]
-
-    def weigh(self, judged: Sequence[JudgedRollout], policy: ScoresResponses | None = None) -> list[Relevance]:
-        assert policy is not None
-        prompts = [policy.render(bare(item.sample)) for item in judged]
-        found = policy.logprobs_after([item.rollout for item in judged], prompts)
-        rows = zip(judged, found, strict=True)
-        return [Relevance(torch.ones(len(item.verdicts), len(row)), contrast=row) for item, row in rows]
-
-
-def bare(sample: RubricSample) -> list[dict[str, str]]:
-    return [*sample.messages[:-1], {"role": "user", "content": sample.task or ""}]
-
-
 class Contrastive(Algorithm):
     """A = w A_res with w proportional to sigmoid(delta), of mean 1 over the response."""
 
     def __call__(self, experience: Experience) -> Credited:
         assert experience.contrast is not None
         credited, mask = GRPO()(experience), experience.response_mask
-        weights = (experience.sampler_logprobs - experience.contrast).sigmoid() * mask
+        weights = experience.contrast.sigmoid() * mask
         weights = weights * mask.sum(1, keepdim=True) / weights.sum(1, keepdim=True)
         return replace(credited, advantages=credited.advantages * weights)
 
@@ -92,8 +72,12 @@ def rows(lengths: Sequence[int]) -> list[Rollout]:
     ]
 
 
-def test_log_probs_after_another_prompt_are_those_of_its_logits(tiny_model: str) -> None:
-    policy = LoadedModel(AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model))
+@pytest.fixture
+def policy(tiny_model: str) -> LoadedModel:
+    return LoadedModel(AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model))
+
+
+def test_log_probs_after_another_prompt_are_those_of_its_logits(policy: LoadedModel) -> None:
     given = rows([1 + 7 * number % 11 for number in range(2 * ROWS + 3)])  # in three passes
     prompts = [(11, 12, 13, 14)[: 1 + number % 4] for number in range(len(given))]
     found = policy.logprobs_after(given, prompts)
@@ -114,6 +98,69 @@ def test_log_probs_after_its_own_prompt_are_those_of_the_policy(tiny_model: str)
     found = policy.logprobs_after(given, [row.prompt_ids for row in given])
     assert torch.equal(torch.cat(found), expected[batch["response_mask"]])
     assert not torch.cat(found).requires_grad
+
+
+RUBRIC = (Criterion("Be kind.", "judge"), Criterion("Be brief.", "judge"), Criterion("Rhyme.", "judge"))
+ASKED = ("Write of tea.", "Write of owls.")
+
+
+def judged(lengths: Sequence[int]) -> list[JudgedRollout]:
+    """Responses to two prompts in turn, of three criteria and of two, the last of which is not always decided."""
+    found = []
+    for row in rows(lengths):
+        criteria = RUBRIC[: 3 - row.group_id]
+        turn = {"role": "user", "content": " ".join((ASKED[row.group_id], *(each.text for each in criteria)))}
+        sample = RubricSample(row.prompt_id, (turn,), criteria, ASKED[row.group_id])
+        verdicts = [Verdict(True, "")] * len(criteria)
+        if row.sample_index == 1:
+            verdicts[-1] = Verdict.unscorable("asleep")
+        found.append(JudgedRollout(sample, row, tuple(verdicts)))
+    return found
+
+
+def lacking(policy: LoadedModel, item: JudgedRollout, *texts: str) -> Tensor:
+    """Log-probs of a response, by plain transformers, after a prompt that says this alone."""
+    return by_transformers(policy.model, item.rollout, policy.render([{"role": "user", "content": " ".join(texts)}]))
+
+
+def test_the_contrast_is_with_all_criteria_and_with_none(policy: LoadedModel) -> None:
+    given = judged([3, 1, 8, 5])
+    for item, found in zip(given, CriteriaContrast().weigh(given, policy), strict=True):
+        delta = by_transformers(policy.model, item.rollout, item.rollout.prompt_ids)
+        assert found.contrast is not None
+        delta = delta - lacking(policy, item, item.sample.task or "")
+        torch.testing.assert_close(found.contrast, delta, atol=1e-5, rtol=1e-4)
+        assert delta.abs().max() > 1e-4
+        assert torch.equal(found.p, torch.ones(len(item.verdicts), len(delta)))
+
+
+def test_relevance_to_a_criterion_is_the_contrast_with_the_others_alone(policy: LoadedModel) -> None:
+    given = judged([3, 1, 8, 5, 2 * ROWS, 4])
+    for item, found in zip(given, CriterionContrast(tau=3.0, b=0.5).weigh(given, policy), strict=True):
+        own = by_transformers(policy.model, item.rollout, item.rollout.prompt_ids)
+        for place, (criterion, verdict) in enumerate(item.decisions):
+            texts = [each.text for each in item.sample.criteria if each != criterion]
+            delta = own - lacking(policy, item, item.sample.task or "", *texts)
+            expected = (3.0 * (delta - 0.5)).sigmoid() if verdict.met else torch.zeros(len(own))
+            torch.testing.assert_close(found.p[place], expected, atol=1e-5, rtol=1e-4)
+        assert found.contrast is None
+
+
+@pytest.mark.parametrize("source", [CriteriaContrast(), CriterionContrast()], ids=lambda source: type(source).__name__)
+def test_sources_that_compare_prompts_need_a_policy_a_task_and_no_responses(
+    source: RelevanceSource, policy: LoadedModel
+) -> None:
+    assert source.weigh([], policy) == []
+    [item] = judged([3])
+    assert not source.problems(item.sample)
+    assert source.problems(replace(item.sample, task=None)) == source.problems(replace(item.sample, task="")) != []
+    with pytest.raises(UserError, match=f"{type(source).__name__} compares prompts by log-probs of the policy"):
+        source.weigh([item])
+
+
+def test_a_slope_of_nothing_is_told() -> None:
+    with pytest.raises(UserError, match="tau must be above 0, got 0"):
+        CriterionContrast(tau=0)
 
 
 def records(path: Path, *tasks: str) -> str:
@@ -158,5 +205,5 @@ def test_prompts_whose_criteria_cannot_be_left_out_are_refused_before_anything_i
         return
     with pytest.raises(ValueError, match="the relevance source cannot weigh responses to the training data") as error:
         main(arguments)
-    assert "the prompt has no task apart from its criteria (2 prompts, first in prompt 'row 1')" in str(error.value)
+    assert "rows need the field `task` (2 prompts, first in prompt 'row 1')" in str(error.value)
     assert not (tmp_path / "completions").exists()
