@@ -21,7 +21,7 @@ COMMANDS = {
     "score": ("score", "judge given responses, or saved ones again: FILE"),
     "explain": ("explain", "which tokens decide each criterion, and their credit: FILE"),
     "annotate": ("annotate", "label which words decide criteria, for a discriminator: [FILE]"),
-    "compare": ("compare", "two evaluations of the same prompts, paired: BEFORE AFTER"),
+    "compare": ("compare", "methods on a grid of runs: GRID; or two evaluations: BEFORE AFTER"),
     "export": ("export", "write a checkpoint as a Hugging Face folder: CHECKPOINT FOLDER"),
     "doctor": ("doctor.machine", "check this machine; with flags of `rtt fit` also data and memory"),
     "data check": ("check_data", "look at a file of prompts and rubrics in any format: FILE"),

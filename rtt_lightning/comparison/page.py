@@ -28,7 +28,7 @@ def page(found: Mapping[str, Mapping[str, Any]], title: str, baseline: str, left
     parts = [f"<h1>{escape(title)}</h1>\n{notes}"]
     for model, of_model in found.items():
         parts += [f"<h1>{escape(model)}</h1>"] if model else []
-        parts += [_heads(of_model, baseline), _gains(of_model, baseline), _curves(of_model)]
+        parts += [_heads(of_model, baseline), _curves(of_model), _gains(of_model, baseline)]
         parts += [_kinds(of_model["kinds"]), _training(of_model)]
     return html_page(title, "\n".join(parts))
 
@@ -51,27 +51,29 @@ def _heads(found: Mapping[str, Any], baseline: str) -> str:
 
 def _gains(found: Mapping[str, Any], baseline: str) -> str:
     tables = []
+    head = ["", *(part for name in ACCURACIES.values() for part in (name, "gain", f"less that of {baseline}"))]
     kl = f"at a KL of {found['kl']:.2f} nats per response" if found["at_kl"] else ""
     for when, by_split in ((kl, found["at_kl"]), ("after the last update", found["last"])):
         for split, by_metric in by_split.items():
-            for metric, label in ACCURACIES.items():
-                rows = [(escape(method), *_cells(each)) for method, each in by_metric[metric].items()]
-                head = ("", "accuracy", "gain", f"less that of {baseline}", "p")
-                tables.append(
-                    f'<p class="label">{escape(f"{label.capitalize()}, {split}, {when}")}</p>{html_table(head, rows)}'
-                )
+            rows = [
+                (escape(method), *(cell for metric in ACCURACIES for cell in _cells(by_metric[metric].get(method))))
+                for method in found["points"]
+            ]
+            tables.append(f'<p class="label">{escape(f"{split[0].upper()}{split[1:]}, {when}")}</p>{html_table(head, rows)}')
     return section("Gains", f"Over {seeds(found)}.", "\n".join(tables))
 
 
-def _cells(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(found: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    if found is None:
+        return "–", "not reached", ""
     apart = found.get("difference")
-    shown = (_interval(apart), escape(p_value(apart).removeprefix("p ").removeprefix("= "))) if apart else ("", "")
-    return (share(found["accuracy"]), _interval(found["gain"]), *shown)
+    difference = f"{_interval(apart)}<br><small>{escape(p_value(apart))}</small>" if apart else ""
+    return share(found["accuracy"]), _interval(found["gain"]), difference
 
 
 def _interval(estimate: Mapping[str, float]) -> str:
     value, _, interval = signed(estimate).partition(" ")
-    return f"{value} <small>{interval}</small>"
+    return f"{value}<br><small>{interval}</small>"
 
 
 def _curves(found: Mapping[str, Any]) -> str:
