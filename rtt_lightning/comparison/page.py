@@ -59,7 +59,9 @@ def _gains(found: Mapping[str, Any], baseline: str) -> str:
                 (escape(method), *(cell for metric in ACCURACIES for cell in _cells(by_metric[metric].get(method))))
                 for method in found["points"]
             ]
-            tables.append(f'<p class="label">{escape(f"{split[0].upper()}{split[1:]}, {when}")}</p>{html_table(head, rows)}')
+            tables.append(
+                f'<p class="label">{escape(f"{split[0].upper()}{split[1:]}, {when}")}</p>{html_table(head, rows)}'
+            )
     return section("Gains", f"Over {seeds(found)}.", "\n".join(tables))
 
 

@@ -36,7 +36,7 @@ def grid(tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gr
         methods = {"rtt": rtt, "more": [*rtt, "--model.init_args.algorithm.init_args.beta=1"]}
         found = {"folder": str(tmp_path / folder), "shared": shared, "evaluate": 2, "seeds": [1], "methods": methods}
         path = tmp_path / f"{folder}.yaml"
-        path.write_text(yaml.safe_dump(found | changes))
+        path.write_text(yaml.safe_dump(found | changes, sort_keys=False))
         return path
 
     return write
