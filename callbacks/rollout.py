@@ -152,9 +152,7 @@ class RolloutCallback(Callback):
             credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]
         parts = updates, trainer.accumulate_grad_batches
-        window = make_window(
-            number, experience, credited.advantages, policy.scheme, ids, *parts, self.micro_batch_tokens
-        )
+        window = make_window(number, experience, credited, policy.scheme, ids, *parts, self.micro_batch_tokens)
         if self.micro_batch_tokens and not self._said_over_budget:
             self._said_over_budget = window.exceeds(self.micro_batch_tokens, trainer.accumulate_grad_batches)
         if updates > 1:

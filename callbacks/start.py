@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -128,7 +129,9 @@ def takes_signs_alone(algorithm: Algorithm, weights: Tensor) -> bool:
     alone_or_none = torch.eye(len(weights) + 1, len(weights), dtype=torch.bool)
     met = torch.cat([alone_or_none, ~alone_or_none])
     rows = weights.expand(met.shape)
-    given, signed = (algorithm(Experience.by_hand(met, weights=row)).rewards for row in (rows, rows.sign()))
+    contrast = torch.zeros(len(met), 1)  # for a scheme that wants one
+    tried = (replace(Experience.by_hand(met, weights=row), contrast=contrast) for row in (rows, rows.sign()))
+    given, signed = (algorithm(experience).rewards for experience in tried)
     return given is not None and signed is not None and torch.equal(given, signed)
 
 

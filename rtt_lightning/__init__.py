@@ -12,7 +12,8 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
     relevance    a `RelevanceSource`: `DiscriminatorRelevance`, `RuleSpans`, `CriterionContrast`,
                  `UniformRelevance`, `RandomRelevance`; `CriteriaContrast` for algorithms that compare prompts
     labels       of rules, of a judge with ``evidence``, or of an `LLMAnnotator` (`rtt annotate`)
-    credit       an `Algorithm`: `GRPO`, `RTT`, `FactoredRTT`, `GDPO`
+    credit       an `Algorithm`: `GRPO`, `RLOO`, `RTT`, `FactoredRTT`, `GDPO`, `PAPO`, `CriPO`, `CoRT`; around
+                 one of them `RubricDropout`, `EndToken`, `WithoutTruncated`, `DynamicSampling`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
                  `IdleWindows`, `Progress`, `RewardWatch`; `DiscriminatorQuality`
@@ -38,7 +39,21 @@ from typing import TYPE_CHECKING
 from rtt_lightning.names import lazily
 
 if TYPE_CHECKING:
-    from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm, FactoredRTT
+    from rtt_lightning.algorithms import (
+        GDPO,
+        GRPO,
+        PAPO,
+        RLOO,
+        RTT,
+        Algorithm,
+        CoRT,
+        CriPO,
+        DynamicSampling,
+        EndToken,
+        FactoredRTT,
+        RubricDropout,
+        WithoutTruncated,
+    )
     from rtt_lightning.annotation.annotator import LLMAnnotator
     from rtt_lightning.callbacks import (
         Canary,
@@ -90,15 +105,19 @@ __all__ = [
     "FSDP",
     "GDPO",
     "GRPO",
+    "PAPO",
+    "RLOO",
     "RTT",
     "Adapter",
     "Algorithm",
     "Canary",
     "Checkpoints",
+    "CoRT",
     "CodeVerifier",
     "Collector",
     "ConstraintPrompts",
     "Credited",
+    "CriPO",
     "CriteriaContrast",
     "Criterion",
     "CriterionContrast",
@@ -106,6 +125,8 @@ __all__ = [
     "DiscriminatorModule",
     "DiscriminatorQuality",
     "DiscriminatorRelevance",
+    "DynamicSampling",
+    "EndToken",
     "Experience",
     "FactoredRTT",
     "Guard",
@@ -131,6 +152,7 @@ __all__ = [
     "RolloutEngine",
     "Router",
     "RubricDataModule",
+    "RubricDropout",
     "RubricSample",
     "RuleSpans",
     "RuleVerifier",
@@ -142,6 +164,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "View",
+    "WithoutTruncated",
 ]
 
 __getattr__, __dir__ = lazily(__name__)

@@ -37,19 +37,14 @@ def experiences(draw: st.DrawFn, graded: bool = True) -> Experience:
         response_mask=response,
         value=value * exists,
         hard=below(2, batch, rubric) > 0,
+        truncated=below(3, batch) == 0,
     )
-
-
-def rows(experience: Experience, index: Tensor) -> Experience:
-    """Some of its responses, in another order."""
-    tensors = {f.name: getattr(experience, f.name) for f in fields(experience)}
-    return replace(experience, **{name: part[index] for name, part in tensors.items() if isinstance(part, Tensor)})
 
 
 def widened(experience: Experience, criteria: int, tokens: int) -> Experience:
     """The same, padded by so many criteria and tokens."""
     pad = torch.nn.functional.pad
-    names = [f.name for f in fields(experience)]
+    names = [f.name for f in fields(experience) if getattr(experience, f.name) is not None]
     by_criterion = {name: pad(getattr(experience, name), (0, criteria)) for name in names if name in PER_CRITERION}
     by_token = {name: pad(getattr(experience, name), (0, tokens)) for name in names if name in PER_TOKEN}
     relevance = pad(experience.relevance, (0, tokens, 0, criteria))
@@ -57,4 +52,4 @@ def widened(experience: Experience, criteria: int, tokens: int) -> Experience:
 
 
 PER_CRITERION = {"weights", "met", "scorable", "value", "confidence", "hard"}
-PER_TOKEN = {"answer_mask", "response_mask", "response_ids", "sampler_logprobs"}
+PER_TOKEN = {"answer_mask", "response_mask", "response_ids", "sampler_logprobs", "contrast"}

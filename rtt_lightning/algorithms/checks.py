@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from rtt_lightning.types import Credited, Experience
@@ -30,9 +31,9 @@ def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credit
     match returned:
         case Credited():
             advantages, metrics = returned.advantages, returned.metrics
-            rewards, known = returned.rewards, returned.known
+            rewards, known, trained = returned.rewards, returned.known, returned.trained
         case (Tensor() as advantages, Mapping() as metrics):
-            rewards = known = None
+            rewards = known = trained = None
         case _:
             raise UserError(
                 f"{scheme} returned {type(returned).__name__}, expected Credited(advantages, rewards, known, metrics) "
@@ -44,6 +45,10 @@ def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credit
         parts |= {"rewards [batch]": (rewards, mask[:, 0]), "known [batch]": (known, mask[:, 0])}
     elif rewards is not None or known is not None:
         raise UserError(f"{scheme} returned rewards or known alone; return both, or None for both")
+    if trained is not None:
+        parts |= {"trained [batch]": (trained, mask[:, 0])}
+        if trained.dtype != torch.bool:
+            raise UserError(f"{scheme} returned trained as {trained.dtype}, expected torch.bool")
     for name, (found, expected) in parts.items():
         if found.shape != expected.shape:
             raise UserError(f"{scheme} returned {name} of shape {list(found.shape)}, expected {list(expected.shape)}")
@@ -54,7 +59,7 @@ def checked_credit(returned: Any, experience: Experience, scheme: str) -> Credit
             f"{scheme} returned an advantage of {float(advantages[row, token]):g} outside the response, in "
             f"row {row} at token {token}; multiply advantages by experience.response_mask"
         )
-    return Credited(advantages, rewards, known, metrics)
+    return Credited(advantages, rewards, known, metrics, trained)
 
 
 def refuse_without_logprobs(experience: Experience) -> None:

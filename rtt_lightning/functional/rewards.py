@@ -52,6 +52,13 @@ def satisfaction_rate(experience: Experience) -> Reward:
     return _mean(experience, experience.exists & experience.scorable)
 
 
+def hybrid(experience: Experience) -> Reward:
+    """(AON + CSR) / 2, unknown where AON is. RIFL, arXiv 2511.10507, tries a hybrid of the two; the halves are ours."""
+    whole, known = all_or_nothing(experience)
+    rate, _ = satisfaction_rate(experience)
+    return (whole + rate) / 2 * known, known
+
+
 def weighted_mean(experience: Experience) -> Reward:
     """Sum of w times value / sum of the positive w, both over scorable criteria.
 
@@ -88,6 +95,20 @@ def hard_times_soft(experience: Experience) -> Reward:
         reward = reward * torch.where(is_there, mean, 1.0)
         known = known & (decided | ~is_there)
     return reward * known, known
+
+
+def hard_all_or_nothing(experience: Experience) -> Reward:
+    """1 if every hard criterion is as desired, else 0; 1 without a hard one. Unknown if one is undecided, and for an
+    empty rubric.
+    """
+    hard = experience.hard & experience.exists
+    known = experience.exists.any(-1) & (experience.scorable | ~hard).all(-1)
+    return (known & (experience.as_desired | ~hard).all(-1)).float(), known
+
+
+def soft_rate(experience: Experience) -> Reward:
+    """The mean desired value of the scorable soft criteria; unknown if none is scorable."""
+    return _mean(experience, ~experience.hard & experience.exists & experience.scorable)
 
 
 def _mean(experience: Experience, counted: Tensor) -> Reward:

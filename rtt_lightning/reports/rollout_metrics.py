@@ -42,6 +42,8 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
     if not judged:
         return found
     truncated = torch.tensor([item.rollout.finish_reason == "length" for item in judged])
+    if credited.trained is not None:
+        found["trained_share"] = credited.trained.float().mean()
     rewards, known = credited.rewards, credited.known
     if rewards is not None and known is not None:
         found |= {"reward_unknown": (~known).float().mean()}

@@ -24,6 +24,7 @@ EASIER = (
 )
 DIFFERENT = f"let responses differ more (rollout.sampling.temperature), or {EASIER}"
 COMPARE = "raise rollout.sampling.n"
+LEFT_OUT = "look at why the scheme has no reward for them: truncated responses want a greater max_new_tokens"
 SCHEME = "look at the advantages of the reward scheme, and at the relevance if it takes its credit from there"
 
 
@@ -140,6 +141,9 @@ def _cause_in_responses(e: Evidence) -> Cause:
         return Cause(open_ones, DECIDE, is_fault=True)
     if not compared and e.undecided:
         return Cause(f"no prompt has two responses with a known reward: {open_ones}", DECIDE, is_fault=True)
+    if not compared and e.known < e.responses:
+        left_out = f"{e.responses - e.known} of {e.responses} responses have none"
+        return Cause(f"no prompt has two responses with a known reward: {left_out}", LEFT_OUT)
     if not compared:
         return Cause("each prompt has one response, and no other to compare it with", COMPARE)
     if e.groups[VARIED]:

@@ -181,4 +181,4 @@ class Collector:
             policy: For relevance sources that need it; by default the sampled one.
         """
         with self.phases.during(RELEVANCE):
-            return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks)
+            return collate(judged, self.relevance.weigh(judged, policy or self._policy), sum_over_ranks, rank())

@@ -24,6 +24,7 @@ def collate(
     judged: Sequence[JudgedRollout],
     weighed: Sequence[Relevance],
     reduce: Callable[[Tensor], Tensor] = of_one_process,
+    rank: int = 0,
 ) -> Experience:
     """Pad judged rollouts to one `Experience`, on the CPU.
 
@@ -31,6 +32,7 @@ def collate(
         judged: Rows with ragged rubrics and responses, if any.
         weighed: The relevance of each row.
         reduce: Sum over processes.
+        rank: Number of this process.
     """
     met, scorable, weights = verdict_tensors(judged)
     tokens = sequences([item.rollout for item in judged])
@@ -53,7 +55,10 @@ def collate(
         hard=padded([[_is_hard(criterion) for criterion in item.sample.criteria] for item in judged], torch.bool),
         relevance=relevance,
         answer_mask=answers,
+        truncated=torch.tensor([item.rollout.finish_reason == "length" for item in judged], dtype=torch.bool),
+        version=max((item.rollout.policy_version for item in judged), default=0),
         contrast=None if all(found.contrast is None for found in weighed) else contrast,
+        rank=rank,
         reduce=reduce,
         **tokens,
     )

@@ -11,7 +11,7 @@ from rtt_lightning.lm.sequences import on_device
 from rtt_lightning.rollout.micro_batches import split_groups
 from rtt_lightning.runtime.finite import all_finite
 from rtt_lightning.runtime.processes import gather
-from rtt_lightning.types import Experience
+from rtt_lightning.types import Credited, Experience
 from rtt_lightning.types.batches import ResponseBatch
 from rtt_lightning.types.errors import UserError
 
@@ -74,7 +74,7 @@ class Window:
 def make_window(
     number: int,
     experience: Experience,
-    advantages: Tensor,
+    credited: Credited,
     scheme: str,
     prompt_ids: Sequence[str],
     updates: int,
@@ -83,18 +83,23 @@ def make_window(
 ) -> Window:
     """Divide a window into micro-batches, see `split_groups`. A collective.
 
-    A micro-batch names relevance or advantages that are not finite under ``nonfinite``, and holds zeros for them.
+    Responses that are not trained on are in none and count in no update; an update may be left without any. A
+    micro-batch names relevance or advantages that are not finite under ``nonfinite``, and holds zeros for them.
 
     Args:
         number: Number of the window in the run.
         experience: All rows of this process.
-        advantages: ``[batch token]``.
-        scheme: The class that gave them, for messages.
+        credited: Its credit.
+        scheme: The class that gave it, for messages.
         prompt_ids: Of each row.
         updates: Optimiser updates per window.
         micro_batches_per_update: Micro-batches that accumulate to one update.
         micro_batch_tokens: Budget of a micro-batch.
     """
+    advantages = credited.advantages
+    if credited.trained is not None:
+        prompt_ids = [prompt for prompt, kept in zip(prompt_ids, credited.trained.tolist(), strict=True) if kept]
+        experience, advantages = experience.rows(credited.trained), advantages[credited.trained]
     rows: dict[str, Any] = {**experience.sequences, "advantages": zeros_for_nonfinite(advantages)}
     nonfinite = {
         "relevance": ~experience.relevance.isfinite().flatten(1).all(1),

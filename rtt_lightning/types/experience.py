@@ -1,7 +1,8 @@
 """Judged rollouts as tensors, and the credit that an algorithm gives them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,12 @@ class Experience:
         response_ids: Right-padded.
         sampler_logprobs: NaN where the sampler gave none.
         temperature: The sampling temperature.
+        truncated: Responses that were cut off at the token limit: they have no end token.
         contrast: From the relevance source's comparison of prompts, such as log-probs of the same responses after other
             prompts; ``None`` without one, NaN for a response without one.
+        version: Updates behind the weights that sampled it.
+        rank: Number of this process, from 0. Group ids count its prompts; of n processes, number g here is number
+            g n + rank of the window.
         reduce: Sum of a tensor over all processes, for an algorithm that needs the whole window. A collective.
     """
 
@@ -57,7 +62,10 @@ class Experience:
     response_ids: Int[Tensor, "batch token"]
     sampler_logprobs: Float[Tensor, "batch token"]
     temperature: Float[Tensor, " batch"]
+    truncated: Bool[Tensor, " batch"]
     contrast: Float[Tensor, "batch token"] | None = None
+    version: int = 0
+    rank: int = 0
     reduce: Callable[[Tensor], Tensor] = of_one_process
 
     def __repr__(self) -> str:
@@ -97,6 +105,15 @@ class Experience:
         """s = sign(w)(2I - 1), in {-1, 0, +1}; 0 where not scorable."""
         return (2.0 * self.as_desired - 1.0) * self.scorable
 
+    def rows(self, index: Tensor) -> "Experience":
+        """Some of its responses: their numbers, in any order, or a bool ``[batch]``."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: part[index] for name, part in parts.items() if isinstance(part, Tensor)})
+
+    def ranks(self) -> int:
+        """How many processes share the window. A collective."""
+        return int(self.reduce(torch.ones((), dtype=torch.long)))
+
     @property
     def sequences(self) -> Sequences:
         """The tokens, as the forward reads them."""
@@ -121,6 +138,7 @@ class Experience:
         response_mask: Tensor | None = None,
         value: Tensor | None = None,
         hard: Tensor | None = None,
+        truncated: Tensor | None = None,
         reduce: Callable[[Tensor], Tensor] = of_one_process,
     ) -> "Experience":
         """An experience from verdicts and relevance alone, to try an algorithm; its token ids are all 0.
@@ -135,6 +153,7 @@ class Experience:
             response_mask: ``[batch token]`` bool; by default all.
             value: ``[batch rubric]``; by default 1 where met, else 0.
             hard: ``[batch rubric]`` bool; by default all.
+            truncated: ``[batch]`` bool; by default none.
             reduce: As of an `Experience`.
 
         Raises:
@@ -144,7 +163,7 @@ class Experience:
         weights = torch.ones(met.shape) if weights is None else weights
         ids = torch.zeros(len(met), relevance.shape[-1], dtype=torch.long)
         response_mask = torch.ones_like(ids, dtype=torch.bool) if response_mask is None else response_mask
-        given = {
+        given: dict[str, Any] = {
             "met": met,
             "relevance": relevance,
             "weights": weights,
@@ -154,6 +173,7 @@ class Experience:
             "response_mask": response_mask,
             "answer_mask": response_mask if answer_mask is None else answer_mask,
             "group_ids": torch.zeros(len(met), dtype=torch.long) if group_ids is None else group_ids,
+            "truncated": torch.zeros(len(met), dtype=torch.bool) if truncated is None else truncated,
         }
         _refuse_misfits(given)
         return cls(
@@ -177,12 +197,14 @@ class Credited:
         rewards: Response rewards that advantages were made from; ``None`` for a scheme without such rewards.
         known: Responses whose reward is known; ``None`` without rewards.
         metrics: Scalars to log, as means over this process.
+        trained: Responses that the policy is trained on; ``None`` for all.
     """
 
     advantages: Float[Tensor, "batch token"]
     rewards: Float[Tensor, " batch"] | None
     known: Bool[Tensor, " batch"] | None
     metrics: Mapping[str, Tensor]
+    trained: Bool[Tensor, " batch"] | None = None
 
     def __repr__(self) -> str:
         batch, token = self.advantages.shape
@@ -192,13 +214,15 @@ class Credited:
             lines[1] += f", from {given.min():.3f} to {given.max():.3f}"
         if self.rewards is not None and self.known is not None:
             lines.append(f"rewards {self.known.sum()} known, mean {self.rewards[self.known].mean():.3f}")
+        if self.trained is not None:
+            lines.append(f"trained on {self.trained.sum()}")
         return _lines("Credited", *lines, *(f"{name} {float(value):.3f}" for name, value in self.metrics.items()))
 
 
 _AXES: dict[str, str] = dict.fromkeys(("met", "weights", "scorable", "value", "hard"), "batch rubric")
 _AXES |= {"relevance": "batch rubric token", "response_mask": "batch token", "answer_mask": "batch token"}
-_AXES |= {"group_ids": "batch"}
-_BOOLS = ("met", "scorable", "hard", "response_mask", "answer_mask")
+_AXES |= {"group_ids": "batch", "truncated": "batch"}
+_BOOLS = ("met", "scorable", "hard", "response_mask", "answer_mask", "truncated")
 
 
 def _refuse_misfits(given: Mapping[str, Tensor]) -> None:

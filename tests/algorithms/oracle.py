@@ -1,7 +1,10 @@
 """The schemes as slow loops over Python numbers, for comparison; what they share is in `tests.functional.oracle`."""
 
+from dataclasses import replace
+from math import exp, isnan
+
 from rtt_lightning.types import Experience
-from tests.functional.oracle import group_normalize
+from tests.functional.oracle import Reward, by_row, group_normalize, hard_all_or_nothing, mean_desired, soft_rate
 
 
 def lists(experience: Experience, *names: str) -> list:
@@ -43,6 +46,68 @@ def factored(experience: Experience, absence: float, cap: float | None, scale: b
                 weight = 1.0 if is_absent else p[i][k][t] * len(values) / sum(values)
                 out[i][t] += score * (weight if cap is None else min(weight, cap)) / sum(scorable[i])
     return out
+
+
+def rloo(rewards: list[Reward], groups: list[int]) -> list[float]:
+    """Each known reward less the mean of the others of its group."""
+    out = []
+    for i, (reward, known) in enumerate(rewards):
+        others = [r for j, (r, k) in enumerate(rewards) if k and j != i and groups[j] == groups[i]]
+        out.append(reward - sum(others) / len(others) if known and others else 0.0)
+    return out
+
+
+def papo(experience: Experience) -> list[float]:
+    groups = experience.group_ids.tolist()
+    outcomes, qualities = by_row(experience, hard_all_or_nothing), by_row(experience, soft_rate)
+    rated = [
+        known and passed and outcome == 1 for (outcome, passed), (_, known) in zip(outcomes, qualities, strict=True)
+    ]
+    outcome = group_normalize([r for r, _ in outcomes], [k for _, k in outcomes], groups)
+    quality = group_normalize([r for r, _ in qualities], rated, groups)
+    return [a + b for a, b in zip(outcome, quality, strict=True)]
+
+
+def response_level(experience: Experience) -> list[float]:
+    """GRPO of the satisfaction rate."""
+    rewards = by_row(experience, mean_desired)
+    return group_normalize([r for r, _ in rewards], [k for _, k in rewards], experience.group_ids.tolist())
+
+
+def cripo(experience: Experience, threshold: float) -> list[list[float]]:
+    p, answer = lists(experience, "relevance", "answer_mask")
+    verdicts, out = desired_verdicts(experience), at_tokens(experience, response_level(experience))
+    for i, row in enumerate(out):
+        for t, advantage in enumerate(row):
+            belongs = any(verdict and p[i][k][t] >= threshold for k, verdict in enumerate(verdicts[i]))
+            if advantage < 0 and belongs and answer[i][t]:
+                row[t] = abs(advantage)
+    return out
+
+
+def cort(experience: Experience, tau: float, b: float, strength: float) -> list[list[float]]:
+    contrast, answer = lists(experience, "contrast", "answer_mask")
+    out = at_tokens(experience, response_level(experience))
+    for i, row in enumerate(out):
+        inside = [t for t, is_answer in enumerate(answer[i]) if is_answer]
+        if any(isnan(contrast[i][t]) for t in inside):
+            continue
+        raw = {t: 1 + strength * (1 / (1 + exp(-tau * (contrast[i][t] - b))) - 0.5) for t in inside}
+        for t in inside:
+            row[t] *= raw[t] * len(raw) / sum(raw.values())
+    return out
+
+
+def with_end_tokens(experience: Experience) -> Experience:
+    """What `EndToken` lets its algorithm see."""
+    p, answer = experience.relevance.clone(), experience.answer_mask.clone()
+    for i, length in enumerate(experience.response_mask.sum(1).tolist()):
+        inside = [t for t, is_answer in enumerate(answer[i].tolist()) if is_answer]
+        if inside and not experience.truncated[i] and length - 1 not in inside:
+            for k in range(p.shape[1]):
+                p[i, k, length - 1] = min(p[i, k, t].item() for t in inside)
+            answer[i, length - 1] = True
+    return replace(experience, relevance=p, answer_mask=answer)
 
 
 def at_tokens(experience: Experience, response: list[float], token: list[list[float]] | None = None) -> list:

@@ -20,6 +20,11 @@ def test_credit_passes_as_it_is() -> None:
     assert vars(checked_credit(credited, WINDOW, "GRPO")) == vars(credited)
 
 
+def test_which_responses_are_trained_on_passes_too() -> None:
+    credited = Credited(FINE, REWARDS, KNOWN, {}, torch.tensor([True, False]))
+    assert checked_credit(credited, WINDOW, "Mine").trained is credited.trained
+
+
 def test_a_pair_is_taken_for_a_scheme_without_rewards() -> None:
     found = checked_credit((FINE, {"forgiven": torch.tensor(0.5)}), WINDOW, "Lenient")
     assert torch.equal(found.advantages, FINE)
@@ -33,6 +38,11 @@ def test_a_pair_is_taken_for_a_scheme_without_rewards() -> None:
         (lambda: (FINE.T, {}), r"advantages \[batch token\] of shape \[3, 2\], expected \[2, 3\]"),
         (lambda: Loose(FINE, torch.ones(2, 1), KNOWN), r"rewards \[batch\] of shape \[2, 1\], expected \[2\]"),
         (lambda: Loose(FINE, REWARDS, torch.ones(3) > 0), r"known \[batch\] of shape \[3\], expected \[2\]"),
+        (
+            lambda: Loose(FINE, REWARDS, KNOWN, torch.ones(3) > 0),
+            r"trained \[batch\] of shape \[3\], expected \[2\]",
+        ),
+        (lambda: Loose(FINE, REWARDS, KNOWN, torch.ones(2)), r"trained as torch.float32, expected torch.bool"),
         (lambda: Credited(FINE, REWARDS, None, {}), "rewards or known alone; return both, or None for both"),
         (lambda: Credited(FINE, None, KNOWN, {}), "rewards or known alone; return both, or None for both"),
         (
@@ -55,8 +65,8 @@ def test_anything_else_is_refused_by_name(returned: Callable, said: str) -> None
 class Loose(Credited):
     """Made where nothing checks axes, as in a run."""
 
-    def __init__(self, advantages, rewards, known) -> None:
-        vars(self).update(advantages=advantages, rewards=rewards, known=known, metrics={})
+    def __init__(self, advantages, rewards, known, trained=None) -> None:
+        vars(self).update(advantages=advantages, rewards=rewards, known=known, metrics={}, trained=trained)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

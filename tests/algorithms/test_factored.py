@@ -15,7 +15,7 @@ from rtt_lightning.functional.advantages import criterion_normalize
 from rtt_lightning.functional.factored import factored
 from rtt_lightning.types import Experience
 from tests.algorithms import oracle
-from tests.experiences import experiences, rows
+from tests.experiences import experiences
 from tests.functional.oracle import by_row, group_normalize, mean_desired
 
 
@@ -198,4 +198,4 @@ def test_nothing_waits_for_a_device() -> None:
 
 
 def test_a_process_without_responses_has_no_credit() -> None:
-    assert FactoredRTT()(rows(make_experience(8, 2, 3), torch.arange(0))).advantages.shape == (0, 3)
+    assert FactoredRTT()(make_experience(8, 2, 3).rows(torch.arange(0))).advantages.shape == (0, 3)

@@ -1,19 +1,17 @@
 """GDPO by hand, against slow loops, and on two processes, simulated and real."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from rtt_lightning.algorithms import GDPO
 from rtt_lightning.runtime.processes import sum_over_ranks
-from rtt_lightning.types import Credited, Experience
-from tests.experiences import experiences, rows
+from rtt_lightning.types import Experience
+from tests.algorithms.together import side_by_side
+from tests.experiences import experiences
 from tests.functional import oracle
 from tests.processes import in_group
 
@@ -68,7 +66,7 @@ def test_gdpo_equals_slow_loops(window: Experience) -> None:
 @given(experiences(), st.randoms(use_true_random=False))
 def test_the_order_of_responses_means_nothing(window: Experience, random) -> None:
     order = torch.tensor(random.sample(range(len(window.group_ids)), len(window.group_ids)), dtype=torch.long)
-    torch.testing.assert_close(GDPO()(rows(window, order)).advantages, GDPO()(window).advantages[order])
+    torch.testing.assert_close(GDPO()(window.rows(order)).advantages, GDPO()(window).advantages[order])
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,28 +74,10 @@ def test_the_order_of_responses_means_nothing(window: Experience, random) -> Non
 def test_two_processes_credit_as_one_does(window: Experience) -> None:
     """Whole groups on each; one of them may be without data."""
     first = window.group_ids == 7
-    parts = [rows(window, at.nonzero()[:, 0]) for at in (first, ~first)]
-    found = side_by_side(parts)
+    parts = [window.rows(at) for at in (first, ~first)]
+    found = side_by_side(GDPO(), parts)
     for at, credited in zip((first, ~first), found, strict=True):
         torch.testing.assert_close(credited.advantages, GDPO()(window).advantages[at], rtol=1e-9, atol=1e-12)
-
-
-def side_by_side(parts: list[Experience]) -> list[Credited]:
-    """The credit of each part, in threads that add up what they reduce."""
-    meet, said = Barrier(len(parts), timeout=30), {}
-
-    def credit(rank: int) -> Credited:
-        def reduce(values: Tensor) -> Tensor:
-            said[rank] = values
-            meet.wait()
-            total = torch.stack([said[other] for other in range(len(parts))]).sum(0)
-            meet.wait()
-            return total
-
-        return GDPO()(replace(parts[rank], reduce=reduce))
-
-    with ThreadPoolExecutor(len(parts)) as threads:
-        return list(threads.map(credit, range(len(parts))))
 
 
 SHARES = (slice(0, 3), slice(3, 6), slice(6, 6))
@@ -105,7 +85,7 @@ SHARES = (slice(0, 3), slice(3, 6), slice(6, 6))
 
 
 def of_share(rank: int) -> list[list[float]]:
-    part = rows(by_hand(), torch.arange(6)[SHARES[rank]])
+    part = by_hand().rows(torch.arange(6)[SHARES[rank]])
     return GDPO()(replace(part, reduce=sum_over_ranks)).advantages.tolist()
 
 

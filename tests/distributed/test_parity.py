@@ -53,3 +53,15 @@ def test_two_processes_train_the_policy_as_one_does(rtt: Run, policy_args, tmp_p
     for strategy in (DDP, FSDP):
         two = recorded(rtt, tmp_path / "two.pt", *arguments, *strategy, *budget, processes=2)
         assert_equal_runs(one, two)
+
+
+def test_a_process_without_anything_to_train_on_changes_nothing(rtt: Run, policy_args, tmp_path: Path) -> None:
+    """Of three prompts the first alone is trained on: the other process takes its steps without a row."""
+    kept = (
+        "--model.init_args.algorithm=rtt_lightning.DynamicSampling",
+        "--model.init_args.algorithm.init_args={keep: 1, algorithm: rtt_lightning.RTT}",
+    )
+    arguments = policy_args("fit", *POLICY, *kept)[1:]
+    one = recorded(rtt, tmp_path / "one.pt", *arguments)
+    assert one["updates"][0]["loss"]
+    assert_equal_runs(one, recorded(rtt, tmp_path / "two.pt", *arguments, *FSDP, processes=2))

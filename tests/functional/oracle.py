@@ -51,6 +51,21 @@ def lower_bound(criteria: list[dict]) -> Reward:
     return float(bool(fine) and all(fine)), bool(fine)
 
 
+def hybrid(criteria: list[dict]) -> Reward:
+    passed, known = all_or_nothing(criteria)
+    return ((passed + mean_desired(criteria)[0]) / 2, True) if known else (0.0, False)
+
+
+def hard_all_or_nothing(criteria: list[dict]) -> Reward:
+    hard = [c for c in criteria if c["hard"]]
+    known = bool(criteria) and all(c["scorable"] for c in hard)
+    return float(known and all(c["met"] == (c["weights"] > 0) for c in hard)), known
+
+
+def soft_rate(criteria: list[dict]) -> Reward:
+    return mean_desired([c for c in criteria if not c["hard"]])
+
+
 def weighted_mean(criteria: list[dict]) -> Reward:
     decided = [c for c in criteria if c["scorable"]]
     total = sum(c["weights"] for c in decided if c["weights"] > 0)

@@ -27,7 +27,7 @@ from rtt_lightning.functional.advantages import (
 from rtt_lightning.functional.rewards import all_or_nothing, all_or_nothing_lower_bound, weighted_mean
 from rtt_lightning.types import Experience
 from tests.algorithms.oracle import desired_verdicts
-from tests.experiences import experiences, rows, widened
+from tests.experiences import experiences, widened
 from tests.functional import oracle
 
 PARTITIONS = (intra_sample, gated_intra_sample, inter_sample, rubric_mean, softmax_spread, no_partition)
@@ -74,7 +74,7 @@ def test_padding_and_order_change_nothing(window: Experience) -> None:
         torch.testing.assert_close(padded[:, : plain.shape[1]], plain)
         assert torch.equal(padded_live[:, : live.shape[1]], live)
         assert not padded[:, plain.shape[1] :].any()
-        torch.testing.assert_close(partition(rows(window, order))[0], plain[order])
+        torch.testing.assert_close(partition(window.rows(order))[0], plain[order])
 
 
 @settings(max_examples=60, deadline=None)
@@ -197,7 +197,7 @@ def test_gated_intra_sample_by_hand() -> None:
     token, live = gated_intra_sample(window)
     torch.testing.assert_close(token, torch.tensor([[0.5, -0.5], [-0.5, 0.5]]), atol=1e-5, rtol=0)
     assert live.all()
-    assert not gated_intra_sample(rows(window, torch.tensor([0])))[0].any()  # a response alone agrees with itself
+    assert not gated_intra_sample(window.rows(torch.tensor([0])))[0].any()  # a response alone agrees with itself
 
 
 def test_rubric_mean_by_hand() -> None:

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from rtt_lightning.functional.rewards import (
     all_or_nothing,
     all_or_nothing_lower_bound,
+    hard_all_or_nothing,
     hard_times_soft,
+    hybrid,
     satisfaction_rate,
+    soft_rate,
     weighted_mean,
 )
 from rtt_lightning.types import Experience
@@ -28,6 +31,9 @@ BY_LOOPS = {
     satisfaction_rate: oracle.mean_desired,
     weighted_mean: oracle.weighted_mean,
     hard_times_soft: oracle.hard_times_soft,
+    hybrid: oracle.hybrid,
+    hard_all_or_nothing: oracle.hard_all_or_nothing,
+    soft_rate: oracle.soft_rate,
 }
 
 
@@ -53,6 +59,31 @@ def test_satisfaction_rate() -> None:
     # 3/3, 2/3, two wanted ones met and the unwanted one too: 2/3, 2/2, 1/2, -, -
     assert reward.tolist() == pytest.approx([1, 2 / 3, 2 / 3, 1, 0.5, 0, 0])
     assert known.tolist() == [True] * 5 + [False] * 2
+
+
+def test_hybrid() -> None:
+    reward, known = hybrid(CASES)
+    # (1 + 1) / 2, (0 + 2/3) / 2 twice; the others are not decided as a whole, or have no criterion
+    assert reward.tolist() == pytest.approx([1, 1 / 3, 1 / 3, 0, 0, 0, 0])
+    assert known.tolist() == [True] * 3 + [False] * 4
+
+
+def test_hard_and_soft_sides_alone() -> None:
+    """The first criterion is hard, the other two are soft, the last one unwanted."""
+    hard, weights = torch.tensor([[True, False, False]]).expand(6, 3), torch.tensor([[1.0, 1.0, -1.0]] * 6)
+    met = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 1, 1], [1, 1, 0], [1, 1, 0], [0, 0, 0]]) > 0
+    weights[4, 0], weights[5] = 0.0, 0.0  # no hard criterion, no criterion
+    scorable = weights != 0
+    scorable[3, 0] = scorable[0, 1] = False
+    window = Experience.by_hand(met, weights=weights, scorable=scorable, hard=hard)
+    reward, known = hard_all_or_nothing(window)
+    assert reward.tolist() == [1, 1, 0, 0, 1, 0]
+    assert known.tolist() == [True, True, True, False, True, False]
+    reward, known = soft_rate(window)
+    assert reward.tolist() == [1, 0.5, 0.5, 1, 1, 0]  # of the decided: 1/1, (0 + 1) / 2, (1 + 0) / 2, 2/2, 2/2
+    assert known.tolist() == [True] * 5 + [False]
+    assert hard_all_or_nothing(Experience.by_hand(met))[1].all()  # all are hard
+    assert not soft_rate(Experience.by_hand(met))[1].any()
 
 
 def test_weighted_mean() -> None:

@@ -140,6 +140,33 @@ def test_an_algorithm_named_in_a_file_trains(policy_args: Args, tmp_path: Path) 
     assert max(p.abs().max() for name, p in run.model.named_parameters() if "lora_B" in name) > 0
 
 
+WITHOUT_TRUNCATED = (
+    "--model.init_args.algorithm=rtt_lightning.WithoutTruncated",
+    f"--model.init_args.algorithm.init_args.algorithm={__name__}.FirstToken",
+)
+
+
+def test_responses_that_are_cut_off_are_not_trained_on(policy_args: Args, tmp_path: Path) -> None:
+    """The scheme sees the others alone; the tokens of these alone are counted."""
+    run = main(policy_args("fit", *ONCE, *WITHOUT_TRUNCATED))
+    assert run.trainer.logged_metrics["rollout/trained_share"] == pytest.approx(4 / 6)
+    trained = [row for row in rows_of(tmp_path) if row["finish_reason"] == "stop"]
+    assert run.trainer.logged_metrics["rollout/tokens_seen"] == sum(len(row["response_ids"]) for row in trained)
+    for row in rows_of(tmp_path):
+        first = 1.0 if row in trained else 0.0
+        assert row["advantages"] == [first] + [0.0] * (len(row["response_ids"]) - 1)
+
+
+def test_a_window_without_anything_to_train_on_takes_its_updates(policy_args: Args) -> None:
+    """Of responses of one token, all are cut off; its loss is 0, and no metric of tokens is logged."""
+    limits = ("--trainer.max_steps=2", "--data.view.init_args.updates=2", "--rollout.sampling.max_new_tokens=1")
+    run = main(policy_args("fit", *limits, *WITHOUT_TRUNCATED))
+    assert run.trainer.global_step == 2
+    assert run.trainer.logged_metrics["rollout/trained_share"] == 0
+    assert "train/loss" not in run.trainer.logged_metrics
+    assert max(p.abs().max() for name, p in run.model.named_parameters() if "lora_B" in name) == 0
+
+
 def test_nothing_is_said_of_an_algorithm_that_a_subclass_does_not_use(
     policy_args: Args, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -14,6 +14,7 @@ from rtt_lightning.rollout.causes import (
     DIFFERENT,
     EASIER,
     HARDER,
+    LEFT_OUT,
     SCHEME,
     Evidence,
     cause_of,
@@ -103,6 +104,13 @@ def test_the_cause_is_told_with_its_mend(
 def test_an_unwanted_criterion_counts_as_met_where_it_is_not() -> None:
     rows = [judged(0, verdict, verdict, weight=-1.0) for verdict in (NO, NO)]
     assert cause_of(found(*rows), False).said.startswith("all criteria met")
+
+
+def test_responses_that_a_scheme_gives_no_reward_are_told() -> None:
+    left_out = gather_evidence(of_groups([[YES], [NO]]), torch.tensor([1.0, 0.0]), torch.tensor([True, False]))
+    cause = cause_of(left_out, False)
+    assert cause.said == "no prompt has two responses with a known reward: 1 of 2 responses have none"
+    assert cause.fix == LEFT_OUT
 
 
 def test_equal_texts_are_told() -> None:

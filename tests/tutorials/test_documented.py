@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from rtt_lightning.algorithms import RTT, Algorithm
+from rtt_lightning.algorithms import RTT, Algorithm, Wrapper
 from rtt_lightning.engines import Sampling
 from rtt_lightning.functional.advantages import group_normalize
 from rtt_lightning.lm.loaded import LoadedModel

@@ -1,0 +1,19 @@
+"""DAPO's overlong filtering (arXiv 2503.14476)."""
+
+from rtt_lightning.algorithms.wrapper import Wrapper, credit_of
+from rtt_lightning.types import Credited, Experience
+
+
+class WithoutTruncated(Wrapper):
+    """Responses that were cut off at the token limit take part in nothing: no baseline has them, and their tokens are
+    neither in the loss nor in the number of tokens that it is divided by.
+
+    Unlike `rollout.mask_truncated`, which makes their verdicts unscorable and leaves them in the loss, mostly with
+    advantage 0.
+
+    Args:
+        algorithm: The scheme that gives the others their credit.
+    """
+
+    def __call__(self, experience: Experience) -> Credited:
+        return credit_of(self.algorithm, experience, ~experience.truncated)
