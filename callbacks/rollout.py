@@ -94,6 +94,7 @@ class RolloutCallback(Callback):
         """Seconds of the current window."""
         self._log_metrics = MetricLog()
         self._said_over_budget = False
+        self._sampled = 0  # tokens of the latest training responses of this process
         self._tokens_seen = 0  # of all windows and processes
         self._window: Window | None = None
         self._saved: list[dict[str, Any]] = []  # one window per process, from a checkpoint
@@ -134,7 +135,8 @@ class RolloutCallback(Callback):
     ) -> None:
         self.phases.switch(IDLE)
         if self._window is not None and batch["micro_batch"] + 1 == len(self._window.micro_batches):
-            found = phase_metrics(self.phases.pop(), self._window.micro_batches, pl_module, str(trainer.precision))
+            micro_batches, precision = self._window.micro_batches, str(trainer.precision)
+            found = phase_metrics(self.phases.pop(), self._sampled, micro_batches, pl_module, precision)
             if self.ahead:  # the loop waits for a part of the sampling
                 found.pop("sampled_tokens_per_second", None)
             self._log_metrics(pl_module, "time", mean_over_ranks(found, 1), batch_size=1)
@@ -148,6 +150,7 @@ class RolloutCallback(Callback):
         judged = self.judged = self._responses(trainer, policy, batch)
         with trainer.precision_plugin.forward_context():
             experience = self.collector.experience(judged, policy)
+        self._sampled = int(experience.response_mask.sum())
         with self.phases.during(RELEVANCE):
             credited = self.credited = policy.credit(experience)
         ids, updates = [item.sample.id for item in judged], batch["updates"]

@@ -15,7 +15,7 @@ RUN = """\
 model:
   init_args:
     model: {model}  # folder or hub name of an instruct model
-    algorithm: {{class_path: rtt_lightning.RTT}}  # or rtt_lightning.GRPO, rtt_lightning.GDPO: docs/algorithms.md
+    algorithm: {{class_path: rtt_lightning.RTT}}  # or rtt_lightning.FactoredRTT, .GRPO, .GDPO: docs/methods
     lora: {{rank: 16, alpha: 32}}  # null trains all weights
     optimizer:
       class_path: torch.optim.AdamW

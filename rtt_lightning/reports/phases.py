@@ -14,12 +14,13 @@ from rtt_lightning.types.batches import ResponseBatch
 
 
 def phase_metrics(
-    seconds: Mapping[str, float], micro_batches: Sequence[ResponseBatch], policy: Any, precision: str
+    seconds: Mapping[str, float], sampled: int, micro_batches: Sequence[ResponseBatch], policy: Any, precision: str
 ) -> dict[str, float]:
     """What is logged of a window of this process.
 
     Args:
         seconds: Of each phase. A window that was not sampled in this run, but only ends in it, has no rates.
+        sampled: Response tokens of the window, also of those that are not trained on.
         micro_batches: Of the window.
         policy: That they trained.
         precision: The trainer's.
@@ -27,13 +28,13 @@ def phase_metrics(
     found = {**seconds, "peak_gib": peak_gib()}
     if not seconds[SAMPLING]:
         return found
-    responses = sum(int(part["response_mask"].sum()) for part in micro_batches)
+    trained = sum(int(part["response_mask"].sum()) for part in micro_batches)
     needed, read = (sum(tokens_read(part, share) for part in micro_batches) for share in (True, policy.shares_prompts))
-    found["sampled_tokens_per_second"] = responses / seconds[SAMPLING]
-    found["trained_tokens_per_second"] = responses / seconds[UPDATE]
+    found["sampled_tokens_per_second"] = sampled / seconds[SAMPLING]
+    found["trained_tokens_per_second"] = trained / seconds[UPDATE]
     if read:
         found["padding_efficiency"] = needed / read
-    peak, flops = peak_flops(precision), update_flops(policy.model, needed, responses)
+    peak, flops = peak_flops(precision), update_flops(policy.model, needed, trained)
     if peak and flops:
         found["flops_utilisation"] = flops / seconds[UPDATE] / peak
     return found

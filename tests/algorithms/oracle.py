@@ -110,6 +110,16 @@ def with_end_tokens(experience: Experience) -> Experience:
     return replace(experience, relevance=p, answer_mask=answer)
 
 
+def dynamic(experience: Experience, advantages: list[list[float]], keep: int) -> list[bool]:
+    """The responses to the first ``keep`` prompts whose advantages are not all equal."""
+    groups, mask = lists(experience, "group_ids", "response_mask")
+    found: dict[int, set[float]] = {group: set() for group in sorted(set(groups))}
+    for group, row, inside in zip(groups, advantages, mask, strict=True):
+        found[group] |= {a for a, is_inside in zip(row, inside, strict=True) if is_inside}
+    chosen = [group for group, values in found.items() if len(values) > 1][:keep]
+    return [group in chosen for group in groups]
+
+
 def at_tokens(experience: Experience, response: list[float], token: list[list[float]] | None = None) -> list:
     """The response level at all tokens of a response, and the token level."""
     mask = experience.response_mask.tolist()

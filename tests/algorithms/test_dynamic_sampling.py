@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtt_lightning.algorithms import GDPO, GRPO, RTT, DynamicSampling, WithoutTruncated
+from rtt_lightning.algorithms import GDPO, GRPO, RTT, Algorithm, DynamicSampling, WithoutTruncated
 from rtt_lightning.algorithms.dynamic_sampling import teaches
 from rtt_lightning.runtime.processes import sum_over_ranks
 from rtt_lightning.types import Credited, Experience
+from tests.algorithms import oracle
 from tests.algorithms.together import share_of, side_by_side
 from tests.experiences import experiences
 from tests.processes import in_group
@@ -61,6 +62,17 @@ def test_gdpo_compares_the_prompts_that_are_trained_on_alone() -> None:
 def test_token_credit_teaches_too() -> None:
     """Under intra-sample credit a prompt whose responses all do well moves tokens."""
     assert kept(DynamicSampling(RTT(), 9)(by_hand())) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("algorithm", [GRPO(), RTT(), GDPO()])
+@settings(max_examples=60, deadline=None)
+@given(window=experiences(), keep=st.integers(1, 3))
+def test_it_equals_slow_loops(algorithm: Algorithm, window: Experience, keep: int) -> None:
+    found, whole = DynamicSampling(algorithm, keep)(window), algorithm(window)
+    expected = torch.tensor(oracle.dynamic(window, whole.advantages.tolist(), keep), dtype=torch.bool)
+    assert torch.equal(found.trained, expected)
+    assert torch.equal(found.advantages[expected], algorithm(window.rows(expected)).advantages)
+    assert not found.advantages[~expected].any()
 
 
 def test_a_response_that_is_not_trained_on_teaches_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Relevance sources that ask the policy for the same responses after other prompts, and an algorithm that reads one."""
+"""Relevance sources that ask the policy for the same responses after other prompts, and CoRT, which reads one."""
 
 import json
 from collections.abc import Sequence
@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rtt_lightning.algorithms import GRPO, Algorithm
+from rtt_lightning.algorithms import GRPO
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.commands.run import main
 from rtt_lightning.lm.loaded import LoadedModel
 from rtt_lightning.lm.sequences import ROWS, sequences
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.relevance import CriteriaContrast, CriterionContrast, RelevanceSource
-from rtt_lightning.types import Credited, Criterion, Experience, JudgedRollout, Rollout, RubricSample, Verdict
+from rtt_lightning.types import Criterion, JudgedRollout, Rollout, RubricSample, Verdict
 from rtt_lightning.types.asked import bare
 from rtt_lightning.types.errors import UserError
 
 METHOD = (
-    "--model.init_args.algorithm=tests.relevance.test_contrast.Contrastive",
+    "--model.init_args.algorithm=rtt_lightning.CoRT",
+    "--model.init_args.algorithm.init_args.rise=0",
     "--rollout.relevance=rtt_lightning.CriteriaContrast",
 )
 STILL = (
@@ -31,17 +32,6 @@ STILL = (
     "--model.init_args.optimizer.class_path=torch.optim.SGD",
     "--model.init_args.optimizer.init_args={lr: 0.0}",
 )
-
-
-class Contrastive(Algorithm):
-    """A = w A_res with w proportional to sigmoid(delta), of mean 1 over the response."""
-
-    def __call__(self, experience: Experience) -> Credited:
-        assert experience.contrast is not None
-        credited, mask = GRPO()(experience), experience.response_mask
-        weights = experience.contrast.sigmoid() * mask
-        weights = weights * mask.sum(1, keepdim=True) / weights.sum(1, keepdim=True)
-        return replace(credited, advantages=credited.advantages * weights)
 
 
 def by_transformers(model: torch.nn.Module, row: Rollout, prompt: Sequence[int]) -> Tensor:
@@ -184,12 +174,16 @@ def test_a_run_credits_by_the_contrast_between_two_prompts(policy_args, tmp_path
     assert rollout.credited is not None
     assert rollout.credited.rewards is not None
     assert rollout.credited.advantages.any()
+    assert run.trainer.logged_metrics["rollout/contrast_lambda"] == 1
+    assert run.trainer.logged_metrics["rollout/without_contrast"] == 0
     plain = GRPO()(rollout.collector.experience(rollout.judged)).advantages[:, 0]
     for item, reward, advantages in zip(rollout.judged, plain, rollout.credited.advantages, strict=True):
         row = item.rollout
         without = by_transformers(run.model.model, row, run.model.render(bare(item.sample)))
-        weights = (by_transformers(run.model.model, row, row.prompt_ids) - without).sigmoid()
-        expected = reward * weights / weights.mean()
+        weights, answer = torch.ones(len(without)), torch.tensor(row.answer_tokens)
+        raw = 0.5 + (by_transformers(run.model.model, row, row.prompt_ids) - without)[answer].sigmoid()
+        weights[answer] = raw / raw.mean()
+        expected = reward * weights
         torch.testing.assert_close(advantages[: len(expected)], expected, atol=1e-4, rtol=1e-4)
 
 
