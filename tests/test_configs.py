@@ -47,7 +47,9 @@ ANNOTATORS = sorted(CONFIGS.glob("annotators/*.yaml"))
 """Files that `rtt annotate` and `rtt doctor` read."""
 RELEVANCE = sorted(CONFIGS.glob("relevance/*.yaml"))
 """Files that replace what a method has for relevance."""
-OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE, *ANNOTATORS, *RELEVANCE})
+GRIDS = sorted(CONFIGS.glob("compare/*.yaml"))
+"""Files that `rtt compare` reads, see `tests/comparison/`."""
+OTHERS = sorted({*CONFIGS.rglob("*.yaml")} - {*METHODS, *DISCRIMINATORS, *WHOLE, *ANNOTATORS, *RELEVANCE, *GRIDS})
 MINE = """
 from rtt_lightning.modules import PolicyModule
 
