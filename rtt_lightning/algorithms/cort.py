@@ -13,8 +13,9 @@ from rtt_lightning.types.errors import UserError
 
 
 class CoRT(Algorithm):
-    """A = w A_res with w of mean 1 over the answer, and 1 on other tokens, from the contrast delta[i, t] = log pi(y_t |
-    task with criteria) - log pi(y_t | task without):
+    """A = w A_res, with weights w of mean 1 over the answer from what the criteria change in a token's log-prob.
+
+    From delta[i, t] = log pi(y_t | task with criteria) - log pi(y_t | task without); w is 1 outside the answer:
 
         s = sigmoid(tau (delta - b)) - 1/2,  w~ = 1 + eta lambda s,  w = w~ / (mean of w~ over the answer)
 

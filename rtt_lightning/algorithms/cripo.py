@@ -13,12 +13,12 @@ from rtt_lightning.types.axes import Bool
 
 
 class CriPO(Algorithm):
-    """A[i, t] = |A_res[i]| where A_res[i] < 0 and token t of the answer is relevant to a criterion that is as desired:
-    p[i, k, t] >= ``threshold``; else A_res[i].
+    """A = A_res, but |A_res| on the tokens of criteria that are as desired.
 
-    The flip is CriPO's, for tokens of a met criterion in a response whose advantage is negative. Ours is what makes a
-    token one of a criterion, a threshold on the relevance, and "as desired" for "met", so that an unwanted criterion
-    counts the other way round. A token that also belongs to a criterion that is not as desired is flipped as well.
+    These are the tokens t of an answer with p[i, k, t] >= ``threshold`` for some such criterion k. The flip is CriPO's,
+    for tokens of a met criterion in a response whose advantage is negative. Ours is what makes a token one of a
+    criterion, a threshold on the relevance, and "as desired" for "met", so that an unwanted criterion counts the other
+    way round. A token that also belongs to a criterion that is not as desired is flipped as well.
 
     Args:
         response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.

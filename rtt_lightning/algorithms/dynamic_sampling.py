@@ -14,12 +14,12 @@ from rtt_lightning.types.errors import UserError
 
 
 class DynamicSampling(Wrapper):
-    """Of the prompts of a window the first ``keep`` that teach something are trained on; their credit is that of a
-    window of these alone.
+    """Of the prompts of a window the first ``keep`` that teach something are trained on.
 
-    A prompt teaches if the advantages of its responses are not all equal. A window should hold more prompts than
-    ``keep`` (`data.view.init_args.prompts`). DAPO samples on until so many teach; here a window without enough of them
-    is smaller, and one with more leaves the rest. Rewards and metrics are those of all that was sampled.
+    Their credit is that of a window of these alone. A prompt teaches if the advantages of its responses are not all
+    equal. A window should hold more prompts than ``keep`` (`data.view.init_args.prompts`). DAPO samples on until so
+    many teach; here a window without enough of them is smaller, and one with more leaves the rest. Rewards and metrics
+    are those of all that was sampled.
 
     Args:
         algorithm: The scheme that gives the credit.

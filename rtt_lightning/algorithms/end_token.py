@@ -11,12 +11,11 @@ from rtt_lightning.types import Credited, Experience
 
 
 class EndToken(Wrapper):
-    """The last token of a response that ended takes part in token credit, with the least relevance that its answer has
-    to each criterion.
+    """The end token of a response takes part in token credit, as one more token of its answer.
 
-    Ours. Else the end token has the response level alone, and a response that is credited at its words is not credited
-    for ending. With the least relevance it never gains from a criterion more than the words do.
-    Responses that were cut off, or have no answer, stay as they are.
+    Its relevance to each criterion is the least that its answer has. Ours. Else the end token has the response level
+    alone, and a response that is credited at its words is not credited for ending. With the least relevance it never
+    gains from a criterion more than the words do. Responses that were cut off, or have no answer, stay as they are.
 
     Args:
         algorithm: The scheme that gives the credit; one that reads relevance.

@@ -12,13 +12,14 @@ from rtt_lightning.types.errors import UserError
 
 
 class FactoredRTT(Algorithm):
-    """A = alpha A_res + beta A_tok, A_tok = mean over scorable k of Z_k w_k: Z_k the group's z-score of the verdict on
-    k (1 as desired, else 0), w_k the relevance of a token over its mean in the answer.
+    """A = alpha A_res + beta A_tok, with A_tok = mean over scorable criteria k of Z_k w_k.
 
-    Ours, from factored policy gradients (arXiv 2102.10362). Where the group agrees on a criterion nothing is earned.
-    Tokens outside the answer have the response level alone. With one criterion and alpha 1, A = A_res (1 + beta w).
-    The sum over an answer of n tokens is n mean_k Z_k (without a cap), whatever the relevance: with alpha 0 it spends,
-    where it matters, the total that GDPO spreads evenly before its z-score over the window, given equal |weights|.
+    Z_k is the group's z-score of the verdict on k, 1 if as desired and else 0; w_k is the relevance of a token to k
+    over its mean in the answer. Ours, from factored policy gradients (arXiv 2102.10362). Where the group agrees on a
+    criterion nothing is earned. Tokens outside the answer have the response level alone. With one criterion and alpha
+    1, A = A_res (1 + beta w). The sum over an answer of n tokens is n mean_k Z_k (without a cap), whatever the
+    relevance: with alpha 0 it spends, where it matters, the total that GDPO spreads evenly before its z-score over the
+    window, given equal |weights|.
 
     Args:
         response_reward: Verdicts to one reward per response, from `rtt_lightning.functional.rewards`.

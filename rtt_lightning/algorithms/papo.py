@@ -8,15 +8,16 @@ from rtt_lightning.types import Credited, Experience
 
 
 class PAPO(Algorithm):
-    """A = A_out + A_proc: A_out is the group's z-score of the outcome, A_proc that of the quality over the responses of
-    the group that pass, whose outcome is 1; it is 0 for the others.
+    """A = A_out + A_proc: an outcome is compared over all responses of a group, quality over those that pass.
 
-    So quality cannot outweigh a failure, and still parts responses where all pass. By default the outcome is that all
-    hard criteria are as desired, and quality the mean desired value of the soft ones, the division of RDAN-GRPO.
+    A_out is the group's z-score of the outcome, A_proc that of the quality over the responses whose outcome is 1, and 0
+    for the others. So a failure earns nothing by its quality, which still parts responses where all pass. By default
+    the outcome is that all hard criteria are as desired, and quality the mean desired value of the soft ones, the
+    division of RDAN-GRPO.
 
     A rubric without hard criteria: all pass, and quality alone is compared. Without soft criteria, or with none of them
-    decided: that response has no quality, and A_proc is 0. A hard criterion undecided: the response has no outcome,
-    has not passed, and takes no part.
+    decided: that response has no quality, and A_proc is 0. A hard criterion undecided: the response has no outcome, has
+    not passed, and takes no part.
 
     Args:
         outcome: Verdicts to 1 for a pass, less for a failure, from `rtt_lightning.functional.rewards`.

@@ -14,12 +14,12 @@ from rtt_lightning.types.errors import UserError
 
 
 class RubricDropout(Wrapper):
-    """Of K criteria of a prompt, round(share K) take no part in a window, the same for all of its responses, drawn anew
-    for each window; at least one is left, a wanted one if there is any.
+    """Of the K criteria of a prompt round(share K) take no part in a window, others in the next one.
 
-    So a policy cannot rest on criteria that are cheap to satisfy. Prompts name all criteria, and logged accuracies are
-    of all; rewards are of those that are left. Evaluations are not touched. The draw depends on the seed, the updates
-    behind the sampling weights and the prompt's number in the window alone.
+    They are the same for all of its responses; at least one is left, a wanted one if there is any. So a policy cannot
+    rest on criteria that are cheap to satisfy. Prompts name all criteria, and logged accuracies are of all; rewards are
+    of those that are left. Evaluations are not touched. The draw depends on the seed, the updates behind the sampling
+    weights and the prompt's number in the window alone.
 
     Args:
         algorithm: The scheme that gives the credit.

@@ -5,11 +5,10 @@ from rtt_lightning.types import Credited, Experience
 
 
 class WithoutTruncated(Wrapper):
-    """Responses that were cut off at the token limit take part in nothing: no baseline has them, and their tokens are
-    neither in the loss nor in the number of tokens that it is divided by.
+    """Responses that were cut off at the token limit take part in nothing and are not trained on.
 
-    Unlike `rollout.mask_truncated`, which makes their verdicts unscorable and leaves them in the loss, mostly with
-    advantage 0.
+    No baseline has them, and their tokens are neither in the loss nor in the number that it is divided by. Unlike
+    `rollout.mask_truncated`, which makes their verdicts unscorable and leaves them in the loss.
 
     Args:
         algorithm: The scheme that gives the others their credit.
