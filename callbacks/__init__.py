@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rtt_lightning.callbacks.progress import Progress
     from rtt_lightning.callbacks.quality import DiscriminatorQuality
     from rtt_lightning.callbacks.rollout import RolloutCallback
+    from rtt_lightning.callbacks.side_effects import SideEffects
     from rtt_lightning.callbacks.watch import RewardWatch
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Progress",
     "RewardWatch",
     "RolloutCallback",
+    "SideEffects",
 ]
 
 __getattr__, __dir__ = lazily(__name__)

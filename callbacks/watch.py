@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from rtt_lightning.callbacks.cost import judged_by_watch, say_cost
+from rtt_lightning.callbacks.neutral import neutral_text
 from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.start import refuse_undecidable
 from rtt_lightning.datamodules import PromptWindows, RubricDataModule
@@ -26,6 +27,8 @@ class RewardWatch(Callback):
     - ``watch/length_drift``: mean length relative to the first window's, minus 1.
     - ``watch/coherence``: mean log-prob per token under the reference, if the policy has one (adapters, or a KL in its
       loss): fluent text is near -1, gibberish far below.
+    - ``watch/neutral_text``, ``watch/neutral_text_reference``: mean log-prob per token of a fixed text that no
+      criterion asks for, under the policy and under its reference.
     - ``watch/optimism``, with a judge: share of criteria that training counts as desired, minus the same by the judge,
       over the criteria that both decide. It rises when a policy learns to please its own verifier. And
       ``watch/agreement``.
@@ -72,8 +75,10 @@ class RewardWatch(Callback):
         if batch.get("micro_batch") != 0 or batch["window"] % self.every:
             return
         judged = self.rollout.judged
-        seen = {"length_drift": self._length_drift(judged)}
-        if pl_module.lora is not None or pl_module.kl_coef:
+        seen: dict[str, Any] = {"length_drift": self._length_drift(judged)}
+        reference = pl_module.lora is not None or pl_module.kl_coef > 0
+        seen |= neutral_text(trainer, pl_module, reference)
+        if reference:
             with trainer.precision_plugin.forward_context():
                 logprobs, mask = pl_module.reference_logprobs(batch), batch["response_mask"]
             total, tokens = sum_over_ranks(logprobs[mask].sum()), sum_over_ranks(mask.sum().float())

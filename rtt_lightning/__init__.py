@@ -16,7 +16,7 @@ them, finds which tokens decided each criterion, and trains on the credit of tho
                  one of them `RubricDropout`, `EndToken`, `WithoutTruncated`, `DynamicSampling`
     training     `PolicyModule`, `DiscriminatorModule`, with adapters as in `Lora`, sharded by `FSDP`
     callbacks    `RolloutCallback`, which connects these to the trainer; `Checkpoints`, `Canary`, `Guard`,
-                 `IdleWindows`, `Progress`, `RewardWatch`; `DiscriminatorQuality`
+                 `IdleWindows`, `Progress`, `RewardWatch`, `SideEffects`; `DiscriminatorQuality`
 
 All have the same names in YAML, as ``class_path: rtt_lightning.RTT``, and on the command line (`rtt --help`). Without
 a trainer, as in a notebook:
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Progress,
         RewardWatch,
         RolloutCallback,
+        SideEffects,
     )
     from rtt_lightning.datamodules import (
         Adapter,
@@ -157,6 +158,7 @@ __all__ = [
     "RuleSpans",
     "RuleVerifier",
     "Sampling",
+    "SideEffects",
     "TransformersEngine",
     "UniformRelevance",
     "VLLMEngine",

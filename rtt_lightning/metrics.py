@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import BinaryAveragePrecision
 
 from rtt_lightning.functional.accuracy import accuracy_counts, accuracy_metrics
-from rtt_lightning.functional.losses import masked_sum
+from rtt_lightning.functional.losses import kl_k3, masked_sum
 from rtt_lightning.functional.quality import BINS, SUMS, quality_metrics, quality_sums
 from rtt_lightning.runtime.processes import sum_over_ranks
 
@@ -51,23 +51,27 @@ class ReferenceDistance(Metric):
     """Distance of a policy from its reference on sampled tokens, in nats; empty before the first token.
 
     A mean over all tokens, ``kl``, and a mean over responses of the sum over their tokens, ``kl_per_response``; or
-    ``reference_gap`` and ``reference_gap_per_response``, see `reference_distance_name`.
+    ``reference_gap`` and ``reference_gap_per_response``, see `reference_distance_name`. Beside it ``coherence``, the
+    mean log-prob of these tokens under the reference, and ``length``, the mean number of tokens of a response.
     """
 
     total: Tensor
+    coherence: Tensor
     tokens: Tensor
     responses: Tensor
     cut_down: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        for state in ("total", "coherence"):
+            self.add_state(state, torch.tensor(0.0), dist_reduce_fx="sum")
         for state in ("tokens", "responses", "cut_down"):
             self.add_state(state, torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, kl: Tensor, mask: Tensor, full_vocabulary: bool) -> None:
-        """Add estimates of the KL per token and their mask, both ``[batch token]``, and how tokens were drawn."""
-        self.total += masked_sum(kl, mask)
+    def update(self, logprobs: Tensor, reference: Tensor, mask: Tensor, full_vocabulary: bool) -> None:
+        """Add log-probs under both and the mask, all ``[batch token]``, and how tokens were drawn."""
+        self.total += masked_sum(kl_k3(logprobs, reference), mask)
+        self.coherence += masked_sum(reference, mask)
         self.tokens += mask.sum()
         self.responses += mask.any(1).sum()
         self.cut_down += not full_vocabulary
@@ -76,7 +80,8 @@ class ReferenceDistance(Metric):
         if not self.tokens:
             return {}
         name = reference_distance_name(not self.cut_down)
-        return {name: self.total / self.tokens, f"{name}_per_response": self.total / self.responses}
+        distance = {name: self.total / self.tokens, f"{name}_per_response": self.total / self.responses}
+        return {**distance, "coherence": self.coherence / self.tokens, "length": self.tokens / self.responses}
 
 
 class Evaluation(nn.Module):

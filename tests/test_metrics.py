@@ -1,5 +1,7 @@
 """The accuracies against hand counts."""
 
+from math import exp
+
 import pytest
 import torch
 
@@ -44,13 +46,16 @@ def test_instruction_accuracy_is_one_number_only_where_all_is_decided() -> None:
 def test_the_kl_per_response_is_summed_over_its_tokens() -> None:
     """Equal per token, twice as far per response; under top-p it is no KL, and not called one."""
     short, long = ReferenceDistance(), ReferenceDistance()
-    short.update(torch.full((2, 4), 0.5), torch.arange(4).expand(2, 4) < 2, full_vocabulary=True)
-    long.update(torch.full((1, 4), 0.5), torch.ones(1, 4, dtype=torch.bool), full_vocabulary=True)
-    long.update(torch.full((1, 4), 0.5), torch.ones(1, 4, dtype=torch.bool), full_vocabulary=True)
-    assert short.compute() == {"kl": 0.5, "kl_per_response": 1.0}
-    assert long.compute() == {"kl": 0.5, "kl_per_response": 2.0}
-    long.update(torch.zeros(0, 1), torch.zeros(0, 1, dtype=torch.bool), full_vocabulary=False)
-    assert long.compute() == {"reference_gap": 0.5, "reference_gap_per_response": 2.0}
+    whole, nothing = torch.ones(1, 4, dtype=torch.bool), torch.zeros(0, 1)
+    logprobs, reference = torch.full((2, 4), -1.0), torch.full((2, 4), -2.0)
+    kl = exp(-1)  # exp(-1) - 1 + 1 per token
+    short.update(logprobs, reference, torch.arange(4).expand(2, 4) < 2, full_vocabulary=True)
+    long.update(logprobs[:1], reference[:1], whole, full_vocabulary=True)
+    long.update(logprobs[:1], reference[:1], whole, full_vocabulary=True)
+    assert short.compute() == pytest.approx({"kl": kl, "kl_per_response": 2 * kl, "coherence": -2, "length": 2})
+    assert long.compute() == pytest.approx({"kl": kl, "kl_per_response": 4 * kl, "coherence": -2, "length": 4})
+    long.update(nothing, nothing, nothing > 0, full_vocabulary=False)
+    assert {"reference_gap", "reference_gap_per_response", "coherence", "length"} == long.compute().keys()
     assert ReferenceDistance().compute() == {}
 
 

@@ -11,7 +11,8 @@ from tests.callbacks.elsewhere import AHEAD
 from tests.conftest import ROOT
 from tests.modules.test_discriminator import fit
 
-EVALUATED = {"kl", "kl_per_response", "reference_gap", "reference_gap_per_response"}
+DISTANCES = {"kl", "kl_per_response", "reference_gap", "reference_gap_per_response"}
+EVALUATED = {*DISTANCES, "coherence", "length"}
 NEEDS_A_JUDGE = {f"rollout/judge_{what}" for what in ("calls", "prompt_tokens", "completion_tokens", "money")}
 NEEDS_A_GPU = {"time/flops_utilisation"}
 OF_SCHEMES = {"passed", "flipped", "contrast_lambda", "without_contrast", "trained_share"}
@@ -31,7 +32,7 @@ def documented() -> set[str]:
 
 
 def logged(policy_args, tmp_path: Path, tiny_model: str) -> set[str]:
-    validates = ("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1")
+    validates = ("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1", "--side_effects.bare_tasks=2")
     policy = policy_args("fit", "--model.init_args.kl_coef=0.1", "--trainer.check_val_every_n_epoch=null")
     judged = ("--watch.judge=rtt_lightning.verifiers.rules.RuleVerifier", "--watch.every=1")
     others = ("--rollout.verifier=rtt_lightning.DecisiveSpans", "--model.init_args.kl_target=1")

@@ -26,6 +26,7 @@ from rtt_lightning import (
     RewardWatch,
     RolloutCallback,
     RubricDataModule,
+    SideEffects,
 )
 from rtt_lightning.callbacks.checkpoints import SIGTERM_EXIT_CODE, Checkpoints
 from rtt_lightning.commands.given import (
@@ -58,7 +59,7 @@ those that come along.
              relevance (of tokens), output
   trainer    Lightning's: max_steps, devices, strategy, precision, logger,
              callbacks, limits on batches
-  canary, guard, idle, watch, progress
+  canary, guard, idle, watch, side_effects, progress
              what warns of a run that goes wrong, or ends it; its line per
              update
   quality    what `rtt validate` measures of a discriminator, and where it is
@@ -108,6 +109,7 @@ class RTTCommandLine(LightningCLI):
         groups = {
             "canary": Canary,
             "watch": RewardWatch,
+            "side_effects": SideEffects,
             "idle": IdleWindows,
             "guard": Guard,
             "progress": Progress,
@@ -115,7 +117,7 @@ class RTTCommandLine(LightningCLI):
         }
         for name, callback in groups.items():
             parser.add_lightning_class_args(callback, name)
-        for name in ("canary", "watch", "idle", "quality"):
+        for name in ("canary", "watch", "side_effects", "idle", "quality"):
             parser.link_arguments("rollout", f"{name}.rollout", apply_on="instantiate")
         parser.set_defaults(
             {

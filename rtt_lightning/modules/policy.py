@@ -196,9 +196,8 @@ class PolicyModule(PolicyModel):
 
     def validation_step(self, batch: VerdictBatch, batch_idx: int) -> None:
         self.evaluation.accuracy.update(batch["met"], batch["scorable"], batch["weights"])
-        kl = self._kl(batch) if adapters_count(self.model) else torch.zeros_like(batch["sampler_logprobs"])
         full_vocabulary = batch["full_vocabulary"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
-        self.evaluation.reference.update(kl, batch["response_mask"], full_vocabulary)
+        self.evaluation.reference.update(*self.compared_logprobs(batch), batch["response_mask"], full_vocabulary)
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics(self, "val", self.evaluation.pop(), sync_dist=True)
@@ -206,13 +205,13 @@ class PolicyModule(PolicyModel):
     def on_test_epoch_end(self) -> None:
         self._log_metrics(self, "test", self.evaluation.pop(), sync_dist=True)
 
-    def _kl(self, batch: Sequences) -> Tensor:
-        """``[batch token]`` estimate of the KL to the reference."""
+    def compared_logprobs(self, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """Log-probs of sampled tokens under the policy and under the reference, ``[batch token]``. A collective."""
         logprobs = batch["sampler_logprobs"]
         # All processes run the policy or none does, also without data: its forward has collectives.
         if sum_over_ranks(logprobs[batch["response_mask"]].isnan().sum().float()):
             logprobs, _ = self.response_logprobs(batch)
-        return kl_k3(logprobs, self.reference_logprobs(batch))
+        return logprobs, self.reference_logprobs(batch) if adapters_count(self.model) else logprobs
 
     test_step = validation_step
 

@@ -15,6 +15,8 @@ from rtt_lightning.functional.accuracy import (
     accuracy_metrics,
     counts_by_kind,
 )
+from rtt_lightning.functional.spread import effective_tokens, gini, saturated_cells
+from rtt_lightning.reports.credited import credited_repetition
 from rtt_lightning.reports.hacking import hacking_metrics
 from rtt_lightning.runtime.processes import gather, sum_over_ranks
 from rtt_lightning.types import MISQUOTED, SHORTENED, STEERING, Credited, Experience, JudgedRollout
@@ -24,9 +26,10 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
     """What is always logged for a window, so that problems show. A collective.
 
     Over all processes: `rtt_lightning.functional.accuracy.accuracy_metrics`, shares of flagged criteria and of answer
-    tokens that the relevance source could not read (``unread``), rubric-level accuracy per criterion kind, least and
-    greatest length, and the standard deviation of rewards. Means over the responses of this process, if any: the known
-    rewards that advantages were made from, the share of unknown ones, and the algorithm's metrics.
+    tokens that the relevance source could not read (``unread``), how credit is spread (`_credit`), rubric-level
+    accuracy per criterion kind, least and greatest length, and the standard deviation of rewards. Means over the
+    responses of this process, if any: the known rewards that advantages were made from, the share of unknown ones, and
+    the algorithm's metrics.
     """
     counts = accuracy_counts(experience.met, experience.scorable, experience.weights).sum(0)
     answered = sum(sum(item.rollout.answer_tokens) for item in judged)
@@ -34,6 +37,7 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
     shares = {
         "unread": (answered - experience.answer_mask.sum(), answered),
         **{flag: (flags.count(flag), counts[CRITERIA]) for flag in (STEERING, SHORTENED, MISQUOTED)},
+        **_credit(experience, judged, credited.advantages),
     }
     counted, of = sum_over_ranks(torch.tensor([tuple(map(float, share)) for share in shares.values()])).T
     found = {name: counted[i] / of[i] for i, name in enumerate(shares) if of[i] > 0}
@@ -54,6 +58,19 @@ def rollout_metrics(experience: Experience, judged: Sequence[JudgedRollout], cre
         "length": experience.response_mask.sum(1).float().mean(),
         "truncated": truncated.float().mean(),
         **{name: torch.tensor(value) for name, value in hacking_metrics(judged).items()},
+    }
+
+
+def _credit(
+    experience: Experience, judged: Sequence[JudgedRollout], advantages: Tensor
+) -> dict[str, tuple[float | Tensor, float | Tensor]]:
+    """How credit is spread over tokens and criteria, as parts and wholes that add up over processes."""
+    spread = {"credit_gini": gini, "effective_tokens": effective_tokens}
+    found = {name: metric(advantages, experience.response_mask) for name, metric in spread.items()}
+    return {
+        **{name: (values.nansum(), values.isfinite().sum()) for name, values in found.items()},
+        "credited_repetition": credited_repetition(judged, advantages),
+        "saturated_cells": (saturated_cells(experience).sum(), experience.scorable.sum()),
     }
 
 

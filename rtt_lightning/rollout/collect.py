@@ -108,6 +108,13 @@ class Collector:
         """
         return self.answers(samples, self.requests(samples, sampling, window), sampling, loose, weigh)
 
+    def sample(self, samples: Sequence[RubricSample], sampling: Sampling, window: int = 0) -> list[Rollout]:
+        """As `collect`, without verdicts."""
+        requests = self.requests(samples, sampling, window)
+        assert self.version is not None, "requests have checked it"
+        rows = self.engine.generate(requests, sampling, self.version)
+        return sorted(rows, key=lambda row: (row.group_id, row.sample_index))
+
     def requests(self, samples: Sequence[RubricSample], sampling: Sampling, window: int) -> list[SampleRequest]:
         """The first half of `collect`: check the prompts and render them."""
         if self._policy is None or self.version is None:
