@@ -24,12 +24,11 @@ def credited_repetition(judged: Sequence[JudgedRollout], advantages: Tensor) -> 
     repeated = total = 0.0
     for item, gain in zip(judged, gains, strict=True):
         words, credit = _words(item.rollout, gain[: len(item.rollout.offsets)])
-        seen = set[tuple[str, ...]]()
-        for start in range(len(words) - REPEATED + 1):
-            run = slice(start, start + REPEATED)
-            total += credit[run].sum()
-            repeated += credit[run].sum() * (tuple(words[run]) in seen)
-            seen.add(tuple(words[run]))
+        runs = [*zip(*(words[start:] for start in range(REPEATED)), strict=False)]
+        of_runs = np.sum([credit[start : start + len(runs)] for start in range(REPEATED)], axis=0)
+        first = dict[tuple[str, ...], int]()
+        again = np.array([first.setdefault(run, place) < place for place, run in enumerate(runs)], dtype=bool)
+        repeated, total = repeated + of_runs[again].sum(), total + of_runs.sum()
     return float(repeated), float(total)
 
 

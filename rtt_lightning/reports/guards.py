@@ -1,10 +1,7 @@
 """Guards beside every score: whether training changed what nobody asked for, from the evaluations before and after."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf, isfinite, nan
-
-from rtt_lightning.reports.hacking import distinct_2, hacking_metrics
-from rtt_lightning.types import JudgedRollout
 
 FEWER_BIGRAMS = 0.9
 """Share of distinct-2 that has to stay: the demo is held to the same."""
@@ -21,8 +18,8 @@ LESS_COHERENT = 0.5
 LESS_LIKELY = 0.2
 """Nats per token of a text that has nothing to do with the criteria: its perplexity is a fifth higher."""
 
-ELSEWHERE = ("coherence", "neutral_text", "bare_length", "kl_per_response", "bare_kl_per_response")
-"""Guards that an evaluation logs, as they need the policy."""
+LOGGED = ("coherence", "neutral_text", "bare_length", "kl_per_response", "bare_kl_per_response")
+"""What needs the policy, and so is logged by an evaluation; the rest is computed from its responses."""
 
 Allowed = Callable[[float], tuple[float, float]]
 """From a metric before training to its least and its greatest value after."""
@@ -44,22 +41,13 @@ GUARDS: dict[str, tuple[str, Allowed]] = {
 }
 
 
-def guard_metrics(judged: Sequence[JudgedRollout], logged: Mapping[str, float]) -> dict[str, float]:
-    """What `tripped` compares, of an evaluation.
+def logged_guards(logged: Mapping[str, float | None]) -> dict[str, float]:
+    """Those that an evaluation has logged, under the names of `tripped`; unknown ones are absent.
 
     Args:
-        judged: Its responses, at least one.
-        logged: Its metrics, as in the JSON file beside the responses: ``val/coherence`` and the like count if they are
-            there.
+        logged: Its metrics, as in the JSON file beside its responses: ``val/coherence`` and the like.
     """
-    metrics = {name.rpartition("/")[2]: value for name, value in logged.items() if name.startswith(("val/", "test/"))}
-    lengths = [len(item.rollout.response_ids) for item in judged]
-    return {
-        **hacking_metrics(judged),
-        "distinct_2": distinct_2(item.rollout.answer for item in judged),
-        "length": sum(lengths) / len(lengths),
-        **{name: metrics[name] for name in ELSEWHERE if metrics.get(name) is not None},
-    }
+    return {name: value for name in LOGGED if (value := logged.get(f"val/{name}")) is not None}
 
 
 def tripped(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
@@ -68,7 +56,8 @@ def tripped(before: Mapping[str, float], after: Mapping[str, float]) -> list[str
     A metric that is unknown on one side, or not finite, trips nothing.
 
     Args:
-        before: The result of `guard_metrics` before training.
+        before: Metrics before training, from `rtt_lightning.reports.comparison.summarize`, `hacking_metrics` and
+            `logged_guards`.
         after: The same after it, of the same prompts, sampled alike.
     """
     found = []

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from math import nan
 from statistics import fmean
 
 from rtt_lightning.types import JudgedRollout
@@ -48,12 +47,6 @@ def copying(text: str, source: str) -> float:
     """Share of a text's runs of five words that occur in another; 0 for fewer words."""
     runs, known = word_runs(text, COPIED), set(word_runs(source, COPIED))
     return _mean(run in known for run in runs)
-
-
-def distinct_2(texts: Iterable[str]) -> float:
-    """Distinct word bigrams / word bigrams of all texts together; NaN without any."""
-    pairs = [pair for text in texts for pair in word_runs(text, 2)]
-    return len(set(pairs)) / len(pairs) if pairs else nan
 
 
 def word_runs(text: str, length: int) -> list[tuple[str, ...]]:

@@ -65,7 +65,7 @@ def _credit(
     experience: Experience, judged: Sequence[JudgedRollout], advantages: Tensor
 ) -> dict[str, tuple[float | Tensor, float | Tensor]]:
     """How credit is spread over tokens and criteria, as parts and wholes that add up over processes."""
-    spread = {"credit_gini": gini, "effective_tokens": effective_tokens}
+    spread = {"gini": gini, "effective_tokens": effective_tokens}
     found = {name: metric(advantages, experience.response_mask) for name, metric in spread.items()}
     return {
         **{name: (values.nansum(), values.isfinite().sum()) for name, values in found.items()},

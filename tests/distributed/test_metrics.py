@@ -15,11 +15,11 @@ def evaluated(*parts: slice) -> dict[str, float]:
     met = torch.rand(8, 4, generator=generator) < 0.8
     weights = torch.where(torch.arange(4) < torch.randint(1, 5, (8, 1), generator=generator), 1.0, 0.0)
     scorable = (weights != 0) & ((torch.rand(8, 4, generator=generator) < 0.7) | (torch.arange(8)[:, None] < 3))
-    kl, mask = torch.rand(8, 5, generator=generator), torch.arange(5) < torch.arange(1, 9)[:, None]
+    logprobs, mask = -torch.rand(2, 8, 5, generator=generator), torch.arange(5) < torch.arange(1, 9)[:, None]
     evaluation = Evaluation()
     for part in parts:
         evaluation.accuracy.update(met[part], scorable[part], weights[part])
-        evaluation.reference.update(kl[part], mask[part], full_vocabulary=part.start == 0)
+        evaluation.reference.update(*logprobs[:, part], mask[part], full_vocabulary=part.start == 0)
     return {name: value.item() for name, value in evaluation.pop().items()}
 
 

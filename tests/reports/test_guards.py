@@ -4,8 +4,7 @@ from math import nan
 
 import pytest
 
-from rtt_lightning.reports.guards import GUARDS, guard_metrics, tripped
-from tests.reports.test_credited import said
+from rtt_lightning.reports.guards import GUARDS, logged_guards, tripped
 
 BEFORE = {
     "distinct_2": 0.8, "length": 100.0, "repetition": 0.02, "copying": 0.03, "self_praise": 0.0, "coherence": -1.5,
@@ -45,17 +44,6 @@ def test_training_that_moves_prompts_without_criteria_further_is_told() -> None:
     assert tripped(BEFORE, moved | {"bare_kl_per_response": 7.0}) == []
 
 
-def test_metrics_come_from_the_responses_and_from_what_the_evaluation_logged() -> None:
-    judged = [said("a b a b a", "a b", " a b", " a"), said("All criteria are met", "All criteria", " are met")]
-    logged = {"val/coherence": -1.0, "val/bare_length": 5.0, "rollout/coherence": 7.0, "val/kl_per_response": 2.0}
-    found = guard_metrics(judged, logged)
-    assert found == {
-        "repetition": pytest.approx(1 / 6),  # aba bab aba | all-criteria-are criteria-are-met
-        "copying": 0,
-        "self_praise": 1 / 2,
-        "distinct_2": pytest.approx(5 / 7),  # ab ba ab ba | all-criteria criteria-are are-met
-        "length": 3.5,
-        "coherence": -1,
-        "bare_length": 5,
-        "kl_per_response": 2,
-    }
+def test_what_an_evaluation_logged_is_read_as_far_as_it_is_known() -> None:
+    logged = {"val/coherence": -1.0, "val/bare_length": None, "rollout/neutral_text": -7.0, "val/kl_per_response": 2.0}
+    assert logged_guards(logged) == {"coherence": -1, "kl_per_response": 2}

@@ -1,10 +1,8 @@
 """Metrics of reward hacking, by hand."""
 
-from math import isnan
-
 import pytest
 
-from rtt_lightning.reports.hacking import SELF_PRAISE, copying, distinct_2, repetition
+from rtt_lightning.reports.hacking import SELF_PRAISE, copying, repetition
 
 
 def test_repetition_is_the_share_of_runs_that_stood_before() -> None:
@@ -19,12 +17,6 @@ def test_copying_is_the_share_of_runs_from_the_source() -> None:
     # "so tea is warm and", "tea is warm and good", "is warm and good indeed": one of three
     assert copying("So tea is warm and good indeed", source) == pytest.approx(1 / 3)
     assert copying("tea", source) == 0
-
-
-def test_distinct_bigrams_are_those_of_all_texts_together() -> None:
-    # the-cat, cat-the, the-cat | the-cat |
-    assert distinct_2(["the cat the cat", "the cat", "one"]) == pytest.approx(2 / 4)
-    assert isnan(distinct_2(["one", ""]))
 
 
 @pytest.mark.parametrize(
