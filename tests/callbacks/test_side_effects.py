@@ -1,5 +1,7 @@
 """What an evaluation measures beside its score, on the tiny policy."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rtt_lightning.callbacks.rollout import RolloutCallback
 from rtt_lightning.callbacks.side_effects import SideEffects
 from rtt_lightning.commands.run import main
 from rtt_lightning.lm.tokenizers import render_prompt
+from rtt_lightning.reports.guards import LOGGED, logged_guards
 from rtt_lightning.types.errors import UserError
 from tests.relevance.test_contrast import records
 
@@ -26,12 +29,14 @@ def test_without_bare_tasks_an_evaluation_is_as_ever(policy_args) -> None:
     assert measured(main(policy_args("validate", "--trainer.limit_val_batches=1.0"))) == {}
 
 
-def test_before_training_the_policy_is_its_reference(policy_args, tiny_model: str) -> None:
+def test_before_training_the_policy_is_its_reference(policy_args, tiny_model: str, tmp_path: Path) -> None:
     flags = ("--trainer.limit_val_batches=1.0", "--side_effects.bare_tasks=3", FULL)
     run = main(policy_args("validate", *flags))
     found = measured(run)
     assert found["val/bare_kl_per_response"] == 0
     assert 1 <= found["val/bare_length"] <= 8
+    written = json.loads((tmp_path / "completions/validate.json").read_text())
+    assert logged_guards(written).keys() == {*LOGGED}
     assert found["val/neutral_text"] == found["val/neutral_text_reference"]
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     prompt = list(render_prompt(tokenizer, [{"role": "user", "content": QUESTION}], {}))
