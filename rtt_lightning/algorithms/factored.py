@@ -49,9 +49,9 @@ class FactoredRTT(Algorithm):
         credited = self.response_level(experience)
         scores = criterion_normalize(experience, graded=False, scale=self.response_level.scale_rewards)
         token, live = factored(experience, scores, self.absence, self.cap)
-        cells, agreed = experience.scorable.sum().clamp(min=1), experience.scorable & (scores == 0)
+        live_cells = live.sum() / experience.scorable.sum().clamp(min=1)
         return replace(
             credited,
             advantages=add(credited.advantages, token, self.alpha, self.beta),
-            metrics={**credited.metrics, "live_cells": live.sum() / cells, "saturated_cells": agreed.sum() / cells},
+            metrics={**credited.metrics, "live_cells": live_cells},
         )

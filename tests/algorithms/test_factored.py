@@ -13,6 +13,7 @@ from rtt_lightning.algorithms import GRPO, FactoredRTT
 from rtt_lightning.functional import cells
 from rtt_lightning.functional.advantages import criterion_normalize
 from rtt_lightning.functional.factored import factored
+from rtt_lightning.functional.spread import saturated_cells
 from rtt_lightning.types import Experience
 from tests.algorithms import oracle
 from tests.experiences import experiences
@@ -43,7 +44,7 @@ def test_factored_by_hand() -> None:
     assert credited.rewards is not None
     assert credited.rewards.tolist() == [1, 0.5]
     assert credited.metrics["live_cells"] == pytest.approx(4 / 5)  # nothing is relevant to the second one (.2, 0, .1)
-    assert credited.metrics["saturated_cells"] == pytest.approx(3 / 5)
+    assert saturated_cells(by_hand()).sum() == 3
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_where_the_group_agrees_nothing_is_earned(window: Experience) -> None:
     agreed = replace(window, met=window.weights > 0)
     credited = FactoredRTT(alpha=0)(agreed)
     assert not credited.advantages.any()
-    assert credited.metrics["saturated_cells"] == float(agreed.scorable.any())
+    assert torch.equal(saturated_cells(agreed), agreed.scorable)
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
