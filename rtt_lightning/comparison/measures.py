@@ -36,7 +36,8 @@ def measure(grid: Grid, curves: Mapping[str, Curve], model: str, kl: float | Non
     Returns:
         ``seeds``; ``kl``, or ``None`` where it is unknown; ``at_kl`` and ``last``, each by split and accuracy what
         `gains` finds; ``points`` of each method's mean curve; ``kinds``; ``metrics`` after the last update, before it
-        ``start``, and ``training``. Empty without a seed that all methods have completed.
+        ``start``, and ``training``; ``tripped``, the guards that each run trips. Empty without a seed that all methods
+        have completed.
     """
     arms, seeds = _arms(grid, curves, model)
     if not seeds:
@@ -61,6 +62,7 @@ def measure(grid: Grid, curves: Mapping[str, Curve], model: str, kl: float | Non
         "last": {name: _split(grid, arms, some, None) for name, some in splits.items()},
         "points": {method: _points(of) for method, of in arms.items()},
         "kinds": _kinds(arms),
+        "tripped": {m: {c.run.name: c.tripped for c in of if c.tripped} for m, of in arms.items()},
         "start": _mean([curve.evaluations[0].metrics for curve in next(iter(arms.values()))]),
         "metrics": {method: _mean([curve.evaluations[-1].metrics for curve in of]) for method, of in arms.items()},
         "training": {method: _mean([_training(curve) for curve in of]) for method, of in arms.items()},

@@ -8,7 +8,7 @@ from typing import Any
 from rtt_lightning.comparison.lines import Chart, charts
 from rtt_lightning.comparison.measures import ACCURACIES
 from rtt_lightning.comparison.tables import NOTE, left_out_note
-from rtt_lightning.comparison.words import AFTER, TRAINED, p_value, seeds, share, signed
+from rtt_lightning.comparison.words import AFTER, TRAINED, p_value, seeds, share, signed, tripped
 from rtt_lightning.functional.accuracy import RUBRIC
 from rtt_lightning.reports.charts import shares_chart
 from rtt_lightning.reports.markup import html_page, html_table, round_ticks, section
@@ -29,7 +29,7 @@ def page(found: Mapping[str, Mapping[str, Any]], title: str, baseline: str, left
     for model, of_model in found.items():
         parts += [f"<h1>{escape(model)}</h1>"] if model else []
         parts += [_heads(of_model, baseline), _curves(of_model), _gains(of_model, baseline)]
-        parts += [_kinds(of_model["kinds"]), _training(of_model)]
+        parts += [_guards(of_model), _kinds(of_model["kinds"]), _training(of_model)]
     return html_page(title, "\n".join(parts))
 
 
@@ -41,10 +41,12 @@ def _heads(found: Mapping[str, Any], baseline: str) -> str:
     for method, each in sorted(by_method.items(), key=lambda item: -item[1]["gain"]["mean"]):
         apart = each.get("difference")
         said = f"{signed(apart)} beyond {baseline}, {p_value(apart)}" if apart else "the baseline"
+        alarm = tripped(found, method)
         number = f"{each['gain']['mean']:+.3f}".replace("-", "−")
         cards.append(
             f'<div class="card"><p class="label">{escape(method)}</p><div class="big">{number}</div>'
-            f'<span class="note">rubric-level gain {at}; {escape(said)}</span></div>'
+            f'<span class="note">rubric-level gain {at}; {escape(said)}</span>'
+            f"{f'<br><b class=unmet>{escape(alarm)}</b>' if alarm else ''}</div>"
         )
     return f'<div class="grid heads">{"".join(cards)}</div>'
 
@@ -92,6 +94,16 @@ def _chart(chart: Chart) -> str:
     heights = round_ticks(min(p.mean for p in points), max(p.mean for p in points))
     named = {tick: f"{tick:g}" for tick in ticks}
     return shares_chart(chart.title, "", chart.lines, named, chart.across, "accuracy", [round(h, 10) for h in heights])
+
+
+def _guards(found: Mapping[str, Any]) -> str:
+    note = "What training changed that nobody asked for, after the last update, in runs that go beyond a limit."
+    rows = [
+        f"<li><b>{escape(run)}</b> {escape('; '.join(why))}</li>"
+        for runs in found["tripped"].values()
+        for run, why in runs.items()
+    ]
+    return section("Guards", note, f'<ul class="card verdicts">{"".join(rows)}</ul>' if rows else "<p>No run does.</p>")
 
 
 def _kinds(kinds: Mapping[str, Mapping[str, float]]) -> str:

@@ -14,7 +14,7 @@ from rtt_lightning.comparison.page import page
 from rtt_lightning.comparison.plot import plot
 from rtt_lightning.comparison.results import read_curves
 from rtt_lightning.comparison.tables import markdown
-from rtt_lightning.comparison.words import p_value, seeds, signed
+from rtt_lightning.comparison.words import p_value, seeds, signed, tripped
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.reports.evaluation import with_null
 
@@ -63,10 +63,8 @@ def _show(found: dict[str, Any], model: str) -> None:
     when = f"at a KL of {found['kl']:.2f} nats per response" if found["at_kl"] else "after the last update"
     title = f"{model + ', ' if model else ''}gains {when}, {seeds(found)}"
     table = Table(title=title, title_justify="left")
-    for column in (
-        "method",
-        *(f"{label} {of}" for label in ACCURACIES.values() for of in ("gain", "beyond the baseline")),
-    ):
+    levels = [label.removesuffix("-level") for label in ACCURACIES.values()]
+    for column in ("method", *(words for level in levels for words in (f"{level} gain", "less the baseline's"))):
         table.add_column(column)
     by_metric = (found["at_kl"] or found["last"])["all"]
     for method in found["points"]:
@@ -74,9 +72,12 @@ def _show(found: dict[str, Any], model: str) -> None:
         for metric in ACCURACIES:
             each = by_metric[metric].get(method)
             apart = each and each.get("difference")
-            cells += [
-                signed(each["gain"]) if each else "not reached",
-                f"{signed(apart)}, {p_value(apart)}" if apart else "",
-            ]
-        table.add_row(method, *cells)
+            cells += [_lines(signed(each["gain"])) if each else "not reached"]
+            cells += [f"{_lines(signed(apart))}\n{p_value(apart)}" if apart else ""]
+        alarm = tripped(found, method)
+        table.add_row(f"{method}\n{alarm}" if alarm else method, *cells)
     Console().print(table)
+
+
+def _lines(estimate: str) -> str:
+    return estimate.replace(" ", "\n", 1)

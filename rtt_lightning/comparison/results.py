@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rtt_lightning.comparison.tasks import SETTINGS, evaluated, evaluation_file
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.accuracy import counts_by_prompt
 from rtt_lightning.reports.comparison import summarize
+from rtt_lightning.reports.guards import logged_guards, tripped
 from rtt_lightning.reports.hacking import hacking_metrics
 from rtt_lightning.types import JudgedRollout
 
@@ -28,11 +30,13 @@ class Evaluation:
         update: Updates behind the policy; 0 before training.
         kl: To the policy before training, in nats per response; NaN if it was not sampled from the full vocabulary.
         judged: The responses.
+        logged: Of `rtt_lightning.reports.guards`, what needed the policy.
     """
 
     update: int
     kl: float
     judged: Sequence[JudgedRollout]
+    logged: Mapping[str, float]
 
     @cached_property
     def counts(self) -> dict[str, np.ndarray]:
@@ -41,7 +45,12 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        return {**summarize(self.judged), **hacking_metrics(self.judged), "kl_per_response": self.kl}
+        return {
+            **summarize(self.judged),
+            **hacking_metrics(self.judged),
+            **self.logged,
+            "kl_per_response": self.kl,
+        }
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Curve:
     def kls(self) -> list[float]:
         return [evaluation.kl for evaluation in self.evaluations]
 
+    @cached_property
+    def tripped(self) -> list[str]:
+        """The guards that it trips after its last update, in words."""
+        return tripped(self.evaluations[0].metrics, self.evaluations[-1].metrics)
+
 
 def read_curves(grid: Grid) -> tuple[dict[str, Curve], list[str]]:
     """The complete runs by name, and the names of the others."""
@@ -67,8 +81,8 @@ def read_curves(grid: Grid) -> tuple[dict[str, Curve], list[str]]:
             missing.append(run.name)
             continue
         if start not in starts:
-            starts[start] = Evaluation(0, 0.0, read_judged(start))
-        later = [Evaluation(update, _kl(file), read_judged(file)) for update, file in files.items() if file]
+            starts[start] = _evaluation(0, start)
+        later = [_evaluation(update, file) for update, file in files.items() if file]
         found[run.name] = Curve(run, [starts[start], *later])
     return found, missing
 
@@ -78,10 +92,10 @@ def _updates(grid: Grid, run: Run) -> list[int]:
     return evaluated(grid, json.loads(file.read_text())) if file.is_file() else []
 
 
-def _kl(completions: Path) -> float:
+def _evaluation(update: int, completions: Path) -> Evaluation:
     metrics: Mapping[str, float | None] = json.loads(completions.with_suffix(".json").read_text())
-    value = metrics.get(KL)
-    return float("nan") if value is None else value
+    kl = metrics.get(KL) if update else 0.0
+    return Evaluation(update, nan if kl is None else kl, read_judged(completions), logged_guards(metrics))
 
 
 def trained_kinds(run: Run) -> set[str]:

@@ -36,7 +36,7 @@ def markdown(found: Mapping[str, Any], title: str, baseline: str, left_out: Sequ
         )
     parts.append("## After the last update")
     parts += [_gains(split, of, baseline) for split, of in found["last"].items()]
-    parts += [_metrics(found), _kinds(found["kinds"])]
+    parts += [_tripped(found), _metrics(found), _kinds(found["kinds"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,6 +61,12 @@ def _cells(found: Mapping[str, Any] | None) -> tuple[str, str, str]:
         return "–", "–", "–"
     apart = found.get("difference")
     return share(found["accuracy"]), signed(found["gain"]), f"{signed(apart)}, {p_value(apart)}" if apart else ""
+
+
+def _tripped(found: Mapping[str, Any]) -> str:
+    lines = [f"- {run}: {'; '.join(why)}" for runs in found["tripped"].values() for run, why in runs.items()]
+    said = "\n".join(lines) or "No run trips one."
+    return f"### Guards\n\nWhat training changed that nobody asked for, after the last update.\n\n{said}"
 
 
 def _metrics(found: Mapping[str, Any]) -> str:

@@ -47,5 +47,11 @@ def p_value(estimate: Mapping[str, Any]) -> str:
     return "p < 0.001" if estimate["p"] <= 0.001 else f"p = {estimate['p']:.3f}"
 
 
+def tripped(found: Mapping[str, Any], method: str) -> str:
+    """How many runs of a method trip guards; empty if none."""
+    runs = found["tripped"][method]
+    return f"guards tripped in {len(runs)} of {len(found['seeds'])} runs" if runs else ""
+
+
 def seeds(found: Mapping[str, Any]) -> str:
     return f"seed{'s' * (len(found['seeds']) > 1)} {', '.join(map(str, found['seeds']))}"
