@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rtt_lightning.algorithms.wrapper import Wrapper
-from rtt_lightning.functional.cells import by_rows
+from rtt_lightning.functional.cells import bits, by_rows, kept, working
 from rtt_lightning.types import Credited, Experience
 
 
@@ -27,12 +27,13 @@ class EndToken(Wrapper):
         ended = ~experience.truncated & answer.any(1) & ~answer.take_along_dim(last, 1)[:, 0]
         index = last[:, None].expand(-1, experience.relevance.shape[1], -1)
         own = experience.relevance.take_along_dim(index, 2)
-        [least] = by_rows(least_relevance, experience.relevance, answer)
+        [least] = by_rows(least_relevance, experience.relevance, bits(answer))
         relevance = experience.relevance.scatter(2, index, torch.where(ended[:, None, None], least, own))
         answer = answer.scatter(1, last, answer.take_along_dim(last, 1) | ended[:, None])
         return self.algorithm(replace(experience, relevance=relevance, answer_mask=answer))
 
 
 def least_relevance(relevance: Tensor, answer: Tensor) -> tuple[Tensor]:
-    """Of each cell, over its answer, ``[batch rubric 1]``."""
-    return (torch.where(answer[:, None], relevance, torch.inf).amin(2, keepdim=True),)
+    """Of each cell over its answer, of `bits`: ``[batch rubric 1]``, 1 without any."""
+    inside = kept(relevance.to(working(relevance)), answer[:, None])
+    return (inside.add_((answer + 1)[:, None]).amin(2, keepdim=True).to(relevance),)  # 1 outside, where bits are 0

@@ -107,8 +107,10 @@ class Experience:
 
     def rows(self, index: Tensor) -> "Experience":
         """Some of its responses: their numbers, in any order, or a bool ``[batch]``."""
+        numbers = index.nonzero()[:, 0] if index.dtype == torch.bool else index
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: part[index] for name, part in parts.items() if isinstance(part, Tensor)})
+        taken = {name: part.index_select(0, numbers) for name, part in parts.items() if isinstance(part, Tensor)}
+        return replace(self, **taken)
 
     def ranks(self) -> int:
         """How many processes share the window. A collective."""
