@@ -46,8 +46,10 @@ class CriterionContrast(RelevanceSource):
 
     No discriminator and no rules: K + 1 forwards per response. x without a criterion has as its last turn the task and
     the other criteria that x asks for, with spaces between: where x puts them otherwise, delta holds that as well. To a
-    criterion that x does not ask for all tokens are alike, and to an undecided one their relevance is 0. Words that a
-    criterion forbids are less likely with it: their delta is below 0, and their relevance low.
+    criterion that x does not ask for all tokens are alike, and to an undecided one their relevance is 0.
+
+    It finds what a prompt makes likelier by naming it: wanted words, but also forbidden ones; hardly marks
+    (docs/figures.md).
 
     Args:
         tau: Slope, > 0, per nat.
