@@ -17,7 +17,13 @@ from tests.modules.test_discriminator import discriminator_args
 from tests.processes import start
 
 UPDATES = 6
-TWO_UPDATES = ("--data.view.init_args.updates=2", "--model.init_args.warmup_steps=4", "--model.init_args.kl_coef=0.1")
+TWO_UPDATES = (
+    "--data.view.init_args.updates=2",
+    "--model.init_args.warmup_steps=4",
+    "--model.init_args.kl_coef=0.1",
+    "--model.init_args.kl_target=0.1",
+    "--model.init_args.kl_gain=1",
+)
 
 
 def saving(folder: Path, *, updates: int = UPDATES, keep: int = 2) -> tuple[str, ...]:
