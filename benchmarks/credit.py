@@ -37,7 +37,9 @@ from rtt_lightning.types import Credited, Experience
 SCHEMES: dict[str, rtt.Algorithm] = {
     "grpo-csr": rtt.GRPO(),
     "grpo-aon": rtt.GRPO(all_or_nothing),
+    "rloo": rtt.RLOO(),
     "gdpo": rtt.GDPO(),
+    "cripo": rtt.CriPO(),
     "rtt": rtt.RTT(),
     "rtt, token level alone": rtt.RTT(alpha=0.0, beta=1.0),
     "rtt, inter-sample": rtt.RTT(partition=inter_sample),
@@ -45,6 +47,7 @@ SCHEMES: dict[str, rtt.Algorithm] = {
     "rtt, random relevance": rtt.RTT(),
     "factored": rtt.FactoredRTT(),
     "factored, alpha 0": rtt.FactoredRTT(alpha=0.0),
+    "factored, end token": rtt.EndToken(rtt.FactoredRTT()),
 }
 RANDOM = "random relevance"
 CHANGE = 0.1
