@@ -70,9 +70,8 @@ def command(name: str, args: Sequence[str]) -> int:
     if given.jobs < 1:
         raise UserError(f"--jobs is the number of runs at a time, at least 1, got {given.jobs}")
     grid = read_grid(find(given.before))
-    failed, wanted = dict[str, str](), stages(grid)
+    failed, wanted, settings = dict[str, str](), stages(grid), resolve(grid)
     if given.emit:
-        resolve(grid)
         print(emit(grid, given.before, given.emit))
         return 0
     if not given.report:
@@ -80,10 +79,10 @@ def command(name: str, args: Sequence[str]) -> int:
             if given.only not in (names := [name for stage in wanted for name in stage]):
                 raise UserError(f"the grid has no task {given.only!r}; its tasks are {', '.join(names)}")
             wanted = [[given.only]]
-        failed = Carrier(grid, resolve(grid), given.jobs).carry_out(wanted)
+        failed = Carrier(grid, settings, given.jobs).carry_out(wanted)
         if given.only:
             return 1 if failed else 0
-    written = write_report(grid, given.kl)
+    written = write_report(grid, settings, given.kl)
     print("".join(f"{path}\n" for path in written), end="")
     if failed:
         print(
@@ -97,13 +96,19 @@ def resolve(grid: Grid) -> dict[str, Settings]:
     """The configuration of each run, by name: mistakes are found before anything runs.
 
     Raises:
-        UserError: For files or flags that `rtt fit` does not take; names the method.
+        UserError: For files or flags that `rtt fit` does not take; names the method. And if methods differ in their
+            number of updates.
     """
     found: dict[tuple[str, str], Settings] = {}
     for run in grid.runs:
         if (run.method, run.model) not in found:
-            found[run.method, run.model] = settings = _settings(run)
-            evaluated(grid, settings)
+            found[run.method, run.model] = _settings(run)
+    updates = {"/".join(filter(None, name)): evaluated(grid, settings)[-1] for name, settings in found.items()}
+    if len({*updates.values()}) > 1:
+        raise UserError(
+            "a comparison gives all methods the same number of updates, and trainer.max_steps is "
+            f"{', '.join(f'{number} of {method}' for method, number in updates.items())}: set it in shared alone"
+        )
     return {run.name: found[run.method, run.model] for run in grid.runs}
 
 

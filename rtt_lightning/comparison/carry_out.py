@@ -53,8 +53,8 @@ class Carrier:
                     name, done = waiting[future], done + 1
                     try:
                         worked += (now := future.result())
-                    except (Failed, UserError) as error:
-                        failed[name], worked, now = str(error), worked + 1, True
+                    except Exception as error:  # whatever it is, it is this task's alone
+                        failed[name], worked, now = _said(error), worked + 1, True
                     if now:
                         left = (time.monotonic() - started) / worked * (total - done) / 60
                         said = f"failed: {failed[name]}" if name in failed else "done"
@@ -64,7 +64,9 @@ class Carrier:
     def _task(self, name: str) -> bool:
         """Run the commands of a task. Returns whether there was anything to do."""
         worked = False
+        self._refuse_to_begin()
         for args, log in steps_of(self.grid, self.settings, name):
+            self._refuse_to_begin()
             worked = True
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:
@@ -75,9 +77,11 @@ class Carrier:
                 raise Failed(f"`rtt {args[0]}` ended with exit code {code}, see {log}: {last_line(log)}")
         return worked
 
-    def _run(self, args: Sequence[str], output: int) -> int:
+    def _refuse_to_begin(self) -> None:
         if self._stopped.is_set():
             raise Failed("stopped before it was done")
+
+    def _run(self, args: Sequence[str], output: int) -> int:
         command = [sys.executable, "-m", "rtt_lightning", *args]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=self._environment)
         self._running.add(process)
@@ -103,6 +107,10 @@ class Carrier:
             raise
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, Failed | UserError) else f"{type(error).__name__}: {error}"
 
 
 def last_line(log: Path) -> str:

@@ -6,11 +6,11 @@ from math import isnan
 from typing import Any
 
 from rtt_lightning.comparison.measures import ACCURACIES
+from rtt_lightning.comparison.tasks import FRONTIER
 from rtt_lightning.functional.accuracy import RUBRIC
 from rtt_lightning.reports.charts import Line, Point
 
 ACROSS = {"kl_per_response": "KL to the start, nats per response", "update": "update"}
-FRONTIER = "frontier"
 
 
 @dataclass(frozen=True)

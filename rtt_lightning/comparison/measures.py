@@ -1,7 +1,6 @@
 """What a comparison says, as numbers: accuracies at an equal KL and at the end, paired over prompts and seeds."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from math import isnan, nan
 from statistics import fmean
 from typing import Any
@@ -19,7 +18,6 @@ from rtt_lightning.types import JudgedRollout
 
 ACCURACIES = {RUBRIC: "rubric-level", LOWER: "instruction-level"}
 """At instruction level the lower bound: the accuracy itself where everything was decided."""
-SPLITS = ("all", "seen kinds", "unseen kinds")
 Arms = Mapping[str, Sequence[Curve]]
 """The curves of each method, one per seed, in the same order of seeds."""
 
@@ -34,30 +32,27 @@ def measure(grid: Grid, curves: Mapping[str, Curve], model: str, kl: float | Non
         kl: To compare at, in nats per response; ``None`` for the largest that all runs reach.
 
     Returns:
-        ``seeds``; ``kl``, or ``None`` where it is unknown; ``at_kl`` and ``last``, each by split and accuracy what
-        `gains` finds; ``points`` of each method's mean curve; ``kinds``; ``metrics`` after the last update, before it
-        ``start``, and ``training``; ``tripped``, the guards that each run trips. Empty without a seed that all methods
-        have completed.
+        ``seeds``; ``kl``, or ``None`` if some run has none, ``without_kl``; ``at_kl`` and ``last``, each by split and
+        accuracy what `gains` finds; ``points`` of each method's mean curve; ``kinds``; ``metrics`` after the last
+        update, before it ``start``, and ``training``; ``tripped``, the guards that each run trips. Empty without a seed
+        that all methods have completed.
     """
     arms, seeds = _arms(grid, curves, model)
     if not seeds:
         return {}
-    first = next(iter(arms.values()))[0]
-    prompts, unseen = [*first.evaluations[0].counts], unseen_prompts(first)
-    runs = [curve.kls for of in arms.values() for curve in of]
-    if any(map(isnan, chain(*runs))):
+    runs = [curve for of in arms.values() for curve in of]
+    prompts, unseen = [*runs[0].evaluations[0].counts], unseen_prompts(runs)
+    without_kl = [curve.run.name for curve in runs if all(map(isnan, curve.kls[1:]))]
+    if without_kl:
         kl = None
     elif kl is None:
-        kl = common_kl(runs)
-    splits = {
-        "all": prompts,
-        "seen kinds": [p for p in prompts if p not in unseen],
-        "unseen kinds": [p for p in prompts if p in unseen],
-    }
-    splits = {name: some for name, some in splits.items() if some and (name == "all" or len(some) < len(prompts))}
+        kl = common_kl([[value for value in curve.kls if not isnan(value)] for curve in runs])
+    parts = {"seen kinds": [p for p in prompts if p not in unseen], "unseen kinds": [p for p in prompts if p in unseen]}
+    splits = {"all": prompts} | (parts if all(parts.values()) else {})
     return {
         "seeds": seeds,
         "kl": kl,
+        "without_kl": without_kl,
         "at_kl": {} if kl is None else {name: _split(grid, arms, some, kl) for name, some in splits.items()},
         "last": {name: _split(grid, arms, some, None) for name, some in splits.items()},
         "points": {method: _points(of) for method, of in arms.items()},
@@ -69,15 +64,18 @@ def measure(grid: Grid, curves: Mapping[str, Curve], model: str, kl: float | Non
     }
 
 
-def efficiency(judged: Sequence[JudgedRollout]) -> tuple[np.ndarray, np.ndarray]:
-    """The `frontier` of the rubric-level reward of a policy's responses, several to each prompt."""
-    rewards: dict[str, list[float]] = {}
+def rubric_frontier(judged: Sequence[JudgedRollout]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The `frontier` of rubric-level accuracy, from responses of the policy before training, as many to each prompt.
+
+    A response's reward is its number of criteria as desired over the mean number of decided ones, so that the mean
+    reward is the accuracy. Prompts without a decided criterion are left out; ``None`` if these are all.
+    """
+    counts: dict[str, list[tuple[int, int]]] = {}
     for item in judged:
         decided = [desired for desired in item.as_desired if desired is not None]
-        if decided:
-            rewards.setdefault(item.sample.id, []).append(fmean(decided))
-    least = min(map(len, rewards.values()))
-    return frontier(np.array([values[:least] for values in rewards.values()]))
+        counts.setdefault(item.sample.id, []).append((sum(decided), len(decided)))
+    table = np.array([rows for rows in counts.values() if any(decided for _, decided in rows)], float)
+    return frontier(table[..., 0] / table[..., 1].mean()) if table.size else None
 
 
 def _arms(grid: Grid, curves: Mapping[str, Curve], model: str) -> tuple[dict[str, list[Curve]], list[int]]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import nan
 from typing import Any
 
 from rtt_lightning.comparison.lines import Chart, charts
 from rtt_lightning.comparison.measures import ACCURACIES
 from rtt_lightning.comparison.tables import NOTE, left_out_note
-from rtt_lightning.comparison.words import AFTER, TRAINED, p_value, seeds, share, signed, tripped
+from rtt_lightning.comparison.words import frontier_note, p_value, rows, seeds, share, signed, tripped, without_kl
 from rtt_lightning.functional.accuracy import RUBRIC
 from rtt_lightning.reports.charts import shares_chart
 from rtt_lightning.reports.markup import html_page, html_table, round_ticks, section
@@ -40,7 +39,8 @@ def _heads(found: Mapping[str, Any], baseline: str) -> str:
     cards = []
     for method, each in sorted(by_method.items(), key=lambda item: -item[1]["gain"]["mean"]):
         apart = each.get("difference")
-        said = f"{signed(apart)} beyond {baseline}, {p_value(apart)}" if apart else "the baseline"
+        said = "the baseline" if method == baseline else f"{baseline} does not get so far"
+        said = f"{signed(apart)} beyond {baseline}, {p_value(apart)}" if apart else said
         alarm = tripped(found, method)
         number = f"{each['gain']['mean']:+.3f}".replace("-", "−")
         cards.append(
@@ -64,7 +64,8 @@ def _gains(found: Mapping[str, Any], baseline: str) -> str:
             tables.append(
                 f'<p class="label">{escape(f"{split[0].upper()}{split[1:]}, {when}")}</p>{html_table(head, rows)}'
             )
-    return section("Gains", f"Over {seeds(found)}.", "\n".join(tables))
+    note = frontier_note(found) if found["at_kl"] else without_kl(found)
+    return section("Gains", f"Over {seeds(found)}. {note}", "\n".join(tables))
 
 
 def _cells(found: Mapping[str, Any] | None) -> tuple[str, str, str]:
@@ -115,14 +116,6 @@ def _kinds(kinds: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _training(found: Mapping[str, Any]) -> str:
-    columns = {
-        "before": found["start"],
-        **{m: {**found["metrics"][m], **found["training"][m]} for m in found["metrics"]},
-    }
-    rows = [
-        (escape(label), *(three_decimals(column.get(name, nan)) for column in columns.values()))
-        for name, label in {**AFTER, **TRAINED}.items()
-        if any(name in column for column in columns.values())
-    ]
     note = "Of responses after the last update; of training, over its last quarter (times: all of it)."
-    return section("Responses and training", note, html_table(("", *columns), rows))
+    head, each = rows(found)
+    return section("Responses and training", note, html_table(head, [[escape(cell) for cell in row] for row in each]))

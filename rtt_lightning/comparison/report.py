@@ -1,6 +1,8 @@
 """Compares the runs of a grid that are there: a page, tables, a picture and all numbers."""
 
 import json
+from collections.abc import Mapping
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -8,38 +10,38 @@ from rich.console import Console
 from rich.table import Table
 
 from rtt_lightning.comparison.grid import Grid
-from rtt_lightning.comparison.lines import FRONTIER
-from rtt_lightning.comparison.measures import ACCURACIES, efficiency, measure
+from rtt_lightning.comparison.measures import ACCURACIES, measure, rubric_frontier
 from rtt_lightning.comparison.page import page
 from rtt_lightning.comparison.plot import plot
 from rtt_lightning.comparison.results import read_curves
 from rtt_lightning.comparison.tables import markdown
+from rtt_lightning.comparison.tasks import EVALUATED, FRONTIER, Settings
 from rtt_lightning.comparison.words import p_value, seeds, signed, tripped
 from rtt_lightning.datamodules.records import read_judged
+from rtt_lightning.functional.frontier import gain_at
 from rtt_lightning.reports.evaluation import with_null
 
 
-def write_report(grid: Grid, kl: float | None = None) -> list[Path]:
+def write_report(grid: Grid, settings: Mapping[str, Settings], kl: float | None = None) -> list[Path]:
     """Write ``comparison.*`` into the grid's folder, and show the main table.
 
     Args:
         grid: What is compared.
+        settings: The configuration of each run, by name.
         kl: To compare at; ``None`` for the largest that all runs reach.
 
     Returns:
         What was written; nothing if no seed is complete for all methods.
     """
-    curves, left_out = read_curves(grid)
+    curves, left_out = read_curves(grid, settings)
     found: dict[str, dict[str, Any]] = {}
     for model in grid.models:
         if of_model := measure(grid, curves, model, kl):
-            file = grid.folder / FRONTIER / (model or "model") / "validate.parquet"
-            if file.is_file():
-                of_model[FRONTIER] = [values.tolist() for values in efficiency(read_judged(file))]
+            of_model |= _frontier(grid.folder / FRONTIER / (model or "model"), of_model["kl"])
             found[model] = of_model
             _show(of_model, model)
     if not found:
-        print(f"nothing to compare yet: no seed is complete for {grid.baseline} and another method")
+        print(f"nothing to compare yet: no seed is complete for all methods; not complete: {', '.join(left_out)}")
         return []
     title, written = f"Methods compared: {', '.join(grid.methods)}", []
     for model, of_model in found.items():
@@ -56,6 +58,17 @@ def write_report(grid: Grid, kl: float | None = None) -> list[Path]:
     numbers.write_text(json.dumps(with_null(found), indent=1, allow_nan=False) + "\n")
     document.write_text(page(found, title, grid.baseline, left_out))
     return [*written, numbers, document]
+
+
+def _frontier(folder: Path, kl: float | None) -> dict[str, Any]:
+    """The frontier, and what it gains at a KL, from responses that are there."""
+    reached = rubric_frontier(read_judged(folder / "validate.parquet")) if (folder / EVALUATED).is_file() else None
+    if reached is None:
+        return {}
+    return {
+        FRONTIER: [values.tolist() for values in reached],
+        "frontier_gain": nan if kl is None else gain_at(kl, reached),
+    }
 
 
 def _show(found: dict[str, Any], model: str) -> None:

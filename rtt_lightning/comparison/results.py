@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 
 from rtt_lightning.comparison.grid import Grid, Run
-from rtt_lightning.comparison.tasks import SETTINGS, evaluated, evaluation_file
+from rtt_lightning.comparison.tasks import EVALUATED, Settings, changes, evaluated, evaluation_file
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.accuracy import counts_by_prompt
 from rtt_lightning.reports.comparison import summarize
@@ -70,14 +70,14 @@ class Curve:
         return tripped(self.evaluations[0].metrics, self.evaluations[-1].metrics)
 
 
-def read_curves(grid: Grid) -> tuple[dict[str, Curve], list[str]]:
-    """The complete runs by name, and the names of the others."""
+def read_curves(grid: Grid, settings: Mapping[str, Settings]) -> tuple[dict[str, Curve], list[str]]:
+    """The complete runs by name; and the names of the others, which include those made with other settings."""
     found, missing = dict[str, Curve](), list[str]()
     starts: dict[Path, Evaluation] = {}
     for run in grid.runs:
-        start, updates = run.start / "validate.parquet", _updates(grid, run)
-        files = {update: evaluation_file(run, update) for update in updates}
-        if not updates or None in files.values() or not start.is_file():
+        files = {update: evaluation_file(run, update) for update in evaluated(grid, settings[run.name])}
+        start = run.start / EVALUATED
+        if None in files.values() or not start.is_file() or changes(run.folder, settings[run.name]):
             missing.append(run.name)
             continue
         if start not in starts:
@@ -87,15 +87,11 @@ def read_curves(grid: Grid) -> tuple[dict[str, Curve], list[str]]:
     return found, missing
 
 
-def _updates(grid: Grid, run: Run) -> list[int]:
-    file = run.folder / SETTINGS
-    return evaluated(grid, json.loads(file.read_text())) if file.is_file() else []
-
-
-def _evaluation(update: int, completions: Path) -> Evaluation:
-    metrics: Mapping[str, float | None] = json.loads(completions.with_suffix(".json").read_text())
-    kl = metrics.get(KL) if update else 0.0
-    return Evaluation(update, nan if kl is None else kl, read_judged(completions), logged_guards(metrics))
+def _evaluation(update: int, metrics: Path) -> Evaluation:
+    logged: Mapping[str, float | None] = json.loads(metrics.read_text())
+    kl = logged.get(KL) if update else 0.0
+    judged = read_judged(metrics.with_suffix(".parquet"))
+    return Evaluation(update, nan if kl is None else kl, judged, logged_guards(logged))
 
 
 def trained_kinds(run: Run) -> set[str]:
@@ -105,8 +101,8 @@ def trained_kinds(run: Run) -> set[str]:
     return {criterion["checker"] for row in rows for criterion in (json.loads(row) if isinstance(row, str) else row)}
 
 
-def unseen_prompts(curve: Curve) -> set[str]:
-    """The held-out prompts with a criterion of a kind that training did not have."""
-    known = trained_kinds(curve.run)
-    start = curve.evaluations[0].judged
+def unseen_prompts(curves: Sequence[Curve]) -> set[str]:
+    """The held-out prompts with a criterion of a kind that none of these runs was trained on."""
+    known = set[str]().union(*(trained_kinds(curve.run) for curve in curves))
+    start = curves[0].evaluations[0].judged
     return {item.sample.id for item in start if any(c.checker not in known for c in item.sample.criteria)}

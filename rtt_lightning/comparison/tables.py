@@ -1,17 +1,16 @@
 """A comparison in Markdown, which also reads well on a terminal."""
 
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import Any
 
 from rtt_lightning.comparison.measures import ACCURACIES
-from rtt_lightning.comparison.words import AFTER, TRAINED, p_value, seeds, share, signed
+from rtt_lightning.comparison.words import frontier_note, p_value, rows, seeds, share, signed, without_kl
 from rtt_lightning.runtime.terminal import three_decimals
 
 NOTE = (
     "Gains over the policy before training, on held-out prompts, with 95 % intervals by bootstrap over seeds and "
     "prompts, paired by both; after a difference its p-value, corrected for the number of methods (Holm). At "
-    "instruction level what is undecided counts as not as desired."
+    "instruction level what is undecided counts as not as desired: a lower bound."
 )
 
 
@@ -26,16 +25,13 @@ def markdown(found: Mapping[str, Any], title: str, baseline: str, left_out: Sequ
     """
     parts = [f"# {title}", NOTE, *left_out_note(left_out), f"Over {seeds(found)}."]
     if found["at_kl"]:
-        parts.append(
-            f"## At a KL of {found['kl']:.2f} nats per response\n\nWhere each run's own curve first reaches it."
-        )
-        parts += [_gains(split, of, baseline) for split, of in found["at_kl"].items()]
+        where = " ".join(("Where each run's own curve first reaches it.", frontier_note(found))).strip()
+        parts.append(f"## At a KL of {found['kl']:.2f} nats per response\n\n{where}")
+        parts += [_gains(split, of, [*found["points"]], baseline) for split, of in found["at_kl"].items()]
     else:
-        parts.append(
-            "No KL is known, as responses are not sampled from the full vocabulary: none is compared at an equal one."
-        )
+        parts.append(without_kl(found))
     parts.append("## After the last update")
-    parts += [_gains(split, of, baseline) for split, of in found["last"].items()]
+    parts += [_gains(split, of, [*found["points"]], baseline) for split, of in found["last"].items()]
     parts += [_tripped(found), _metrics(found), _kinds(found["kinds"])]
     return "\n\n".join(parts) + "\n"
 
@@ -45,15 +41,10 @@ def left_out_note(left_out: Sequence[str]) -> list[str]:
     return [f"Not complete, so left out: {', '.join(left_out)}."] if left_out else []
 
 
-def _gains(split: str, by_metric: Mapping[str, Any], baseline: str) -> str:
-    head = ["method"] + [
-        cell for name in ACCURACIES.values() for cell in (name, "gain", f"gain less that of {baseline}")
-    ]
-    methods = dict.fromkeys(method for found in by_metric.values() for method in found)
-    rows = [
-        [method, *(cell for found in by_metric.values() for cell in _cells(found.get(method)))] for method in methods
-    ]
-    return f"### {split.capitalize()}\n\n{table(head, rows)}"
+def _gains(split: str, by_metric: Mapping[str, Any], methods: Sequence[str], baseline: str) -> str:
+    parts = [cell for name in ACCURACIES.values() for cell in (name, "gain", f"gain less that of {baseline}")]
+    rows = [[method, *(cell for each in by_metric.values() for cell in _cells(each.get(method)))] for method in methods]
+    return f"### {split.capitalize()}\n\n{table(['method', *parts], rows)}"
 
 
 def _cells(found: Mapping[str, Any] | None) -> tuple[str, str, str]:
@@ -70,17 +61,8 @@ def _tripped(found: Mapping[str, Any]) -> str:
 
 
 def _metrics(found: Mapping[str, Any]) -> str:
-    columns = {
-        "before": found["start"],
-        **{m: {**found["metrics"][m], **found["training"][m]} for m in found["metrics"]},
-    }
-    rows = [
-        [label, *(three_decimals(column.get(name, nan)) for column in columns.values())]
-        for name, label in {**AFTER, **TRAINED}.items()
-        if any(name in column for column in columns.values())
-    ]
     note = "Of responses after the last update; of training, over its last quarter (times: all of it)."
-    return f"### Responses and training\n\n{note}\n\n{table(['', *columns], rows)}"
+    return f"### Responses and training\n\n{note}\n\n{table(*rows(found))}"
 
 
 def _kinds(kinds: Mapping[str, Mapping[str, float]]) -> str:

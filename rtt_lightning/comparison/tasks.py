@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rtt_lightning.comparison.grid import Grid, Run
+from rtt_lightning.runtime.files import write_whole
 from rtt_lightning.types.errors import UserError
 
 Settings = Mapping[str, Any]
@@ -13,8 +14,10 @@ Settings = Mapping[str, Any]
 START, FRONTIER = "start", "frontier"
 """Names of what comes before the runs, and of their folders."""
 SETTINGS = "settings.json"
-"""In the folder of a run, to see whether the grid has changed."""
+"""In the folder of a task, to see whether the grid has changed."""
 LOG = "output.log"
+EVALUATED = "validate.json"
+"""Written last by an evaluation."""
 
 
 def stages(grid: Grid) -> list[list[str]]:
@@ -31,48 +34,55 @@ def steps_of(grid: Grid, settings: Mapping[str, Settings], task: str) -> Iterato
     A command is to be run before the next one is asked for.
 
     Raises:
-        UserError: If the settings of a run changed since it began, or a part of it is missing and cannot be made.
+        UserError: If the settings of a task changed since it began, or a part of it is missing and cannot be made.
     """
     kind, _, rest = task.partition("/")
-    for run in _firsts(grid):
-        if kind == START and run.start == grid.folder / task:
-            if not (run.start / "validate.parquet").is_file():
-                yield _validate(run, run.start), run.start / LOG
-            return
-        if kind == FRONTIER and rest == (run.model or "model"):
-            folder = grid.folder / task
-            if not (folder / "validate.parquet").is_file():
-                yield _validate(run, folder, f"--rollout.evaluation.n={grid.frontier}"), folder / LOG
-            return
-    run = grid.run(task)
-    keep_settings(run, settings[run.name])
-    yield from _run_steps(grid, run, settings[run.name])
+    for run in _firsts(grid) if kind in (START, FRONTIER) else []:
+        folder, its = grid.folder / task, _before_training(settings[run.name])
+        if kind == START and run.start == folder:
+            keep_settings(folder, its)
+            yield from _validation(run, folder)
+        elif kind == FRONTIER and rest == (run.model or "model") and run.seed == grid.seeds[0]:
+            keep_settings(folder, its | {"responses": grid.frontier})
+            yield from _validation(run, folder, f"--rollout.evaluation.n={grid.frontier}")
+    if kind not in (START, FRONTIER):
+        run = grid.run(task)
+        keep_settings(run.folder, settings[task])
+        yield from _run_steps(grid, run, settings[task])
+
+
+def _validation(run: Run, folder: Path, *more: str) -> Iterator[tuple[list[str], Path]]:
+    if not (folder / EVALUATED).is_file():
+        yield _validate(run, folder, *more), folder / LOG
 
 
 def _run_steps(grid: Grid, run: Run, settings: Settings) -> Iterator[tuple[list[str], Path]]:
     log, updates = run.folder / LOG, evaluated(grid, settings)
-    yield from _missing(run, updates)  # a run that was killed while it evaluated
-    if not _checkpoint(run, updates[-1]).exists():
+    yield from _from_checkpoints(run, updates)  # of a run that was killed while it evaluated
+    if _missing(run, updates) and not _checkpoint(run, updates[-1]).exists():
         yield _fit(run, grid.evaluate, settings), log
-        yield from _missing(run, updates)
-    for update in updates:
-        if evaluation_file(run, update) is None:
-            raise UserError(
-                f"{run.folder} has neither an evaluation nor a checkpoint after {update} updates, "
-                f"see {log}; remove the folder to start this run again"
-            )
+        yield from _from_checkpoints(run, updates)
+    if missing := _missing(run, updates):
+        raise UserError(
+            f"{run.folder} has neither an evaluation nor a checkpoint after {missing[0]} updates, see {log}; remove "
+            "the folder to start this run again"
+        )
 
 
-def _missing(run: Run, updates: list[int]) -> Iterator[tuple[list[str], Path]]:
-    for update in updates:
+def _missing(run: Run, updates: list[int]) -> list[int]:
+    return [update for update in updates if evaluation_file(run, update) is None]
+
+
+def _from_checkpoints(run: Run, updates: list[int]) -> Iterator[tuple[list[str], Path]]:
+    for update in _missing(run, updates):
         checkpoint = _checkpoint(run, update)
-        if evaluation_file(run, update) is None and checkpoint.exists():
+        if checkpoint.exists():
             yield _validate(run, run.output, f"--ckpt_path={checkpoint.as_posix()}"), run.folder / LOG
 
 
 def evaluation_file(run: Run, update: int) -> Path | None:
-    """The completions of an evaluation during training, or of a checkpoint afterwards."""
-    files = (run.output / f"{stage}-{update:06d}.parquet" for stage in ("val", "validate"))
+    """The metrics of an evaluation during training, or of a checkpoint afterwards; its responses are beside them."""
+    files = (run.output / f"{stage}-{update:06d}.json" for stage in ("val", "validate"))
     return next((file for file in files if file.is_file()), None)
 
 
@@ -98,32 +108,48 @@ def evaluated(grid: Grid, settings: Settings) -> list[int]:
     return [*range(grid.evaluate, updates + 1, grid.evaluate)]
 
 
-def keep_settings(run: Run, settings: Settings) -> None:
-    """Write the settings of a run that begins.
+def keep_settings(folder: Path, settings: Settings) -> None:
+    """Write the settings of a task that begins.
 
     Raises:
         UserError: If it began with other ones.
     """
-    file = run.folder / SETTINGS
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings, indent=1) + "\n")
-        return
-    before, now = _flat(json.loads(file.read_text())), _flat(json.loads(json.dumps(settings)))
-    changed = [
-        f"{key} from {before[key]!r} to {now[key]!r}" for key in before if key in now and before[key] != now[key]
-    ]
-    if changed:
+    if changed := changes(folder, settings):
         raise UserError(
-            f"{run.folder} began with other settings: {'; '.join(changed[:5])} changed. "
-            "Give the grid another folder, or remove this one"
+            f"{folder} began with other settings: {'; '.join(changed[:5])} changed. Give the grid another folder, or "
+            "remove this one"
         )
+    if not (folder / SETTINGS).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
 
 
-def _flat(tree: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(tree, Mapping):
-        return {name: tree}
-    return {key: value for part in tree for key, value in _flat(tree[part], f"{name}.{part}".strip(".")).items()}
+def changes(folder: Path, settings: Settings) -> list[str]:
+    """What differs from the settings that a task began with; nothing if it has not begun."""
+    file = folder / SETTINGS
+    return [*_changes(json.loads(file.read_text()), json.loads(json.dumps(settings)))] if file.is_file() else []
+
+
+def _changes(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Settings that only one of both has are new, or gone, with another version of this library."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in before:
+            if key in now:
+                yield from _changes(before[key], now[key], f"{name}.{key}".strip("."))
+    elif before != now:
+        yield f"{name} from {before!r} to {now!r}"
+
+
+def _before_training(settings: Settings) -> dict[str, Any]:
+    """What an evaluation of the policy before training depends on."""
+    rollout = ("engine", "verifier", "evaluation", "loose", "mask_truncated", "reasoning")
+    return {
+        "model": settings["model"]["init_args"]["model"],
+        "data": settings["data"],
+        "rollout": {name: settings["rollout"][name] for name in rollout},
+        "precision": settings["trainer"]["precision"],
+        "limit_val_batches": settings["trainer"]["limit_val_batches"],
+    }
 
 
 def _firsts(grid: Grid) -> list[Run]:
@@ -138,11 +164,14 @@ def _checkpoint(run: Run, update: int) -> Path:
 def _fit(run: Run, every: int, settings: Settings) -> list[str]:
     """`rtt fit` of a run, from the beginning or from its newest checkpoint."""
     folder = run.folder.as_posix()
+    given = settings["trainer"]["callbacks"] or []
+    given = given if isinstance(given, list) else [given]
+    others = [each for each in given if not each["class_path"].endswith(".Checkpoints")]
     checkpoints = {"folder": f"{folder}/checkpoints", "every": every}
     logger = {"save_dir": folder, "name": "logs", "flush_logs_every_n_steps": 1}
     micro_batches = every * settings["trainer"]["accumulate_grad_batches"]
     parts = {
-        "trainer.callbacks": [{"class_path": "rtt_lightning.Checkpoints", "init_args": checkpoints}],
+        "trainer.callbacks": [*others, {"class_path": "rtt_lightning.Checkpoints", "init_args": checkpoints}],
         "trainer.logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": logger},
         "trainer.val_check_interval": micro_batches,
         "trainer.check_val_every_n_epoch": None,

@@ -1,12 +1,15 @@
 """Names and numbers of a comparison, for its table, page and plot."""
 
 from collections.abc import Mapping
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
+from rtt_lightning.functional.accuracy import UPPER
 from rtt_lightning.runtime.terminal import three_decimals
 
 AFTER = {
+    UPPER: "instruction-level, upper bound",
+    "undecided_share": "responses with an undecided criterion",
     "kl_per_response": "KL to the start, nats per response",
     "length": "tokens per response",
     "distinct_2": "distinct-2",
@@ -45,6 +48,31 @@ def share(estimate: Mapping[str, float]) -> str:
 def p_value(estimate: Mapping[str, Any]) -> str:
     """At least one in 2,001 resamples is beyond, so no smaller p is known."""
     return "p < 0.001" if estimate["p"] <= 0.001 else f"p = {estimate['p']:.3f}"
+
+
+def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A table of what became of responses and training: its head, and a row per metric that any method has."""
+    methods = {method: {**found["metrics"][method], **found["training"][method]} for method in found["metrics"]}
+    columns = {"before": found["start"], **methods}
+    return ["", *columns], [
+        [label, *(three_decimals(column.get(name, nan)) for column in columns.values())]
+        for name, label in {**AFTER, **TRAINED}.items()
+        if any(name in column for column in columns.values())
+    ]
+
+
+def frontier_note(found: Mapping[str, Any]) -> str:
+    """What a KL could buy, if it is known; empty else."""
+    gain = found.get("frontier_gain", nan)
+    return "" if isnan(gain) else f"The best policy of this KL would gain +{gain:.3f} at rubric level (the frontier)."
+
+
+def without_kl(found: Mapping[str, Any]) -> str:
+    """Why nothing is compared at an equal KL."""
+    return (
+        f"Nothing is compared at an equal KL, as that of {', '.join(found['without_kl'])} is unknown: evaluations need "
+        "the full vocabulary (top_p 1, top_k 0)."
+    )
 
 
 def tripped(found: Mapping[str, Any], method: str) -> str:

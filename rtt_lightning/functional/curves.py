@@ -67,7 +67,7 @@ def estimate(values: np.ndarray) -> dict[str, float]:
         "mean": found,
         "low": float(low),
         "high": float(high),
-        "p": min(1.0, 2 * (beyond + 1) / (resampled.size + 1)),
+        "p": float(min(1.0, 2 * (beyond + 1) / (resampled.size + 1))),
     }
 
 

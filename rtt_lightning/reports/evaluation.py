@@ -27,6 +27,7 @@ from rtt_lightning.functional.accuracy import (
 from rtt_lightning.functional.intervals import ratio_with_interval
 from rtt_lightning.reports.completions import show_kinds, write_completions
 from rtt_lightning.reports.undecided import show_undecided, undecided_reasons
+from rtt_lightning.runtime.files import write_whole
 from rtt_lightning.runtime.terminal import counted, three_decimals
 from rtt_lightning.types import JudgedRollout
 
@@ -58,7 +59,8 @@ def report(judged: Sequence[JudgedRollout], name: str, folder: Path | None, othe
         lines.writelines(json.dumps(verdict_row(item)) + "\n" for item in judged)
     left = sum(None in item.as_desired for item in judged)
     written = {**others, **found, "responses": len(judged), "prompts": prompts, "undecided": left, "reasons": reasons}
-    (folder / f"{name}.json").write_text(json.dumps(with_null(written), indent=2, allow_nan=False) + "\n")
+    # Last, as the sign that all is there.
+    write_whole(folder / f"{name}.json", json.dumps(with_null(written), indent=2, allow_nan=False) + "\n")
     print(f"completions: {folder / name}.parquet, verdicts: {folder / name}.jsonl, metrics: {folder / name}.json")
 
 

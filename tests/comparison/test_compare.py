@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 import yaml
 
 from rtt_lightning.cli import answer
+from rtt_lightning.commands.compare import resolve
+from rtt_lightning.commands.configs import find
+from rtt_lightning.comparison.grid import read_grid
 from rtt_lightning.types.errors import UserError
 from tests.conftest import ROOT
 
@@ -68,7 +72,8 @@ def test_a_killed_comparison_goes_on_and_compares(
     assert answer(["compare", str(path)]) == 0
     log = (folder / "rtt/seed-1/output.log").read_text()
     assert log.count("$ rtt fit") == 2
-    assert not saved or "Restoring states from the checkpoint" in log
+    assert saved  # as on any SIGTERM
+    assert "Restoring states from the checkpoint" in log
     shown = capsys.readouterr().out
     assert "rtt/seed-1 done" in shown
     assert "gains at a KL of" in shown
@@ -94,7 +99,7 @@ def test_a_killed_comparison_goes_on_and_compares(
     assert "time/update" in found["training"]["rtt"]
 
     # Again: nothing runs. An evaluation that got lost is made again, from its checkpoint.
-    (folder / "more/seed-1/responses/val-000004.parquet").unlink()
+    (folder / "more/seed-1/responses/val-000004.json").unlink()
     assert answer(["compare", str(path), "--kl", "0"]) == 0
     assert capsys.readouterr().out.count(" done; about") == 1
     assert (folder / "rtt/seed-1/output.log").read_text() == log
@@ -103,11 +108,18 @@ def test_a_killed_comparison_goes_on_and_compares(
     assert again["at_kl"]["all"]["rubric_accuracy"]["rtt"]["gain"]["mean"] == 0
     assert again["last"]["all"] == found["last"]["all"]
 
+    # Without its checkpoints a complete run is still complete.
+    shutil.rmtree(folder / "rtt/seed-1/checkpoints")
+    assert answer(["compare", str(path)]) == 0
+    assert (folder / "rtt/seed-1/output.log").read_text() == log
+
     # Other settings in the same folder are a mistake.
     assert answer(["compare", str(grid("grid", "--trainer.max_steps=6", frontier=3))]) == 1
     said = capsys.readouterr().out
     assert "began with other settings: trainer.max_steps from 4 to 6 changed" in said
+    assert "nothing to compare yet" in said
     assert "2 of 4 tasks failed: rtt/seed-1, more/seed-1" in said
+    assert answer(["compare", str(grid("grid", "--rollout.evaluation.temperature=0.5", frontier=9)), "--report"]) == 1
 
 
 @pytest.mark.slow
@@ -141,7 +153,19 @@ def test_a_mistake_in_a_method_is_found_before_anything_runs(grid: Grid, tmp_pat
         answer(["compare", str(grid("grid", "--trainer.limit_val_batches=0"))])
     with pytest.raises(UserError, match=r"all runs of a comparison need a number of updates: .*, got -1"):
         answer(["compare", str(grid("grid", "--trainer.max_steps=-1"))])
+    two = {"a": "methods/grpo-csr.yaml", "b": ["methods/gdpo.yaml", "--trainer.max_steps=2"]}
+    with pytest.raises(
+        UserError, match=r"the same number of updates, and trainer\.max_steps is 4 of a, 2 of b: set it"
+    ):
+        answer(["compare", str(grid(methods=two))])
     assert not (tmp_path / "grid").exists()
+
+
+@pytest.mark.parametrize("name", ["compare/smoke.yaml", "benchmarks/evidence/development.yaml"])
+def test_shipped_grids_are_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    grid = read_grid(find(name))
+    assert [*resolve(grid)] == [run.name for run in grid.runs]
 
 
 def test_a_job_array_names_each_task_once(grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,4 +205,7 @@ def test_what_cannot_be_compared(grid: Grid, tmp_path: Path) -> None:
 
 def test_before_any_run_is_complete_there_is_nothing_to_compare(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(["compare", str(grid()), "--report"]) == 1
-    assert "nothing to compare yet: no seed is complete for rtt and another method" in capsys.readouterr().out
+    assert (
+        "nothing to compare yet: no seed is complete for all methods; not complete: rtt/seed-1, more/seed-1"
+        in capsys.readouterr().out
+    )
