@@ -1,7 +1,7 @@
 """How much of a policy gradient is signal, and what a step buys: every scheme on the same responses.
 
     python -m benchmarks.credit --windows 120 --output benchmarks/results/credit.json      # an hour or two on two cores
-    python -m benchmarks.credit --windows 6 --schemes '[grpo-csr, rtt]'
+    python -m benchmarks.credit --windows 7 --schemes '[grpo-csr, rtt]'
 
 The policy stands still, so the gradients of windows (3 prompts x 8 responses, as in the demo) differ by their prompts
 and responses alone. Relevance is that of rules' spans, unless a scheme's name says otherwise.
@@ -12,7 +12,7 @@ and responses alone. Relevance is that of rules' spans, unless a scheme's name s
   response. Both are of another window: with d the change of a response's log-prob along g, from finite differences, g F
   g is the mean of d^2 and r g that of d times the response's reward above the others of its group.
 
-Standard errors by jackknife over windows.
+Standard errors by jackknife over windows; a dash where windows with a gradient are too few for them.
 """
 
 import json
@@ -28,11 +28,12 @@ from torch import Tensor
 
 import rtt_lightning as rtt
 from benchmarks.machine import describe
+from rtt_lightning.algorithms.checks import Returned
 from rtt_lightning.commands.run import main as run
 from rtt_lightning.functional.advantages import gated_intra_sample, inter_sample
 from rtt_lightning.functional.rewards import all_or_nothing
 from rtt_lightning.modules import PolicyModule
-from rtt_lightning.types import Credited, Experience
+from rtt_lightning.types import Experience
 
 SCHEMES: dict[str, rtt.Algorithm] = {
     "grpo-csr": rtt.GRPO(),
@@ -81,7 +82,7 @@ class AllSchemes(PolicyModule):
         self._last: dict[str, list[Tensor]] = {}
         self._steps = dict.fromkeys(self.schemes, 1e-2)
 
-    def advantages(self, experience: Experience) -> Credited:
+    def advantages(self, experience: Experience) -> Returned:
         self._experience = experience
         return super().advantages(experience)
 
@@ -98,7 +99,7 @@ class AllSchemes(PolicyModule):
             flat = torch.cat([part.flatten() for part in found])
             norm = float(flat.norm())
             self.gradients[name].append((norm, (flat / max(norm, 1e-12)).half()))
-            if norm and len(self.gradients[name]) % self.every == 0:
+            if len(self.gradients[name]) % self.every == 0:
                 self._last[name] = list(found)
         return 0.0 * logprobs.sum()
 
@@ -107,8 +108,10 @@ class AllSchemes(PolicyModule):
         self, batch: Any, weights: Sequence[Tensor], gradient: Sequence[Tensor], name: str
     ) -> tuple[float, float]:
         """r g and g F g, on the responses of this window."""
-        apart = rtt.RLOO()(self._experience).advantages[:, 0]
         norm = float(torch.cat([part.flatten() for part in gradient]).norm())
+        if not norm:
+            return 0.0, 0.0
+        apart = rtt.RLOO()(self._experience).advantages[:, 0]
         change = torch.zeros(len(apart))
         for _ in range(2):  # the first finds how far to go
             step = self._steps[name] / norm
@@ -143,11 +146,13 @@ def main(
     """Compare schemes.
 
     Args:
-        windows: Of 3 prompts with 8 responses each; 6 at least.
+        windows: Of 3 prompts with 8 responses each; 2 every + 1 at least, for two gains.
         schemes: Names of those to compare.
         every: Windows between two measurements of gains.
         output: JSON file for what is printed.
     """
+    if windows < (least := 2 * every + 1):
+        raise SystemExit(f"windows is {windows}; a gain with an error needs at least {least}, with --every {every}")
     AllSchemes.schemes, AllSchemes.every = schemes, every
     command_line = run(
         ["fit", *SETTINGS, f"--trainer.max_steps={windows}", f"--data.source.init_args.train={3 * windows}"]
@@ -157,13 +162,10 @@ def main(
     for name in schemes:
         norms = [norm for norm, _ in policy.gradients[name]]
         directions = torch.stack([direction for _, direction in policy.gradients[name]])
-        signal = jackknife(share, gram(directions, torch.tensor(norms)))
-        gain = jackknife(bought, torch.tensor(policy.gains[name], dtype=torch.double))
+        signal = jackknife(share, gram(directions, torch.tensor(norms)), square=True)
+        gain = jackknife(bought, torch.tensor(policy.gains[name], dtype=torch.double), square=False)
         rows.append({"scheme": name, "norm": sum(norms) / len(norms), "signal": signal, "gain": gain})
-        shown = ", ".join(
-            f"{what} {value:.4f} ({error:.4f})" for what, (value, error) in (("signal", signal), ("gain", gain))
-        )
-        print(f"{name}: norm {rows[-1]['norm']:.3f}, {shown}", flush=True)
+        print(f"{name}: norm {rows[-1]['norm']:.3f}, signal {shown(signal)}, gain {shown(gain)}", flush=True)
     if output:
         found = {
             "machine": describe(),
@@ -194,13 +196,27 @@ def bought(gains: Tensor) -> Tensor:
     return along * (2 / square).sqrt()
 
 
-def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor) -> tuple[float, float]:
-    """A statistic of windows with its standard error, each window left out once."""
-    count, square = len(values), values.shape[0] == values.shape[1]
+def jackknife(statistic: Callable[[Tensor], Tensor], values: Tensor, square: bool) -> tuple[float, float] | None:
+    """A statistic of windows with its standard error, each window left out once.
+
+    Args:
+        statistic: Of ``values``.
+        values: ``[window ...]``, or ``[window window]``.
+        square: Whether both axes are windows.
+
+    Returns:
+        ``None`` where it is not defined, as without gradients.
+    """
+    count = len(values)
     left = [[*range(i), *range(i + 1, count)] for i in range(count)]
     found = torch.stack([statistic(values[rows][:, rows] if square else values[rows]) for rows in left])
     error = ((count - 1) / count * (found - found.mean()).square().sum()).sqrt()
-    return float(statistic(values)), float(error)
+    return None if error.isnan() else (float(statistic(values)), float(error))
+
+
+def shown(found: tuple[float, float] | None) -> str:
+    """A value with its error in brackets."""
+    return "-" if found is None else f"{found[0]:.4f} ({found[1]:.4f})"
 
 
 if __name__ == "__main__":
