@@ -11,10 +11,12 @@ class Algorithm(ABC):
     Attributes:
         smallest_group: Fewest responses per prompt that it learns from; 1 if it does not compare responses.
         token_credit: Whether it reads the relevance of tokens.
+        weighs_tokens: Whether it weighs tokens by something else, such as a contrast.
     """
 
     smallest_group: int = 2
     token_credit: bool = False
+    weighs_tokens: bool = False
 
     @abstractmethod
     def __call__(self, experience: Experience) -> Credited:

@@ -33,6 +33,8 @@ class CoRT(Algorithm):
         rise: Updates within which it rises from 0 to 1; 0 for at once.
     """
 
+    weighs_tokens = True
+
     def __init__(
         self,
         response_reward: ResponseReward = satisfaction_rate,
@@ -51,10 +53,12 @@ class CoRT(Algorithm):
     def __call__(self, experience: Experience) -> Credited:
         contrast, answer = experience.contrast, experience.answer_mask
         if contrast is None:
-            raise UserError(
-                "CoRT weighs tokens by a contrast, and the relevance source gives none: set rollout.relevance to "
-                "rtt_lightning.CriteriaContrast"
-            )
+            if len(answer):
+                raise UserError(
+                    "CoRT weighs tokens by a contrast, and the relevance source gives none: set rollout.relevance to "
+                    "rtt_lightning.CriteriaContrast"
+                )
+            return self.response_level(experience)
         lam = self.progress(experience.version)
         weights = contrast_weights(contrast, answer, self.tau, self.b, self.eta * lam)
         credited = self.response_level(experience)

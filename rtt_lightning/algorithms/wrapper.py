@@ -18,7 +18,8 @@ class Wrapper(Algorithm):
 
     def __init__(self, algorithm: Algorithm) -> None:
         self.algorithm = algorithm
-        self.smallest_group, self.token_credit = algorithm.smallest_group, algorithm.token_credit
+        self.smallest_group = algorithm.smallest_group
+        self.token_credit, self.weighs_tokens = algorithm.token_credit, algorithm.weighs_tokens
 
 
 def credit_of(algorithm: Algorithm, experience: Experience, kept: Bool[Tensor, " batch"]) -> Credited:

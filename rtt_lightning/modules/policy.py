@@ -96,7 +96,7 @@ class PolicyModule(PolicyModel):
         self.algorithm, self.surrogate = algorithm, surrogate
         self.kl_coef, self.kl, self.entropy_coef = kl_coef, kl, entropy_coef
         self.kl_target, self.kl_gain = kl_target, kl_gain
-        if ratio is sequence_ratio and self.token_credit:
+        if ratio is sequence_ratio and (self.token_credit or algorithm.weighs_tokens):
             raise UserError(
                 f"the token credit of {self.scheme} would cancel: with sequence_ratio only the mean advantage of a "
                 "response counts; set ratio to rtt_lightning.functional.losses.sequence_token_ratio"

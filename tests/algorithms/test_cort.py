@@ -56,7 +56,7 @@ def test_each_setting_by_hand() -> None:
     torch.testing.assert_close(sharper, a * torch.tensor([1.2, 0.8, 1]), atol=1e-5, rtol=0)
     assert CoRT(warmup=3, rise=0).progress(2) == 0
     assert CoRT(warmup=3, rise=0).progress(3) == 1
-    assert (CoRT().smallest_group, CoRT().token_credit) == (2, False)
+    assert (CoRT().smallest_group, CoRT().token_credit, CoRT().weighs_tokens) == (2, False, True)
 
 
 def test_without_a_contrast_it_says_which_relevance_source_gives_one() -> None:

@@ -1,5 +1,5 @@
 """What must not matter to any algorithm: padding, the order of responses and criteria, and, but for schemes that
-compare the window, which other prompts stand beside one. And sums that schemes promise.
+compare the window, which other prompts stand beside one. And sums that schemes promise, and windows without responses.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,11 @@ from rtt_lightning.algorithms import (
     RubricDropout,
     WithoutTruncated,
 )
+from rtt_lightning.algorithms.checks import checked_credit
 from rtt_lightning.functional import advantages
 from rtt_lightning.functional.advantages import criterion_normalize, mix
 from rtt_lightning.functional.rewards import all_or_nothing, hard_times_soft, hybrid
+from rtt_lightning.rollout.experience import collate
 from rtt_lightning.types import Credited, Experience
 from tests.experiences import PER_CRITERION, experiences, widened
 
@@ -92,6 +94,14 @@ def test_what_must_not_matter_does_not(name: str, window: Experience) -> None:
         for group in window.group_ids.unique():
             mine = window.group_ids == group
             close(algorithm(window.rows(mine)), credited, lambda values, mine=mine: values[mine])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_process_without_prompts_has_credit_for_no_response(name: str) -> None:
+    nothing = collate([], [])
+    credited = checked_credit(ALGORITHMS[name](nothing), nothing, name)
+    assert credited.advantages.shape == nothing.response_mask.shape
+    assert not len(credited.advantages)
 
 
 def scores_times_length(window: Experience) -> Tensor:

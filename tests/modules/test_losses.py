@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rtt_lightning.algorithms import GRPO, RTT
+from rtt_lightning.algorithms import GRPO, RTT, CoRT, EndToken
 from rtt_lightning.commands.run import main
 from rtt_lightning.functional.losses import adapted_coefficient, sequence_ratio
 from rtt_lightning.modules import PolicyModule
@@ -59,8 +59,10 @@ def test_a_ratio_of_whole_responses_trains_without_token_credit(policy_args) -> 
 
 
 def test_token_credit_that_would_cancel_is_told(tiny_model: str) -> None:
-    with pytest.raises(UserError, match=r"the token credit of RTT would cancel.*set ratio to .*sequence_token_ratio"):
-        PolicyModule(tiny_model, RTT(), ratio=sequence_ratio)
+    for algorithm in (RTT(), CoRT(), EndToken(CoRT())):
+        said = f"the token credit of {type(algorithm).__name__} would cancel.*set ratio to .*sequence_token_ratio"
+        with pytest.raises(UserError, match=said):
+            PolicyModule(tiny_model, algorithm, ratio=sequence_ratio)
     for algorithm in (GRPO(), RTT(beta=0)):
         PolicyModule(tiny_model, algorithm, ratio=sequence_ratio)
 
