@@ -7,7 +7,14 @@ from torch import Tensor
 from rtt_lightning.algorithms.base import Algorithm
 from rtt_lightning.algorithms.checks import taking
 from rtt_lightning.algorithms.grpo import GRPO
-from rtt_lightning.functional.advantages import Combine, Partition, add, intra_sample
+from rtt_lightning.functional.advantages import (
+    Combine,
+    Partition,
+    add,
+    gated_intra_sample,
+    intra_sample,
+    softmax_spread,
+)
 from rtt_lightning.functional.rewards import ResponseReward, satisfaction_rate
 from rtt_lightning.types import Credited, Experience
 from rtt_lightning.types.axes import Bool, Float
@@ -42,7 +49,8 @@ class RTT(Algorithm):
         self.partition = taking(partition, "experience", "std_floor")
         self.combine = taking(combine, "response", "token", "alpha", "beta")
         self.alpha, self.beta, self.std_floor, self.advantage_clip = alpha, beta, std_floor, advantage_clip
-        self.smallest_group = 2 if alpha else 1  # tokens are compared within a response
+        compares = partition in (gated_intra_sample, softmax_spread)  # the others give a response alone token credit
+        self.smallest_group = 2 if alpha or compares else 1
         self.token_credit = beta != 0
 
     def __call__(self, experience: Experience) -> Credited:

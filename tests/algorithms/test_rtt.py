@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtt_lightning.algorithms import GRPO, RTT
-from rtt_lightning.functional.advantages import inter_sample, intra_sample, mix, no_partition
+from rtt_lightning.functional.advantages import (
+    Partition,
+    gated_intra_sample,
+    inter_sample,
+    intra_sample,
+    mix,
+    no_partition,
+    rubric_mean,
+    softmax_spread,
+)
 from rtt_lightning.functional.rewards import all_or_nothing
 from rtt_lightning.types import Experience
 from tests.experiences import experiences
@@ -53,6 +62,15 @@ def test_rtt_by_hand() -> None:
 )
 def test_each_option_by_hand(algorithm: RTT, expected: list[list[float]]) -> None:
     torch.testing.assert_close(algorithm(by_hand()).advantages, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "partition", [intra_sample, gated_intra_sample, inter_sample, rubric_mean, softmax_spread, no_partition]
+)
+def test_a_group_of_one_is_enough_if_it_earns_token_credit(partition: Partition) -> None:
+    alone = Experience.by_hand(torch.tensor([[True, False]]), torch.tensor([[[1.0, 0.0], [0.2, 0.8]]]))
+    token = RTT(alpha=0, partition=partition)
+    assert token.smallest_group == (1 if token(alone).advantages.any() else 2)
 
 
 def test_what_it_reads_and_needs_follows_from_its_weights() -> None:
