@@ -19,7 +19,8 @@ class RubricDropout(Wrapper):
     They are the same for all of its responses; at least one is left, a wanted one if there is any. So a policy cannot
     rest on criteria that are cheap to satisfy. Prompts name all criteria, and logged accuracies are of all; rewards are
     of those that are left. Evaluations are not touched. The draw depends on the seed, the updates behind the sampling
-    weights and the prompt's number in the window alone.
+    weights and the prompt's number in the window alone: with ``rollout.ahead`` 1 the first two windows, both sampled by
+    the weights of the start, have the same.
 
     Args:
         algorithm: The scheme that gives the credit.

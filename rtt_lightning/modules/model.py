@@ -67,7 +67,7 @@ class PolicyModel(TrainableModule):
     def on_train_start(self) -> None:
         super().on_train_start()
         with self.trainer.precision_plugin.train_step_context():
-            self._logprobs.shares()  # checked_credit before anything is sampled
+            self._logprobs.shares()  # checked before anything is sampled
 
     def defined_by(self) -> tuple[str, dict[str, Any]]:
         return POLICY_KEY, {"model": self.base_model, "lora": self.lora and asdict(self.lora)}

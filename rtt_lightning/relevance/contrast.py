@@ -45,8 +45,8 @@ class CriterionContrast(RelevanceSource):
     """p[k,t] = sigmoid(tau (delta_k[t] - b)), delta_k[t] = log pi(y_t | x) - log pi(y_t | x without criterion k).
 
     No discriminator and no rules: K + 1 forwards per response. x without a criterion has as its last turn the task and
-    the other criteria that x asks for, with spaces between: where x puts them otherwise, delta holds that as well. To a
-    criterion that x does not ask for all tokens are alike, and to an undecided one their relevance is 0.
+    the other criteria that x asks for, with spaces between. Where x joins them otherwise, every delta holds that as
+    well; where not, all tokens are alike to a criterion that x does not ask for. To an undecided one relevance is 0.
 
     It finds what a prompt makes likelier by naming it: wanted words, but also forbidden ones; hardly marks
     (docs/figures.md).
