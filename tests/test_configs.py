@@ -215,7 +215,8 @@ def test_commands_that_are_shown_parse_in_todays_spelling(
     said = capsys.readouterr().err.splitlines()
     notices = [line for line in said if line.startswith("rtt: ")]
     by_init = place != "clusters.md" and "mine.yaml" in command
-    replaces = "relevance/" in command or (by_init and "methods/rtt.yaml" in command)  # what `rtt init` wrote
+    another = "relevance/" in command or "--rollout.relevance" in command
+    replaces = another or (by_init and "methods/rtt.yaml" in command)  # what `rtt init` wrote
     assert bool(notices) == replaces
     assert all(line.endswith(": the latter counts") for line in notices)
 

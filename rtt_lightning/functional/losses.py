@@ -119,22 +119,24 @@ def kl_k3(logprobs: PerToken, reference: PerToken) -> PerToken:
     return slope - held + slope * (log_ratio - log_ratio.detach())  # the last term is 0 and carries the gradient
 
 
-def adapted_coefficient(coefficient: float, kl: float, target: float, gain: float) -> float:
-    """beta (1 + gain clip(kl / target - 1, -0.2, 0.2)): the weight of a KL after an update that measured it.
+def adapted_coefficient(coefficient: float, kl: float, target: float, gain: float, least: float) -> float:
+    """max(least, beta (1 + gain clip(kl / target - 1, -0.2, 0.2))): the weight of a KL after an update.
 
-    It rises while the KL is above its target and falls below. Ziegler et al. 2019, arXiv 1909.08593, with gain 0.1.
-    A KL that is not finite changes nothing.
+    It rises while the KL is above its target and falls below. Ziegler et al. 2019, arXiv 1909.08593, with gain 0.1 and
+    without a least weight. A run begins at a KL of 0: without one it loses its weight on the way to the target, and is
+    far beyond before it has gained enough again. A KL that is not finite changes nothing.
 
     Args:
         coefficient: beta, > 0.
         kl: Measured.
         target: > 0, in the same unit.
         gain: In (0, 5), so that the result is > 0.
+        least: Of the result.
     """
     if not isfinite(kl):
         return coefficient
     error = min(max(kl / target - 1, -LARGEST_ERROR), LARGEST_ERROR)
-    return coefficient * (1 + gain * error)
+    return max(least, coefficient * (1 + gain * error))
 
 
 def binary_cross_entropy(logits: PerToken, labels: PerToken | Mask) -> PerToken:

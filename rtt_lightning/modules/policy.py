@@ -53,9 +53,10 @@ class PolicyModule(PolicyModel):
             top_p 1, top_k 0 and a temperature above 0.
         kl_coef: Weight of the KL to the reference in the loss; 0 leaves it out.
         kl: Estimator of that KL, from `rtt_lightning.functional.losses`.
-        kl_target: KL to aim at, in nats per response: each update raises kl_coef where the KL was above it and lowers
-            it where it was below; null keeps kl_coef. Needs kl_coef above 0, and sampling as importance_cap does.
-        kl_gain: How fast: one update changes kl_coef by at most a fifth of this (below 5).
+        kl_target: KL to aim at, in nats per response: each update raises the weight where the KL was above it, and
+            lowers it where it was below, down to kl_coef; null keeps kl_coef. Needs kl_coef above 0, and sampling as
+            importance_cap does.
+        kl_gain: How fast: one update changes the weight by at most a fifth of this (below 5).
         entropy_coef: Weight of an entropy bonus.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
         trust_remote_code: Run code that comes with a model folder or from the hub.
@@ -95,7 +96,7 @@ class PolicyModule(PolicyModel):
         super().__init__(model, lora, optimizer, warmup_steps, *kind)
         self.algorithm, self.surrogate = algorithm, surrogate
         self.kl_coef, self.kl, self.entropy_coef = kl_coef, kl, entropy_coef
-        self.kl_target, self.kl_gain = kl_target, kl_gain
+        self.kl_target, self.kl_gain, self.least_kl_coef = kl_target, kl_gain, kl_coef
         if ratio is sequence_ratio and (self.token_credit or algorithm.weighs_tokens):
             raise UserError(
                 f"the token credit of {self.scheme} would cancel: with sequence_ratio only the mean advantage of a "
@@ -189,7 +190,8 @@ class PolicyModule(PolicyModel):
         if self.kl_target is not None:
             measured = float(means.get("kl_per_response", nan))
             means[KL_KEY] = torch.tensor(self.kl_coef)
-            self.kl_coef = adapted_coefficient(self.kl_coef, measured, self.kl_target, self.kl_gain)
+            rule = self.kl_target, self.kl_gain, self.least_kl_coef
+            self.kl_coef = adapted_coefficient(self.kl_coef, measured, *rule)
         self._log_metrics(self, "train", means, batch_size=rows)
 
     # -- evaluation ----------------------------------------------------------------------------------------------

@@ -119,10 +119,11 @@ def test_both_are_the_same_where_a_response_has_one_advantage(clip: float) -> No
 
 def test_the_weight_of_the_kl_follows_its_target() -> None:
     # 0.5 (1 + 0.1 x 0.1); the error is cut at 0.2 on both sides; at the target nothing changes, nor without a number
-    assert adapted_coefficient(0.5, 8.8, target=8, gain=0.1) == pytest.approx(0.505)
-    assert adapted_coefficient(0.5, 80, target=8, gain=0.1) == pytest.approx(0.51)
-    assert adapted_coefficient(0.5, 0, target=8, gain=1) == pytest.approx(0.4)
-    assert adapted_coefficient(0.5, 8, target=8, gain=1) == adapted_coefficient(0.5, nan, 8, 1) == 0.5
+    assert adapted_coefficient(0.5, 8.8, target=8, gain=0.1, least=0.1) == pytest.approx(0.505)
+    assert adapted_coefficient(0.5, 80, target=8, gain=0.1, least=0.1) == pytest.approx(0.51)
+    assert adapted_coefficient(0.5, 0, target=8, gain=1, least=0.1) == pytest.approx(0.4)
+    assert adapted_coefficient(0.11, 0, target=8, gain=1, least=0.1) == 0.1
+    assert adapted_coefficient(0.5, 8, target=8, gain=1, least=0.1) == adapted_coefficient(0.5, nan, 8, 1, 0.1) == 0.5
 
 
 def test_importance_weights_by_hand() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtt_lightning.algorithms import GRPO, RTT, CoRT, EndToken
 from rtt_lightning.commands.run import main
-from rtt_lightning.functional.losses import adapted_coefficient, sequence_ratio
+from rtt_lightning.functional.losses import sequence_ratio
 from rtt_lightning.modules import PolicyModule
 from rtt_lightning.types import RubricSample, Verdict
 from rtt_lightning.types.errors import UserError
@@ -88,15 +88,14 @@ def test_the_weight_of_the_kl_follows_its_target_and_a_resumed_run_goes_on_with_
     saves = "--trainer.enable_checkpointing=true"
     first = main(policy_args("fit", *TARGET, saves, "--trainer.max_steps=2"))
     metrics = first.trainer.callback_metrics
-    used = 0.5 * (1 - 2 * 0.2)  # by the second update: the KL of the first was 0
-    assert metrics["train/kl_coef"].item() == pytest.approx(used)
+    assert metrics["train/kl_coef"].item() == 0.5  # by the second update: the KL of the first was 0
     first.trainer.save_checkpoint(tmp_path / "two.ckpt")
     whole = main(policy_args("fit", *TARGET, "--trainer.max_steps=4"))
     again = main(policy_args("fit", *TARGET, "--trainer.max_steps=4", f"--ckpt_path={tmp_path}/two.ckpt"))
     assert again.model.kl_coef == whole.model.kl_coef != first.model.kl_coef
     assert equal(again.model.state_dict(), whole.model.state_dict())
-    expected = adapted_coefficient(used, metrics["train/kl_per_response"].item(), target=0.001, gain=2)
-    assert first.model.kl_coef == pytest.approx(expected) == pytest.approx(0.42)
+    assert metrics["train/kl_per_response"] > 1.2 * 0.001
+    assert first.model.kl_coef == pytest.approx(0.5 * (1 + 2 * 0.2))
 
 
 def test_a_target_needs_samples_of_which_a_kl_can_be_measured(policy_args) -> None:
