@@ -1,7 +1,7 @@
 """Token-level advantages: time and extra memory of each partition, beside the time that a copy of the relevance takes.
 
     python -m benchmarks.advantages                        # 512 responses, 5 criteria, 1,090 tokens; a minute
-    python -m benchmarks.advantages --rubric 7 --token 4096 --formulas false
+    python -m benchmarks.advantages --rubric 7 --token 4096 --schemes true --formulas false
 
 First each partition, and the token level of factored RTT, is compared with its formula written plainly, in double, on a
 small ragged window; one that differs ends it with 1 and no figure. Then all take turns in one process. A repeat gives a
@@ -24,12 +24,28 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor
 
+import rtt_lightning as rtt
 from rtt_lightning.functional import advantages
 from rtt_lightning.functional.factored import factored
 from rtt_lightning.types import Experience
 
 EPS = advantages.EPS
 GROUP = 8
+SCHEMES: dict[str, rtt.Algorithm] = {
+    "GRPO": rtt.GRPO(),
+    "RLOO": rtt.RLOO(),
+    "GDPO": rtt.GDPO(),
+    "PAPO": rtt.PAPO(),
+    "CriPO": rtt.CriPO(),
+    "CoRT": rtt.CoRT(),
+    "RTT": rtt.RTT(),
+    "FactoredRTT": rtt.FactoredRTT(),
+    "RubricDropout(FactoredRTT)": rtt.RubricDropout(rtt.FactoredRTT()),
+    "EndToken(FactoredRTT)": rtt.EndToken(rtt.FactoredRTT()),
+    "WithoutTruncated(FactoredRTT)": rtt.WithoutTruncated(rtt.FactoredRTT()),
+    "DynamicSampling(FactoredRTT)": rtt.DynamicSampling(rtt.FactoredRTT(), keep=32),
+}
+"""Whole schemes, as a run calls them."""
 NAMES = ("intra_sample", "gated_intra_sample", "inter_sample", "rubric_mean", "softmax_spread", "no_partition")
 
 
@@ -160,7 +176,13 @@ def spread(values: Sequence[float]) -> list[float]:
 
 
 def main(
-    batch: int = 512, rubric: int = 5, token: int = 1090, repeats: int = 21, threads: int = 2, formulas: bool = True
+    batch: int = 512,
+    rubric: int = 5,
+    token: int = 1090,
+    repeats: int = 21,
+    threads: int = 2,
+    schemes: bool = False,
+    formulas: bool = True,
 ) -> None:
     """Compare, then measure.
 
@@ -170,6 +192,7 @@ def main(
         token: Tokens of the longest response.
         repeats: Of each; one more warms up.
         threads: That torch may use.
+        schemes: Time whole schemes as well.
         formulas: Time the plain formulas of intra- and inter-sample as well.
     """
     torch.set_num_threads(threads)
@@ -181,6 +204,10 @@ def main(
     works: dict[str, Callable[[], object]] = {"clone": experience.relevance.clone}
     works |= {name: lambda name=name: getattr(advantages, name)(experience, 0.0) for name in NAMES}
     works["factored"] = lambda: factored(experience, scores)
+    if schemes:
+        contrast = torch.randn(batch, token, generator=torch.Generator().manual_seed(1))
+        whole = replace(experience, contrast=contrast, truncated=torch.arange(batch) % 5 == 0)
+        works |= {name: lambda algorithm=algorithm: algorithm(whole) for name, algorithm in SCHEMES.items()}
     if formulas:
         works |= {f"plain {name}": lambda name=name: plain(name, experience) for name in (NAMES[0], NAMES[2])}
     rows: dict[str, dict[str, Any]] = {name: {} for name in works}
@@ -196,7 +223,7 @@ def main(
         parts = (
             f"{what} " + "{:.2f} ({:.2f}-{:.2f})".format(*row[what]) for what in row if isinstance(row[what], list)
         )
-        print(f"{name:20} {', '.join(parts)}, extra memory {row['extra bytes / relevance']} x")
+        print(f"{name:30} {', '.join(parts)}, extra memory {row['extra bytes / relevance']} x")
     print(json.dumps({"shape": [batch, rubric, token], "threads": threads, "repeats": repeats, "rows": rows}))
 
 

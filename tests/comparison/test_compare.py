@@ -50,7 +50,7 @@ def ended_by_sigterm(path: Path, sign: Path) -> str:
     """Start the comparison as its own process and end it when a file is there; its output."""
     command = [sys.executable, "-m", "rtt_lightning", "compare", str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while not sign.exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
