@@ -69,6 +69,8 @@ def command(name: str, args: Sequence[str]) -> int:
         )
     if given.jobs < 1:
         raise UserError(f"--jobs is the number of runs at a time, at least 1, got {given.jobs}")
+    if given.kl is not None and not given.kl >= 0:
+        raise UserError(f"--kl is a distance in nats per response, at least 0, got {given.kl}")
     grid = read_grid(find(given.before))
     failed, wanted, settings = dict[str, str](), stages(grid), resolve(grid)
     if given.emit:

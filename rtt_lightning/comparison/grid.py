@@ -29,6 +29,11 @@ from rtt_lightning.types.errors import UserError
 
 KEYS = ("folder", "shared", "evaluate", "seeds", "methods", "models", "baseline", "frontier")
 NAME = re.compile(r"[\w.+-]+")
+OWN = (
+    "seed_everything", "ckpt_path", "rollout.output", "trainer.logger", "trainer.val_check_interval",
+    "trainer.check_val_every_n_epoch", "trainer.max_time",
+)  # fmt: skip
+"""Settings that a comparison gives each run itself."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,9 @@ def _parts(where: str, given: Any) -> list[str]:
         raise UserError(
             f"{where} holds {wrong[0]!r}, expected the name of a .yaml file, or a flag with its value, --NAME=VALUE"
         )
+    own = [part for part in parts if part.removeprefix("--").partition("=")[0] in OWN]
+    if own:
+        raise UserError(f"{where} holds {own[0]!r}, which a comparison sets for each run itself; leave it out")
     return [part if part.startswith("--") else f"--config={part}" for part in parts]
 
 

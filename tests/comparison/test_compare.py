@@ -197,6 +197,8 @@ def test_what_cannot_be_compared(grid: Grid, tmp_path: Path) -> None:
         answer(["compare", "runs/validate.parquet"])
     with pytest.raises(UserError, match="--jobs is the number of runs at a time, at least 1, got 0"):
         answer(["compare", str(grid()), "--jobs", "0"])
+    with pytest.raises(UserError, match=r"--kl is a distance in nats per response, at least 0, got -1\.0"):
+        answer(["compare", str(grid()), "--kl=-1"])
     with pytest.raises(UserError, match="the grid has no task 'grpo'; its tasks are start/seed-1, rtt/seed-1, more/"):
         answer(["compare", str(grid()), "--only", "grpo"])
     with pytest.raises(UserError, match=r"no file 'absent.yaml' is shipped"):

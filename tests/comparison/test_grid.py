@@ -68,6 +68,7 @@ def test_models_add_before_methods_and_have_folders(tmp_path: Path) -> None:
         ),
         ({"methods": {"a": "grpo"}}, "methods.a holds 'grpo', expected"),
         ({"folder": ""}, "folder should be a path, got ''"),
+        ({"shared": "--seed_everything=3"}, "shared holds '--seed_everything=3', which a comparison sets for each run"),
     ],
 )
 def test_a_wrong_grid_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
