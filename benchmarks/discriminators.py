@@ -1,6 +1,6 @@
 """Discriminators compared: bodies and forms, what counts as relevant, and who labels; several seeds, held-out prompts.
 
-    python -m benchmarks.discriminators runs/discriminators                      # about an hour on two cores
+    python -m benchmarks.discriminators runs/discriminators      # two hours on two cores, after `make test`
     python -m benchmarks.discriminators runs/discriminators --only one-pass --seeds '[0]'
 
 Everything is made through `rtt`: responses of the demo model (`predict`), labels (`score` with `DecisiveSpans`,
