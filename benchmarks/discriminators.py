@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import auto_cli
 
 from benchmarks.annotators import scripted_annotator, without_labels
@@ -111,7 +112,9 @@ def labelled(folder: Path, label: str) -> Path:
     if label == "rules":
         return given
     if not path.is_file() and label == "leave-one-out":
-        rtt("score", str(given), "--rollout.verifier=rtt_lightning.DecisiveSpans", "--output", str(path))
+        rules = yaml.safe_load(Path(POLICY[3]).read_text())["rollout"]["verifier"]  # as the given labels have them
+        verifier = {"class_path": "rtt_lightning.DecisiveSpans", "init_args": {"verifier": rules}}
+        rtt("score", str(given), f"--rollout.verifier={json.dumps(verifier)}", "--output", str(path))
     if not path.is_file() and label == "script":
         bare = without_labels(given, folder / "train/bare.jsonl")
         with scripted_annotator() as url:
