@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rtt_lightning.lm.forward import longest_rows
 from rtt_lightning.lm.sequences import on_device, sequences
 from rtt_lightning.types import Rollout
 
@@ -23,16 +24,22 @@ TEXT = (
 def neutral_text(trainer: Any, policy: Any, reference: bool) -> dict[str, Tensor]:
     """The mean log-prob per token of this text as the answer to its question, at temperature 1. A collective.
 
+    Of a model that bears only short rows it is the beginning of the text, as far as it fits.
+
     Args:
         trainer: Has the precision.
         policy: A `PolicyModule`.
         reference: Whether to ask its reference as well.
 
     Returns:
-        ``neutral_text`` and, of the reference, ``neutral_text_reference``.
+        ``neutral_text`` and, of the reference, ``neutral_text_reference``; neither if the model bears no such row.
     """
-    ids = tuple(policy.tokenizer(TEXT, add_special_tokens=False)["input_ids"])
     prompt = policy.render([{"role": "user", "content": QUESTION}])
+    room = min([length for length, _ in longest_rows(policy.model.config)], default=None)
+    ids = tuple(policy.tokenizer(TEXT, add_special_tokens=False)["input_ids"])
+    ids = ids if room is None else ids[: max(0, room - len(prompt))]
+    if not ids:
+        return {}
     blank = Rollout.of_text("neutral", TEXT)
     row = replace(blank, prompt_ids=prompt, response_ids=ids, offsets=((0, 0),) * len(ids))
     batch = on_device(sequences([row]), policy.device)

@@ -41,4 +41,6 @@ def test_lengths_that_leave_the_original_one_are_refused(
 
 def test_lengths_within_the_original_one_train(policy_args: Callable[..., list[str]], stretched: str) -> None:
     flags = ("--data.overlong=truncate", "--data.max_prompt_tokens=56")
-    assert main(policy_args("fit", "--model.init_args.model", stretched, *flags)).trainer.global_step == 2
+    trainer = main(policy_args("fit", "--model.init_args.model", stretched, *flags)).trainer
+    assert trainer.global_step == 2
+    assert trainer.callback_metrics["watch/neutral_text"] < 0  # of as much of the text as fits

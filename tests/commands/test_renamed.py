@@ -41,13 +41,16 @@ def test_an_old_saved_configuration_says_what_it_said(capsys: pytest.CaptureFixt
     old, new = before["model"]["init_args"], now["model"]["init_args"]
     assert now["model"]["class_path"] == POLICY
     assert new.pop("algorithm") == {"class_path": RTT, "init_args": {name: old.pop(name) for name in OF_RTT}}
-    assert new == old | {"importance_cap": None}  # settings since then change nothing
+    later = {"importance_cap": None, "dual_clip": None, "kl_target": None, "kl_gain": 0.1}
+    later["ratio"] = "rtt_lightning.functional.losses.token_ratio"
+    assert new == old | later  # settings since then change nothing
     since = {"rollout": {"ahead": 0, "micro_batch_tokens": None}}
     for group in ("data", "rollout", "canary", "watch", "idle", "guard"):
         text = yaml.safe_dump(before[group])
         for name, path in CLASSES.items():
             text = text.replace(name, path)
         text = text.replace("batch_size: 64", "batch_tokens: null")
+        text = text.replace("    withheld: 0", "    withheld: 0\n    unseen: 0")
         assert now[group] == yaml.safe_load(text) | since.get(group, {}), group
     assert said.count("rtt: ") == 1
     assert "rtt_lightning.policy.RTT is now rtt_lightning.PolicyModule with rtt_lightning.RTT" in said
