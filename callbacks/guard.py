@@ -44,7 +44,8 @@ class Guard(Callback):
             self._store = _open_store(trainer)
         self._stop.clear()
         self._progress = time.monotonic()
-        threading.Thread(target=self._watch, name="rtt-guard", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="rtt-guard", daemon=True)
+        self._thread.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:  # nothing to save: end at once; Lightning would go on
@@ -56,6 +57,7 @@ class Guard(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         trainer.strategy.barrier()  # nobody leaves while others still watch it
         self._stop.set()
+        self._thread.join(2 * POLL_SECONDS)  # Python aborts a process that ends while a thread is within the store
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Report the reason to the other processes, unless this one exits on purpose."""
