@@ -18,11 +18,13 @@ MARKS = {"exclamation": "!", "question": "?", "comma": ","}
 
 
 def without_labels(file: Path, output: Path) -> Path:
-    """The same responses and verdicts, whose criteria nobody but an annotator can label."""
+    """The same responses and verdicts, whose criteria nobody but an annotator can label; without undecided ones."""
     rows = []
     for item in read_judged(file):
         criteria = [
-            {"text": criterion.text, "checker": "judge", "met": verdict.met} for criterion, verdict in item.decisions
+            {"text": criterion.text, "checker": "judge", "met": verdict.met}
+            for criterion, verdict in item.decisions
+            if verdict.met is not None
         ]
         prompt = {"id": item.sample.id, "messages": list(item.sample.messages)}
         rows.append(json.dumps({**prompt, "response": item.rollout.answer, "criteria": criteria}))
@@ -68,7 +70,8 @@ def _label(number: int, text: str, response: str) -> dict[str, Any]:
 class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        said = request["messages"][-1]["content"]
+        texts = [message["content"] for message in request["messages"]]
+        said = next(text for text in texts if FENCED.search(text))  # asked again, it answers the same
         (_, _), (_, response) = (match.groups() for match in list(FENCED.finditer(said))[:2])
         asked = re.findall(r"^\d+\. (.*)$", said[said.rfind("~~~~~~~~") :], re.MULTILINE)
         content = json.dumps({"labels": labels(response, asked)})
