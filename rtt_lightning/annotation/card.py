@@ -11,6 +11,7 @@ from statistics import median
 from rtt_lightning.annotation.agreement import SpanAgreement
 from rtt_lightning.annotation.labels import SetAside, labelled_by
 from rtt_lightning.reports.completions import write_completions
+from rtt_lightning.runtime.files import write_whole
 from rtt_lightning.runtime.terminal import three_decimals
 from rtt_lightning.types import JudgedRollout, Verdict
 from rtt_lightning.verifiers.judge.evidence import characters
@@ -45,10 +46,9 @@ class Facts:
 def write_labels(output: Path, judged: Sequence[JudgedRollout], facts: Facts) -> None:
     """Write responses with labels and their card, each whole or not at all, and say so."""
     write_completions(output, judged)
-    written, partial = output.with_suffix(".md"), output.with_suffix(".partial")
+    written = output.with_suffix(".md")
     digest = hashlib.sha256(output.read_bytes()).hexdigest()
-    partial.write_text(card(judged, output.name, digest, facts), encoding="utf-8")
-    partial.replace(written)
+    write_whole(written, card(judged, output.name, digest, facts))
     print(
         f"labels: {output}; pairs of a criterion and a response: {len(pairs(judged))} with labels, "
         f"{len(facts.aside)} set aside, {len(without_verdict(judged))} undecided; card: {written}"

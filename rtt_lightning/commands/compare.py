@@ -11,29 +11,19 @@ import yaml
 from rtt_lightning.commands.configs import find
 from rtt_lightning.comparison.carry_out import Carrier
 from rtt_lightning.comparison.emit import emit
-from rtt_lightning.comparison.grid import Grid, Run, read_grid
+from rtt_lightning.comparison.grid import EXAMPLE, Grid, Run, read_grid
 from rtt_lightning.comparison.report import write_report
 from rtt_lightning.comparison.tasks import Settings, evaluated, stages
 from rtt_lightning.reports.comparison import compare, show_comparison
 from rtt_lightning.types.errors import UserError
 
 GRIDS = (".yaml", ".yml")
-HELP = """rtt compare GRID.yaml      methods x models x seeds, under one budget
+HELP = f"""rtt compare GRID.yaml      methods x models x seeds, under one budget
 rtt compare BEFORE AFTER   two evaluations of the same prompts, paired
 
 A grid is a YAML file:
 
-    folder: runs/compare/mine            # a folder per run in it
-    shared: [demo/policy.yaml, --trainer.max_steps=16]
-    evaluate: 4                          # updates between two evaluations
-    seeds: [0, 1, 2]
-    methods:
-      grpo-csr: methods/grpo-csr.yaml
-      rtt: [methods/rtt.yaml, --rollout.relevance=RuleSpans]
-    models: {}                           # optional, by name, what each adds
-    baseline: grpo-csr                   # optional: the first method
-    frontier: 0                          # optional: responses per prompt
-
+{EXAMPLE}
 What a run adds are YAML files and flags of `rtt fit`. All runs of a seed share
 initial weights, prompts and sampling seeds. What is done is not done again, so
 the same command goes on after an end; a failed run does not keep the others

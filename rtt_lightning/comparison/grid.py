@@ -1,15 +1,4 @@
-"""A grid of runs: methods x models x seeds under one budget, as a YAML file says it.
-
-    folder: runs/compare/mine            # a folder per run in it
-    shared: [demo/policy.yaml, --trainer.max_steps=16]
-    evaluate: 4                          # updates between two evaluations
-    seeds: [0, 1, 2]
-    methods:
-      grpo-csr: methods/grpo-csr.yaml
-      rtt: [methods/rtt.yaml, --rollout.relevance=RuleSpans]
-    models: {}                           # optional, by name, what each adds
-    baseline: grpo-csr                   # optional: the first method
-    frontier: 0                          # optional: responses per prompt that the frontier is found with
+"""A grid of runs: methods x models x seeds under one budget, as a YAML file says it. `EXAMPLE` is one.
 
 What a part adds is the name of a YAML file, or a flag with its value, as for `rtt fit`; or a list of these. Later ones
 win: first what is ``shared``, then the model's, then the method's.
@@ -27,6 +16,19 @@ import yaml
 from rtt_lightning.names import did_you_mean
 from rtt_lightning.types.errors import UserError
 
+EXAMPLE = """\
+    folder: runs/compare/mine            # a folder per run in it
+    shared: [demo/policy.yaml, --trainer.max_steps=16]
+    evaluate: 4                          # updates between two evaluations
+    seeds: [0, 1, 2]
+    methods:
+      grpo-csr: methods/grpo-csr.yaml
+      rtt: [methods/rtt.yaml, --rollout.relevance=RuleSpans]
+    models: {}                           # optional, by name, what each adds
+    baseline: grpo-csr                   # optional: the first method
+    frontier: 0                          # optional: responses per prompt
+"""
+"""All keys, in words; the last three may be left out."""
 KEYS = ("folder", "shared", "evaluate", "seeds", "methods", "models", "baseline", "frontier")
 NAME = re.compile(r"[\w.+-]+")
 OWN = (

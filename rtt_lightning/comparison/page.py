@@ -7,7 +7,18 @@ from typing import Any
 from rtt_lightning.comparison.lines import Chart, charts
 from rtt_lightning.comparison.measures import ACCURACIES
 from rtt_lightning.comparison.tables import NOTE, left_out_note
-from rtt_lightning.comparison.words import frontier_note, p_value, rows, seeds, share, signed, tripped, without_kl
+from rtt_lightning.comparison.words import (
+    LAST,
+    at_kl,
+    frontier_note,
+    p_value,
+    rows,
+    seeds,
+    share,
+    signed,
+    tripped,
+    without_kl,
+)
 from rtt_lightning.functional.accuracy import RUBRIC
 from rtt_lightning.reports.charts import shares_chart
 from rtt_lightning.reports.markup import html_page, html_table, round_ticks, section
@@ -35,7 +46,7 @@ def page(found: Mapping[str, Mapping[str, Any]], title: str, baseline: str, left
 def _heads(found: Mapping[str, Any], baseline: str) -> str:
     """A card per method: its rubric-level gain, at an equal KL if that is known; the greatest first."""
     by_method = (found["at_kl"] or found["last"])["all"][RUBRIC]
-    at = f"at {found['kl']:.1f} nats per response" if found["at_kl"] else "after the last update"
+    at = f"at {found['kl']:.1f} nats per response" if found["at_kl"] else LAST
     cards = []
     for method, each in sorted(by_method.items(), key=lambda item: -item[1]["gain"]["mean"]):
         apart = each.get("difference")
@@ -54,8 +65,8 @@ def _heads(found: Mapping[str, Any], baseline: str) -> str:
 def _gains(found: Mapping[str, Any], baseline: str) -> str:
     tables = []
     head = ["", *(part for name in ACCURACIES.values() for part in (name, "gain", f"less that of {baseline}"))]
-    kl = f"at a KL of {found['kl']:.2f} nats per response" if found["at_kl"] else ""
-    for when, by_split in ((kl, found["at_kl"]), ("after the last update", found["last"])):
+    equal = {at_kl(found): found["at_kl"]} if found["at_kl"] else {}
+    for when, by_split in (equal | {LAST: found["last"]}).items():
         for split, by_metric in by_split.items():
             rows = [
                 (escape(method), *(cell for metric in ACCURACIES for cell in _cells(by_metric[metric].get(method))))

@@ -16,10 +16,11 @@ from rtt_lightning.comparison.plot import plot
 from rtt_lightning.comparison.results import read_curves
 from rtt_lightning.comparison.tables import markdown
 from rtt_lightning.comparison.tasks import EVALUATED, FRONTIER, Settings
-from rtt_lightning.comparison.words import p_value, seeds, signed, tripped
+from rtt_lightning.comparison.words import LAST, at_kl, p_value, seeds, signed, tripped
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.frontier import gain_at
 from rtt_lightning.reports.evaluation import with_null
+from rtt_lightning.runtime.files import write_whole
 
 
 def write_report(grid: Grid, settings: Mapping[str, Settings], kl: float | None = None) -> list[Path]:
@@ -48,15 +49,15 @@ def write_report(grid: Grid, settings: Mapping[str, Settings], kl: float | None 
         part = f"comparison-{model}" if model else "comparison"
         said = markdown(of_model, f"{title}{f', on {model}' if model else ''}", grid.baseline, left_out)
         written += [grid.folder / f"{part}.md"]
-        written[-1].write_text(said)
+        write_whole(written[-1], said)
         picture = grid.folder / f"{part}.png"
         if plot(of_model, title, picture):
             written.append(picture)
         else:
             print("no picture without matplotlib: pip install 'rtt-lightning[plots]'")
     numbers, document = grid.folder / "comparison.json", grid.folder / "comparison.html"
-    numbers.write_text(json.dumps(with_null(found), indent=1, allow_nan=False) + "\n")
-    document.write_text(page(found, title, grid.baseline, left_out))
+    write_whole(numbers, json.dumps(with_null(found), indent=1, allow_nan=False) + "\n")
+    write_whole(document, page(found, title, grid.baseline, left_out))
     return [*written, numbers, document]
 
 
@@ -73,7 +74,7 @@ def _frontier(folder: Path, kl: float | None) -> dict[str, Any]:
 
 def _show(found: dict[str, Any], model: str) -> None:
     """The rubric- and instruction-level gains, at an equal KL if that is known."""
-    when = f"at a KL of {found['kl']:.2f} nats per response" if found["at_kl"] else "after the last update"
+    when = at_kl(found) if found["at_kl"] else LAST
     title = f"{model + ', ' if model else ''}gains {when}, {seeds(found)}"
     table = Table(title=title, title_justify="left")
     levels = [label.removesuffix("-level") for label in ACCURACIES.values()]

@@ -12,6 +12,7 @@ import pyarrow.parquet as parquet
 
 from rtt_lightning.comparison.grid import Grid, Run
 from rtt_lightning.comparison.tasks import EVALUATED, Settings, changes, evaluated, evaluation_file
+from rtt_lightning.datamodules.criteria import criteria_of
 from rtt_lightning.datamodules.records import read_judged
 from rtt_lightning.functional.accuracy import counts_by_prompt
 from rtt_lightning.reports.comparison import summarize
@@ -98,7 +99,7 @@ def trained_kinds(run: Run) -> set[str]:
     """The criterion kinds (checker ids) of its training prompts."""
     files = sorted(run.output.glob("window-*.parquet"))
     rows = (row for file in files for row in parquet.read_table(file, columns=["criteria"])["criteria"].to_pylist())
-    return {criterion["checker"] for row in rows for criterion in (json.loads(row) if isinstance(row, str) else row)}
+    return {criterion["checker"] for row in rows for criterion in criteria_of({"criteria": row})}
 
 
 def unseen_prompts(curves: Sequence[Curve]) -> set[str]:

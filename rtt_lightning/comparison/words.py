@@ -34,6 +34,15 @@ TRAINED = {
 """Metrics of training."""
 
 
+LAST = "after the last update"
+"""When methods are compared, if not `at_kl`."""
+
+
+def at_kl(found: Mapping[str, Any]) -> str:
+    """Where methods are compared at an equal KL."""
+    return f"at a KL of {found['kl']:.2f} nats per response"
+
+
 def signed(estimate: Mapping[str, float]) -> str:
     """A difference with its interval."""
     if isnan(estimate["mean"]):

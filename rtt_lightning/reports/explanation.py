@@ -17,6 +17,7 @@ from rtt_lightning.reports.markup import STRONGEST, STYLE
 from rtt_lightning.reports.pieces import TEXTLESS, Piece, decides, inside, pieces, said, threshold, visible
 from rtt_lightning.reports.responses import FULL_COLOUR
 from rtt_lightning.rollout.explained import Explained
+from rtt_lightning.runtime.files import write_whole
 
 MOST, MOST_NUMBERS = 20, 400_000
 """Responses of a page, and numbers in it, unless one response alone has more: about 2 MB."""
@@ -40,9 +41,7 @@ def write_explanation(path: Path, explained: Sequence[Explained], source: str, t
     while len(shown) > 1 and sum(map(_numbers, shown)) > MOST_NUMBERS:
         shown = shown[:-1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(_page(shown, source, total), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, _page(shown, source, total))
     return shown
 
 

@@ -22,6 +22,7 @@ from rtt_lightning.reports.markup import NOT_RECORDED, dots, html_page, html_tab
 from rtt_lightning.reports.phases import phases_section
 from rtt_lightning.reports.responses import samples_section, tokens_section
 from rtt_lightning.reports.weights import weights_by_kind
+from rtt_lightning.runtime.files import write_whole
 from rtt_lightning.types import JudgedRollout
 from rtt_lightning.types.errors import UserError
 
@@ -89,9 +90,7 @@ def write_report(folder: Path) -> Path:
         _run(results),
     ]
     path = folder / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(html_page("Rubrics to Tokens: demo report", "\n".join(parts)), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, html_page("Rubrics to Tokens: demo report", "\n".join(parts)))
     return path
 
 

@@ -18,6 +18,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from rtt_lightning.runtime.files import write_whole
 from rtt_lightning.runtime.finite import nonfinite_names, shortened, tensors_in
 from rtt_lightning.types.errors import UserError
 
@@ -150,9 +151,7 @@ def newest(folder: Path) -> Path | None:
 
 def point_to(path: Path) -> None:
     """Make ``path`` the newest checkpoint of its folder, atomically."""
-    partial = path.parent / f"{POINTER}.partial"
-    partial.write_text(f"{path.name}\n")
-    partial.replace(path.parent / POINTER)
+    write_whole(path.parent / POINTER, f"{path.name}\n")
     _sync_folder(path.parent)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rtt_lightning.comparison.grid import Grid, read_grid
+from rtt_lightning.comparison.grid import EXAMPLE, Grid, read_grid
 from rtt_lightning.types.errors import UserError
 
 SMALL: dict[str, Any] = {
@@ -87,3 +87,10 @@ def test_what_is_no_grid_at_all(tmp_path: Path, text: str, says: str) -> None:
 def test_an_unknown_run_is_answered_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run 'rtt/seed-4'; its runs are grpo/seed-3, .*; did you mean 'rtt/seed-"):
         grid(tmp_path).run("rtt/seed-4")
+
+
+def test_the_example_is_a_grid(tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(EXAMPLE)
+    found = read_grid(tmp_path / "grid.yaml")
+    assert [run.name for run in found.runs[:2]] == ["grpo-csr/seed-0", "grpo-csr/seed-1"]
+    assert found.methods == ["grpo-csr", "rtt"]
